@@ -1,0 +1,43 @@
+"""Everything that SessionBat raises, warns of or gives as a reason, as one tree with slugs.
+
+SessionBatError
+├── ConfigurationError (ValueError)    the client, or the server's settings, cannot work as given
+├── StoreError                         the store's file cannot be used
+└── ImportFileError                    a file to import cannot be read
+
+SessionBatWarning (UserWarning)        something was mended or given up; said once, counted always
+
+Each message says what happened, then what to do, then its slug, which has an entry in
+``docs/messages.md``. No message holds a key, a prompt or an answer.
+"""
+
+from __future__ import annotations
+
+
+class SessionBatError(Exception):
+    """Base of all errors that SessionBat raises on purpose.
+
+    Args:
+        message: What happened and what to do, in one line.
+        slug: The name of its entry in ``docs/messages.md``.
+    """
+
+    def __init__(self, message: str, *, slug: str) -> None:
+        super().__init__(f"{message} [{slug}]")
+        self.slug = slug
+
+
+class ConfigurationError(SessionBatError, ValueError):
+    """What was configured cannot work; raised by constructors only, never by recording."""
+
+
+class StoreError(SessionBatError):
+    """The store's file cannot be opened, or holds something that is not a SessionBat store."""
+
+
+class ImportFileError(SessionBatError):
+    """A file to import cannot be opened, or is of a form that cannot be told."""
+
+
+class SessionBatWarning(UserWarning):
+    """Category of every warning that SessionBat gives: once per change of state, never per event."""

@@ -1,0 +1,150 @@
+"""What an event is: one completed observation in its envelope, and the rules for its ids.
+
+The SDK writes by these rules and the server reads by them; nothing else defines an event.
+Standard library only, and no I/O.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+LLM: Final = "llm"
+TOOL: Final = "tool"
+RETRIEVAL: Final = "retrieval"
+FEEDBACK: Final = "feedback"  # reserved: stored as it comes, recorded by nothing yet
+
+#: Context keys that every server filters by without being told to.
+RESERVED_CONTEXT: Final = ("user_id", "workspace_id", "environment", "release")
+
+MAX_ID_CHARACTERS: Final = 128
+MAX_EVENT_BYTES: Final = 1024 * 1024
+
+_PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]{1,128}\Z")
+
+
+class EncodedEvent(NamedTuple):
+    """An event as it leaves the process: immutable, and the same bytes at every retry."""
+
+    id: str
+    #: One line of UTF-8 JSON without a line break inside or at its end.
+    data: bytes
+
+
+class Problem(NamedTuple):
+    """Why something is not an event: where (``observation.kind``), and what to do about it."""
+
+    at: str
+    message: str
+
+
+def new_event_id() -> str:
+    """Make an id: a UUIDv7 (RFC 9562, section 5.7) as 32 hex digits, ascending within a process."""
+    return f"{(time.time_ns() // 1_000_000 << 80) | next(_id_tails):032x}"
+
+
+def is_event_id(value: object) -> bool:
+    """Whether a value may serve as an event's id: 1 to 128 printable ASCII characters."""
+    return isinstance(value, str) and _PRINTABLE_ASCII.match(value) is not None
+
+
+def _new_id_tails() -> count[int]:
+    # Version and variant bits, twelve random bits, then a counter that starts at random in the
+    # lower half of its 62 bits: it never carries into the variant, and two processes never meet.
+    seed = int.from_bytes(os.urandom(10), "big")
+    rand_a = seed >> 61 & 0xFFF
+    start = seed & (1 << 61) - 1
+    return count(7 << 76 | rand_a << 64 | 2 << 62 | start)
+
+
+def _reseed_ids() -> None:
+    global _id_tails
+    _id_tails = _new_id_tails()
+
+
+_id_tails = _new_id_tails()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reseed_ids)
+
+
+def find_problem(event: object) -> Problem | None:
+    """Say why a decoded JSON value is not an event, or None when it is one.
+
+    Only what the store needs to file an event is required: ``type``, ``id``, ``app``,
+    ``session_id`` and ``observation.kind``. The rest may be missing, and unknown fields are welcome.
+    """
+    if not isinstance(event, Mapping):
+        return Problem("", f"an event is a JSON object, not {_json_type(event)}")
+    for name, required in _ENVELOPE_TEXTS.items():
+        problem = _text_problem(event, name, required=required)
+        if problem is not None:
+            return problem
+    if not is_event_id(event["id"]):
+        return Problem("id", "an id is 1 to 128 printable ASCII characters")
+    return _shape_problem(event) or _observation_problem(event)
+
+
+_ENVELOPE_TEXTS = {
+    "type": True,
+    "id": True,
+    "app": True,
+    "session_id": True,
+    "interaction_id": False,
+    "created_at": False,
+}
+
+
+def _text_problem(owner: Mapping[str, Any], name: str, *, required: bool) -> Problem | None:
+    value = owner.get(name)
+    if value is None:
+        return Problem(name, f"missing; every event has {name}") if required else None
+    if not isinstance(value, str):
+        return Problem(name, f"must be a string, not {_json_type(value)}")
+    if required and not value:
+        return Problem(name, "must not be empty")
+    return None
+
+
+def _shape_problem(event: Mapping[str, Any]) -> Problem | None:
+    tags = event.get("tags")
+    if tags is not None and not (isinstance(tags, list) and all(isinstance(t, str) for t in tags)):
+        return Problem("tags", "must be an array of strings")
+    context = event.get("context")
+    if context is not None and not isinstance(context, Mapping):
+        return Problem("context", f"must be an object, not {_json_type(context)}")
+    return None
+
+
+def _observation_problem(event: Mapping[str, Any]) -> Problem | None:
+    observation = event.get("observation")
+    if not isinstance(observation, Mapping):
+        return Problem("observation", f"must be an object, not {_json_type(observation)}")
+    kind = observation.get("kind")
+    if kind != event["type"]:
+        return Problem("observation.kind", "must equal the event's type")
+    for name in ("metadata", "metrics"):
+        value = observation.get(name)
+        if value is not None and not isinstance(value, Mapping):
+            return Problem(
+                f"observation.{name}", f"must be an object, not {_json_type(value)}"
+            )
+    return None
+
+
+def _json_type(value: object) -> str:
+    if value is None:
+        return "null"
+    for kinds, name in (
+        (bool, "a boolean"),
+        ((int, float), "a number"),
+        (str, "a string"),
+        (Mapping, "an object"),
+        ((list, tuple), "an array"),
+    ):
+        if isinstance(value, kinds):  # type: ignore[arg-type]
+            return name
+    return type(value).__name__
