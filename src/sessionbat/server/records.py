@@ -1,15 +1,27 @@
-"""What the store hands back: plain frozen records, the same whatever database is behind them.
+"""What goes into the store and what it hands back: plain frozen records, whatever the database.
 
-The read API and the pages turn these into JSON and HTML; detectors will read them. Nothing here
-knows of SQL or HTTP.
+Ingestion makes the first, the read API and the pages turn the others into JSON and HTML; detectors
+will read them. Nothing here knows of SQL or HTTP.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
+
+
+class ReceivedEvent(NamedTuple):
+    """An event that has passed ``sessionbat.event.find_problem``, on its way into the store."""
+
+    #: Its JSON exactly as it was received: UTF-8, valid for strict parsers, one value. The truth.
+    raw: bytes
+    #: The same, decoded; only its envelope and figures are read from here.
+    event: dict[str, Any]
+    #: When it was received: microseconds since 1970, UTC.
+    received_at_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +33,35 @@ class SessionSummary:
     #: RFC 3339 of the earliest and latest event.
     first_at: str
     last_at: str
+    #: Distinct interaction ids; events without one belong to none.
     interactions: int
     observations: int
     llm_calls: int
     tool_calls: int
     retrievals: int
+    #: Observations whose ``error`` is not null.
     errors: int
+    #: Sums over the ``metrics`` of that name, where they are numbers from 0 to 10⁹.
     input_tokens: int
     output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as it was received, with its place in the session."""
+    """An event as it was received, at its place in the session."""
 
     id: str
-    event: dict[str, Any]
+    #: Its JSON, byte for byte as it was received.
+    raw: bytes
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """The event decoded, anew at each access.
+
+        Integers keep all their digits; one of more than 4,300 digits is given as its text.
+        """
+        decoded: dict[str, Any] = json.loads(self.raw, parse_int=_parse_int)
+        return decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +72,8 @@ class Page(Generic[Item]):
     next: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a batch that was handed to the store."""
-
-    accepted: int
-    duplicates: int
+def _parse_int(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:  # beyond sys.get_int_max_str_digits()
+        return digits

@@ -2,25 +2,29 @@
 
 Ingestion calls ``append``, the read API and the pages call the rest. Nothing here assumes SQL, a
 file or row numbers: cursors are opaque strings that only the store which made them can read. Every
-method may be called from any thread and may wait for the disk.
+method may be called from any thread and may wait for the disk. A database that fails raises
+``StoreError``, from any method; so does a call after ``close``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from sessionbat.server.records import Page, Receipt, SessionSummary, StoredEvent
+from sessionbat.server.records import Page, ReceivedEvent, SessionSummary, StoredEvent
 
 
 class Store(Protocol):
     """Where events are kept."""
 
-    def append(self, events: Sequence[dict[str, Any]]) -> Receipt:
+    def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
         """Store events for good, each (app, id) once; when this returns, a power cut loses none.
 
-        The events have passed ``sessionbat.event.find_problem``. Either all are stored or, when this
-        raises, none.
+        Either all are stored or, when this raises, none. Of two events with the same app and id the
+        first counts, also within one call; the second changes nothing, whatever it holds.
+
+        Returns:
+            For each event in its place: True when it was stored now, False when it was there.
 
         Raises:
             StoreError: The database refused; nothing of this call was stored.
@@ -41,7 +45,12 @@ class Store(Protocol):
     def list_events(
         self, app: str, session_id: str, *, limit: int = 200, after: str | None = None
     ) -> Page[StoredEvent]:
-        """List a session's events, oldest first.
+        """List a session's events, oldest first, at most ``limit``; fewer when they are large.
+
+        Oldest is the earliest ``created_at`` (where it is missing or no time: when the event was
+        received), and among equals the one received first. An observation is recorded when it is
+        complete, so this is the order in which the app came to know things; ``started_at`` is often
+        null, and a guess in its place would shuffle what is certain with what is not.
 
         Raises:
             ValueError: ``after`` is no cursor of this store.
@@ -54,4 +63,4 @@ class Store(Protocol):
         """Count the events stored."""
 
     def close(self) -> None:
-        """Finish what is under way and let go of the database; further calls raise StoreError."""
+        """Finish what is under way and let go of the database; closing twice is no error."""

@@ -1,0 +1,33 @@
+"""A store URL becomes its store; the only place that names a database."""
+
+from __future__ import annotations
+
+from sessionbat.errors import ConfigurationError
+from sessionbat.server.store.protocol import Store
+
+__all__ = ["Store", "open_store"]
+
+_SQLITE = "sqlite:///"
+
+
+def open_store(url: str) -> Store:
+    """Open the store that a URL names, making a new one where there is none.
+
+    Args:
+        url: ``sqlite:///file.db`` for a path from the current directory, ``sqlite:////var/file.db``
+            for an absolute one. Everything after the third slash is the path as it stands.
+
+    Raises:
+        ConfigurationError: The URL names no store that this server knows.
+        StoreError: The file cannot be opened, is no SessionBat store, or a newer one. It has not
+            been touched.
+    """
+    if not url.startswith(_SQLITE) or len(url) == len(_SQLITE):
+        raise ConfigurationError(
+            f"unknown store {url!r}; a store is sqlite:///FILE, for example"
+            " sqlite:///sessionbat.db",
+            slug="unknown-store",
+        )
+    from sessionbat.server.store.sqlite import SqliteStore
+
+    return SqliteStore(url.removeprefix(_SQLITE))

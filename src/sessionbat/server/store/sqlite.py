@@ -1,0 +1,269 @@
+"""The default store: one SQLite file, one connection that writes, a few that only read.
+
+What ``append`` has returned from is on the disk: WAL with ``synchronous=FULL`` syncs at each
+commit. Readers see the last commit and never wait for the writer.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import LifoQueue
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from sessionbat.errors import StoreError
+from sessionbat.server.records import Page, ReceivedEvent, SessionSummary, StoredEvent
+from sessionbat.server.store.sqlite_events import ZSTD, insert_events, rfc3339
+from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
+
+if TYPE_CHECKING:
+    import zstandard
+
+#: A page of events ends early once it holds this much JSON, so that large events fit in memory.
+MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
+
+_MAX_READERS: Final = 4
+_CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})\Z")
+_COLUMNS = """
+    sessions.id, apps.name, session_id, first_at_us, last_at_us, interactions, observations,
+    llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens
+"""
+
+
+class SqliteStore:
+    """Events in one SQLite file; the ``Store`` protocol says what each method promises.
+
+    Args:
+        path: The file; made when it is not there.
+
+    Raises:
+        StoreError: The file cannot be opened or is not a store of this version; it is untouched.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        check_file(self._path)
+        self._writing = threading.Lock()  # guards _writer and _compress
+        self._writer: sqlite3.Connection | None = _open_writer(self._path)
+        self._compressor: zstandard.ZstdCompressor | None = None
+        self._readers = _Readers(self._path)
+
+    def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
+        """Store events in one transaction; see ``Store.append``."""
+        with self._transaction() as connection:
+            return insert_events(connection, events, self._compress)
+
+    def list_sessions(
+        self, *, app: str | None = None, limit: int = 50, after: str | None = None
+    ) -> Page[SessionSummary]:
+        """List sessions, latest activity first; see ``Store.list_sessions``."""
+        conditions, values = ["true"], list[Any]()
+        if app is not None:
+            conditions.append("app = (SELECT id FROM apps WHERE name = ?)")
+            values.append(app)
+        if after is not None:
+            conditions.append("(last_at_us, sessions.id) < (?, ?)")
+            values.extend(_parse_cursor(after))
+        with self._readers.lend() as reader:
+            rows = reader.connection.execute(
+                f"SELECT {_COLUMNS} FROM sessions JOIN apps ON apps.id = app"
+                f" WHERE {' AND '.join(conditions)}"
+                " ORDER BY last_at_us DESC, sessions.id DESC LIMIT ?",
+                (*values, limit + 1),
+            ).fetchall()
+        is_more = len(rows) > limit
+        return Page(
+            [_summary(row) for row in rows[:limit]],
+            _cursor(rows[limit - 1][4], rows[limit - 1][0]) if is_more else None,
+        )
+
+    def get_session(self, app: str, session_id: str) -> SessionSummary | None:
+        """Sum up one session; see ``Store.get_session``."""
+        with self._readers.lend() as reader:
+            row = reader.connection.execute(
+                f"SELECT {_COLUMNS} FROM sessions JOIN apps ON apps.id = app"
+                " WHERE apps.name = ? AND session_id = ?",
+                (app, session_id),
+            ).fetchone()
+        return None if row is None else _summary(row)
+
+    def list_events(
+        self, app: str, session_id: str, *, limit: int = 200, after: str | None = None
+    ) -> Page[StoredEvent]:
+        """List a session's events, oldest first; see ``Store.list_events``."""
+        at_us, number = (-1, -1) if after is None else _parse_cursor(after)
+        items: list[StoredEvent] = []
+        size = 0
+        with self._readers.lend() as reader:
+            rows = reader.connection.execute(
+                "SELECT events.id, at_us, event_id, codec, data"
+                " FROM events JOIN payloads ON event = events.id"
+                " WHERE session = (SELECT sessions.id FROM sessions JOIN apps ON apps.id = app"
+                " WHERE apps.name = ? AND session_id = ?)"
+                " AND (at_us, events.id) > (?, ?) ORDER BY at_us, events.id LIMIT ?",
+                (app, session_id, at_us, number, limit + 1),
+            )
+            for row in rows:
+                if len(items) == limit or size >= MAX_PAGE_BYTES:
+                    rows.close()
+                    return Page(items, _cursor(at_us, number))
+                number, at_us, event_id, codec, data = row
+                raw = reader.decompress(data) if codec == ZSTD else data
+                items.append(StoredEvent(event_id, raw))
+                size += len(raw)
+        return Page(items, None)
+
+    def list_apps(self) -> list[str]:
+        """Name the apps; see ``Store.list_apps``."""
+        with self._readers.lend() as reader:
+            rows = reader.connection.execute("SELECT name FROM apps ORDER BY name")
+            return [name for (name,) in rows]
+
+    def count_events(self) -> int:
+        """Count the events stored."""
+        with self._readers.lend() as reader:
+            (count,) = reader.connection.execute("SELECT count(*) FROM events").fetchone()
+            return int(count)
+
+    def close(self) -> None:
+        """Let go of the file; see ``Store.close``."""
+        self._readers.close()
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._writing:
+            connection = self._writer
+            if connection is None:
+                _raise_closed()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException as exc:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if isinstance(exc, sqlite3.Error):
+                    raise _store_failed(exc) from exc
+                raise
+
+    def _compress(self, raw: bytes) -> bytes:
+        if self._compressor is None:
+            import zstandard  # here, so that a server is ready before it is loaded
+
+            self._compressor = zstandard.ZstdCompressor(level=3)
+        return self._compressor.compress(raw)
+
+
+class _Reader:
+    """One read-only connection, used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self.connection.execute("PRAGMA query_only = ON")
+        self._decompressor: zstandard.ZstdDecompressor | None = None
+
+    def decompress(self, data: bytes) -> bytes:
+        if self._decompressor is None:
+            import zstandard
+
+            self._decompressor = zstandard.ZstdDecompressor()
+        return self._decompressor.decompress(data)
+
+
+class _Readers:
+    """Up to four readers, opened when first needed, lent to one thread each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._closed = False
+        self._free: LifoQueue[_Reader | None] = LifoQueue()
+        for _ in range(_MAX_READERS):
+            self._free.put(None)  # a place for one that is not open yet
+
+    @contextmanager
+    def lend(self) -> Iterator[_Reader]:
+        """Lend a reader; waits while all are in use."""
+        reader = self._free.get()
+        try:
+            if self._closed:
+                _raise_closed()
+            if reader is None:
+                reader = _Reader(self._path)
+            yield reader
+        except sqlite3.Error as exc:
+            raise _store_failed(exc) from exc
+        finally:
+            self._free.put(reader)
+
+    def close(self) -> None:
+        """Close all, each once its thread has given it back."""
+        self._closed = True
+        for reader in [self._free.get() for _ in range(_MAX_READERS)]:
+            if reader is not None:
+                reader.connection.close()
+            self._free.put(None)
+
+
+def _open_writer(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as exc:
+        raise _unusable(path, exc) from exc
+    try:
+        connection.execute("PRAGMA busy_timeout = 5000")
+        # Before WAL: so the file is recognisable as ours from its first page on.
+        create_or_migrate(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -32000")
+        connection.execute("PRAGMA wal_autocheckpoint = 2000")
+    except sqlite3.Error as exc:
+        connection.close()
+        raise _unusable(path, exc) from exc
+    return connection
+
+
+def _unusable(path: Path, exc: sqlite3.Error) -> StoreError:
+    return StoreError(
+        f"cannot use the store {str(path)!r}: {exc}; name a file in a directory that exists and"
+        " may be written",
+        slug="store-unusable",
+    )
+
+
+def _store_failed(exc: sqlite3.Error) -> StoreError:
+    return StoreError(f"the store failed: {exc}", slug="store-failed")
+
+
+def _raise_closed() -> NoReturn:
+    raise StoreError("the store is closed", slug="store-closed")
+
+
+def _summary(row: Sequence[Any]) -> SessionSummary:
+    _, app, session_id, first_at_us, last_at_us, *counts = row
+    return SessionSummary(app, session_id, rfc3339(first_at_us), rfc3339(last_at_us), *counts)
+
+
+def _cursor(at_us: int, number: int) -> str:
+    return f"{at_us}-{number}"
+
+
+def _parse_cursor(cursor: str) -> tuple[int, int]:
+    match = _CURSOR.match(cursor)
+    if match is None:
+        raise ValueError("not a cursor of this store")
+    return int(match[1]), int(match[2])
