@@ -1,0 +1,113 @@
+"""The read API below /api/v1: a query and a JSON shape each.
+
+Lists answer ``{"items": [...], "next": cursor or null}`` and take ``limit`` and ``after``; what
+cannot be answered is an error object with a slug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from sessionbat.server.records import SessionSummary
+from sessionbat.server.refusal import Refused
+from sessionbat.server.store.protocol import Store
+
+MAX_LIMIT: Final = 1000
+
+
+def routes(store: Store) -> list[BaseRoute]:
+    """Give the routes of the read API."""
+    queries: dict[str, Callable[[Store, Request], Any]] = {
+        "sessions": _sessions,
+        "session": _session,
+        "events": _events,
+    }
+    return [
+        Route(f"/api/v1/{name}", _endpoint(store, query), methods=["GET"])
+        for name, query in queries.items()
+    ]
+
+
+def _endpoint(
+    store: Store, query: Callable[[Store, Request], Any]
+) -> Callable[[Request], Response]:
+    def endpoint(request: Request) -> Response:  # not async: it waits for the disk, in a thread
+        return Response(orjson.dumps(query(store, request)), media_type="application/json")
+
+    return endpoint
+
+
+def _sessions(store: Store, request: Request) -> Any:
+    limit, after = _limit(request, default=50), _after(request)
+    try:
+        page = store.list_sessions(app=request.query_params.get("app"), limit=limit, after=after)
+    except ValueError as exc:
+        raise _bad_after() from exc
+    return _page(page.items, page.next)
+
+
+def _session(store: Store, request: Request) -> SessionSummary:
+    app, session_id = _required(request, "app"), _required(request, "session_id")
+    session = store.get_session(app, session_id)
+    if session is None:
+        raise _no_session()
+    return session
+
+
+def _events(store: Store, request: Request) -> Any:
+    app, session_id = _required(request, "app"), _required(request, "session_id")
+    limit, after = _limit(request, default=200), _after(request)
+    try:
+        page = store.list_events(app, session_id, limit=limit, after=after)
+    except ValueError as exc:
+        raise _bad_after() from exc
+    if not page.items and store.get_session(app, session_id) is None:
+        raise _no_session()
+    # The stored bytes go out as they came in: no digit and no key order is lost on the way.
+    return _page((orjson.Fragment(item.raw) for item in page.items), page.next)
+
+
+def _page(items: Iterable[Any], after: str | None) -> dict[str, Any]:
+    return {"items": list(items), "next": after}
+
+
+def _required(request: Request, name: str) -> str:
+    value = request.query_params.get(name)
+    if not value:
+        raise Refused(400, "missing-parameter", f"{name} is missing; add ?{name}=...", at=name)
+    return value
+
+
+def _limit(request: Request, default: int) -> int:
+    text = request.query_params.get("limit", str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
+        raise Refused(
+            400,
+            "bad-limit",
+            f"limit must be a whole number from 1 to {MAX_LIMIT}, got {text[:40]!r}",
+            at="limit",
+        )
+    return int(text)
+
+
+def _after(request: Request) -> str | None:
+    return request.query_params.get("after") or None
+
+
+def _bad_after() -> Refused:
+    return Refused(
+        400,
+        "bad-after",
+        "after is not a cursor of this server; pass what the page before gave as next",
+        at="after",
+    )
+
+
+def _no_session() -> Refused:
+    return Refused(404, "no-such-session", "there is no such session", at="session_id")

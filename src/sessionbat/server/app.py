@@ -1,0 +1,118 @@
+"""The server as an ASGI application: every route, and the door in front of them.
+
+Start reading the server here. ``serving`` runs it; nothing here opens a connection to anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sessionbat.server import api
+from sessionbat.server.ingest import Ingestion, refusal_response
+from sessionbat.server.refusal import Refused
+from sessionbat.server.settings import Settings, is_loopback
+from sessionbat.server.store import open_store
+
+try:
+    from sessionbat.server import pages
+except ImportError:
+    pages = None
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Make the server, its store open; the application's shutdown closes the store.
+
+    Raises:
+        ConfigurationError: The store URL names no known store.
+        StoreError: The store cannot be used.
+    """
+    store = open_store(settings.store_url)
+    ingestion = Ingestion(store, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        ingestion.close()
+        store.close()
+
+    return Starlette(
+        routes=[
+            Route("/healthz", _healthz, methods=["GET"]),
+            *ingestion.routes(),
+            *api.routes(store),
+            *(pages.routes(store) if pages else []),
+        ],
+        middleware=[Middleware(_LoopbackHostOnly)],
+        exception_handlers={
+            Refused: _answer_refusal,
+            HTTPException: _answer_http_exception,
+            Exception: _answer_failure,
+        },
+        lifespan=lifespan,
+    )
+
+
+class _LoopbackHostOnly:
+    """Refuses a Host header that does not name this machine.
+
+    A page elsewhere can point its own name at 127.0.0.1 (DNS rebinding) and would then be allowed
+    to read every answer; the name it was reached by gives it away.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not is_loopback(_host(scope)):
+            refused = Refused(
+                421,
+                "wrong-host",
+                "this server answers on loopback only; address it as 127.0.0.1, [::1] or localhost",
+                at="Host",
+            )
+            await refusal_response(refused)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _host(scope: Scope) -> str:
+    values = [value for name, value in scope["headers"] if name == b"host"]
+    if len(values) != 1:
+        return ""
+    host: str = values[0].decode("latin-1")
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+async def _healthz(_: Request) -> Response:
+    return Response(b'{"status":"ok"}', media_type="application/json")
+
+
+async def _answer_refusal(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, Refused)
+    return refusal_response(exc)
+
+
+async def _answer_http_exception(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    if exc.status_code == 404:
+        refused = Refused(404, "not-found", "there is nothing at this address", at=request.url.path)
+    elif exc.status_code == 405:
+        refused = Refused(405, "method-not-allowed", "use GET", headers=exc.headers)
+    else:
+        refused = Refused(exc.status_code, "bad-request", exc.detail, headers=exc.headers)
+    return refusal_response(refused)
+
+
+async def _answer_failure(_: Request, __: Exception) -> Response:
+    return refusal_response(Refused(500, "internal-error", "the server failed; its log says why"))

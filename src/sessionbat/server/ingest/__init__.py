@@ -1,0 +1,208 @@
+"""POST /api/v1/ingestion/events: take events, store them durably, then answer 202.
+
+One event, a JSON array, or NDJSON; gzip, zstd or neither. A request is read here, on the event
+loop; its events are decoded and stored by the thread of ``group_commit``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, cast
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from sessionbat.errors import StoreError
+from sessionbat.server.ingest.body import Body, Decoded, Encoding, decode_body, too_large
+from sessionbat.server.ingest.group_commit import GroupCommit, Stored
+from sessionbat.server.refusal import Refused
+from sessionbat.server.settings import Settings
+from sessionbat.server.store.protocol import Store
+
+PATH: Final = "/api/v1/ingestion/events"
+#: On every answer of the endpoint: what it takes (W3C LDP, RFC 7694). The SDK sends batches for it.
+CAPABILITIES: Final = {
+    "Accept-Post": "application/json, application/x-ndjson",
+    "Accept-Encoding": "zstd, gzip",
+}
+
+_log = logging.getLogger("sessionbat.server")
+
+_ENCODINGS: Final = {"", "identity", "gzip", "zstd"}
+
+
+class Ingestion:
+    """The ingestion endpoint; an ASGI application of one path.
+
+    Args:
+        store: Where events go.
+        settings: The limits of bodies and of what may wait.
+    """
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._settings = settings
+        self._room = _Room(settings.max_waiting_requests, settings.max_waiting_bytes)
+        self._group_commit = GroupCommit(store, self._decode)
+
+    def routes(self) -> list[BaseRoute]:
+        """Give the endpoint's route."""
+        return [Route(PATH, self)]
+
+    def close(self) -> None:
+        """Store what was taken, then take no more."""
+        self._group_commit.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        # Not a route's function: so that 405 and 500 carry the capabilities too.
+        response = await self._respond(Request(scope, receive))
+        response.headers.update(CAPABILITIES)
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        try:
+            return _answer(await self._take(request))
+        except Refused as refused:
+            return refusal_response(refused)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except StoreError as exc:
+            return refusal_response(
+                Refused(503, exc.slug, "the store failed; try again", headers=_RETRY_AFTER)
+            )
+        except Exception:
+            _log.exception("an ingestion request failed")
+            return refusal_response(
+                Refused(500, "internal-error", "the server failed; its log says why")
+            )
+
+    async def _take(self, request: Request) -> Stored:
+        if request.method != "POST":
+            raise Refused(405, "method-not-allowed", "use POST", headers={"Allow": "POST"})
+        is_ndjson, encoding = _is_ndjson(request), _encoding(request)
+        with self._room.request() as room:
+            data = await self._read(request, room)
+            return await self._group_commit.commit(Body(data, encoding, is_ndjson))
+
+    async def _read(self, request: Request, room: _RequestRoom) -> bytes:
+        limit = self._settings.max_body_bytes
+        if int(request.headers.get("content-length", "0")) > limit:
+            raise too_large(limit)
+        chunks: list[bytes] = []
+        try:
+            async with asyncio.timeout(self._settings.body_timeout):
+                async for chunk in request.stream():
+                    room.take(len(chunk))
+                    chunks.append(chunk)
+                    if room.bytes > limit:
+                        raise too_large(limit)
+        except TimeoutError as exc:
+            raise Refused(
+                408,
+                "slow-body",
+                f"the body did not arrive within {self._settings.body_timeout:g} s; send it again",
+                headers={"Connection": "close"},
+            ) from exc
+        return b"".join(chunks)
+
+    def _decode(self, body: Body, received_at_us: int) -> Decoded:
+        return decode_body(
+            body,
+            max_bytes=self._settings.max_body_bytes,
+            max_events=self._settings.max_body_events,
+            received_at_us=received_at_us,
+        )
+
+
+def refusal_response(refused: Refused) -> Response:
+    """Turn a refusal into its answer."""
+    return Response(
+        orjson.dumps(refused.content()),
+        refused.status,
+        headers=refused.headers,
+        media_type="application/json",
+    )
+
+
+_RETRY_AFTER: Final = {"Retry-After": "1"}
+
+
+class _Room:
+    """What requests may hold in memory together; touched by the event loop only."""
+
+    def __init__(self, max_requests: int, max_bytes: int) -> None:
+        self.requests_left = max_requests
+        self.bytes_left = max_bytes
+
+    @contextmanager
+    def request(self) -> Iterator[_RequestRoom]:
+        if self.requests_left <= 0:
+            raise _busy()
+        self.requests_left -= 1
+        room = _RequestRoom(self)
+        try:
+            yield room
+        finally:
+            self.requests_left += 1
+            self.bytes_left += room.bytes
+
+
+class _RequestRoom:
+    """What one request holds of it."""
+
+    def __init__(self, room: _Room) -> None:
+        self._room = room
+        self.bytes = 0
+
+    def take(self, size: int) -> None:
+        if size > self._room.bytes_left:
+            raise _busy()
+        self._room.bytes_left -= size
+        self.bytes += size
+
+
+def _busy() -> Refused:
+    return Refused(503, "busy", "too many events are waiting; try again", headers=_RETRY_AFTER)
+
+
+def _is_ndjson(request: Request) -> bool:
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in ("application/json", "application/x-ndjson"):
+        raise Refused(
+            415,
+            "unknown-content-type",
+            f"content type {media_type[:80]!r}; send application/json or application/x-ndjson",
+            at="Content-Type",
+        )
+    return media_type == "application/x-ndjson"
+
+
+def _encoding(request: Request) -> Encoding:
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        raise Refused(
+            415,
+            "unknown-encoding",
+            f"content encoding {encoding[:80]!r}; send zstd, gzip or none",
+            at="Content-Encoding",
+        )
+    return cast(Encoding, encoding or "identity")
+
+
+def _answer(stored: Stored) -> Response:
+    if stored.is_single and stored.rejected:
+        _, slug, at, message = stored.rejected[0]
+        return refusal_response(Refused(422, slug, message, at=at))
+    content = {
+        "accepted": stored.accepted,
+        "duplicates": stored.duplicates,
+        "rejected": [rejected._asdict() for rejected in stored.rejected],
+    }
+    return Response(orjson.dumps(content), 202, media_type="application/json")

@@ -1,0 +1,243 @@
+"""The body of an ingestion request becomes events: inflate, split, parse, check.
+
+Pure functions over bytes, called by the committing thread. Whatever the bytes are, memory stays
+bounded, and what is wrong with one event concerns that event only.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
+
+import orjson
+
+from sessionbat.event import find_problem, is_event_id
+from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.refusal import Refused
+
+#: Deeper than the SDK ever nests, and shallow enough for every recursive reader of the event.
+MAX_DEPTH: Final = 200
+
+Encoding = Literal["identity", "gzip", "zstd"]
+
+
+class Body(NamedTuple):
+    """A request's body as it came over the wire."""
+
+    data: bytes
+    encoding: Encoding
+    #: One event a line; else one JSON value, an event or an array of them.
+    is_ndjson: bool
+
+
+class Rejected(NamedTuple):
+    """An event that is not stored, while its neighbours are.
+
+    ``at`` is its place in the body, counted from 0 whatever the body's form, and the field:
+    ``events[3].session_id``; a body of one event is a list of one. Blank lines do not count.
+    """
+
+    id: str | None
+    slug: str
+    at: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a body held."""
+
+    events: list[ReceivedEvent]
+    rejected: list[Rejected]
+    #: Length of the body after decompression.
+    size: int
+    #: The body was one JSON value that is no array: there are no neighbours to save.
+    is_single: bool
+
+
+def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: int) -> Decoded:
+    """Turn a body into the events it holds.
+
+    Raises:
+        Refused: The body as a whole cannot be read (400) or is too large (413).
+    """
+    text = inflate(body.data, body.encoding, max_bytes)
+    is_single = not body.is_ndjson and not text.lstrip(_WHITESPACE).startswith(b"[")
+    if is_single:
+        raws: Sequence[bytes] = [text.strip(_WHITESPACE)]
+    else:
+        split = split_lines if body.is_ndjson else split_array
+        raws = split(text, max_events)
+    decoded = Decoded([], [], len(text), is_single)
+    for index, raw in enumerate(raws):
+        event = _read_event(raw, index)
+        if isinstance(event, Rejected):
+            decoded.rejected.append(event)
+        else:
+            decoded.events.append(ReceivedEvent(raw, event, received_at_us))
+    if is_single and decoded.rejected and decoded.rejected[0].slug == "not-json":
+        raise Refused(400, "not-json", decoded.rejected[0].message)
+    return decoded
+
+
+def inflate(data: bytes, encoding: Encoding, max_bytes: int) -> bytes:
+    """Undo a content encoding, giving up as soon as the limit is passed.
+
+    Raises:
+        Refused: More than ``max_bytes`` come out (413), or the data is damaged (400).
+    """
+    if encoding == "gzip":
+        text = _gunzip(data, max_bytes)
+    elif encoding == "zstd":
+        text = _unzstd(data, max_bytes)
+    else:
+        text = data
+    if len(text) > max_bytes:
+        raise too_large(max_bytes)
+    return text
+
+
+def too_large(max_bytes: int) -> Refused:
+    """Make the refusal of a body that is longer than ``max_bytes``."""
+    return Refused(
+        413,
+        "body-too-large",
+        f"the body is longer than {max_bytes} bytes after decompression; send fewer events at once",
+    )
+
+
+def split_lines(text: bytes, max_events: int) -> list[bytes]:
+    """Split NDJSON into its lines, without blank ones."""
+    if text.count(b"\n") > max_events:
+        raise _too_many(max_events)
+    return [line for line in (line.strip(_WHITESPACE) for line in text.split(b"\n")) if line]
+
+
+def split_array(text: bytes, max_events: int) -> list[bytes]:
+    """Split a JSON array into its elements, each as it stands, however broken it is inside.
+
+    Raises:
+        Refused: The array does not end, or something stands outside its elements (400).
+    """
+    elements: list[bytes] = []
+    depth = start = 0
+    for token in _TOKENS.finditer(text):
+        kind = text[token.start()]
+        if kind == _QUOTE:
+            if token.end() == token.start() + 1:
+                break  # a string that does not end
+        elif kind in _OPENING:
+            depth += 1
+            if depth == 1:
+                start = token.end()
+        elif depth == 1:  # a comma between elements, or the end
+            elements.append(text[start : token.start()].strip(_WHITESPACE))
+            start = token.end()
+            if len(elements) > max_events:
+                raise _too_many(max_events)
+            if kind != _COMMA:
+                return _check_elements(elements, rest=text[start:])
+        elif kind != _COMMA:
+            depth -= 1
+    raise Refused(400, "not-json", "the body is a JSON array that does not end")
+
+
+_WHITESPACE: Final = b" \t\r\n"
+_QUOTE, _COMMA = b'",'
+_OPENING: Final = b"[{"
+# A string with its escapes, or a character of structure; a lone quote is a string without an end.
+_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL)
+
+# zstd can make 32 KB of one byte; slices of this length overshoot the limit by 32 MB at most.
+_ZSTD_SLICE: Final = 1024
+_ZSTD_MAX_WINDOW: Final = 32 * 1024 * 1024
+
+
+def _check_elements(elements: list[bytes], rest: bytes) -> list[bytes]:
+    if rest.strip(_WHITESPACE):
+        raise Refused(400, "not-json", "something follows the end of the JSON array")
+    if elements == [b""]:
+        return []
+    if b"" in elements:
+        raise Refused(400, "not-json", "the JSON array has an empty place between two commas")
+    return elements
+
+
+def _gunzip(data: bytes, max_bytes: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        text = inflater.decompress(data, max_bytes + 1)
+    except zlib.error as exc:
+        raise _damaged("gzip") from exc
+    if len(text) <= max_bytes and (not inflater.eof or inflater.unused_data):
+        raise _damaged("gzip")
+    return text
+
+
+def _unzstd(data: bytes, max_bytes: int) -> bytes:
+    import zstandard
+
+    inflater = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW).decompressobj()
+    text = bytearray()
+    try:
+        for start in range(0, len(data), _ZSTD_SLICE):
+            text += inflater.decompress(data[start : start + _ZSTD_SLICE])
+            if len(text) > max_bytes:
+                raise too_large(max_bytes)
+    except zstandard.ZstdError as exc:
+        raise _damaged("zstd") from exc
+    if not inflater.eof or inflater.unused_data:
+        raise _damaged("zstd")
+    return bytes(text)
+
+
+def _damaged(encoding: str) -> Refused:
+    return Refused(
+        400,
+        "bad-encoding",
+        f"the body is not one whole {encoding} stream; compress it again, as one stream",
+    )
+
+
+def _too_many(max_events: int) -> Refused:
+    return Refused(
+        413, "too-many-events", f"the body holds more than {max_events} events; send fewer at once"
+    )
+
+
+def _read_event(raw: bytes, index: int) -> dict[str, Any] | Rejected:
+    try:
+        event = orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        return Rejected(None, "not-json", f"events[{index}]", f"not JSON: {exc}")
+    problem = find_problem(event)
+    if problem is not None:
+        at = f"events[{index}].{problem.at}" if problem.at else f"events[{index}]"
+        return Rejected(_id_of(event), "bad-event", at, problem.message)
+    if _is_too_deep(raw, event):
+        message = f"nested deeper than {MAX_DEPTH} levels; flatten it or send it as a string"
+        return Rejected(_id_of(event), "too-deep", f"events[{index}]", message)
+    checked: dict[str, Any] = event
+    return checked
+
+
+def _id_of(event: Any) -> str | None:
+    event_id = event.get("id") if isinstance(event, dict) else None
+    return event_id if is_event_id(event_id) else None
+
+
+def _is_too_deep(raw: bytes, event: dict[str, Any]) -> bool:
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        return False  # fewer brackets than levels: nearly every event ends here
+    level: list[Any] = [event]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list)
+        ]
+    return bool(level)

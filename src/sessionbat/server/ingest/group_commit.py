@@ -1,0 +1,168 @@
+"""One thread that stores what requests bring: all that waited during a commit makes the next one.
+
+There is no waiting window: an idle server commits a lone event at once, a busy one commits many
+requests together, and each is answered when its events are on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from sessionbat.server.ingest.body import Body, Decoded, Rejected
+from sessionbat.server.refusal import Refused
+from sessionbat.server.store.protocol import Store
+
+_log = logging.getLogger("sessionbat.server")
+
+# A commit takes no further request once it holds this much: bounds memory, and how long one waits.
+_MAX_GROUP_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a request's events, once they are on the disk."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejected]
+    is_single: bool
+
+
+class GroupCommit:
+    """Stores the events of many requests, as many as wait, in one transaction each time.
+
+    Args:
+        store: Where to.
+        decode: Turns a body and the time of receipt, in microseconds, into events.
+        clock_ns: Nanoseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        decode: Callable[[Body, int], Decoded],
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = store
+        self._decode = decode
+        self._clock_ns = clock_ns
+        self._arrived = threading.Condition()  # guards the three below
+        self._waiting: deque[_Request] = deque()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    async def commit(self, body: Body) -> Stored:
+        """Store a body's events and return when they would survive a power cut.
+
+        Raises:
+            Refused: The body cannot be read, or the server is stopping.
+            StoreError: The store failed; nothing of this body was stored.
+        """
+        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        with self._arrived:
+            if self._closing:
+                raise Refused(503, "stopping", "the server is stopping; send this again later")
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="sessionbat-store", daemon=True
+                )
+                self._thread.start()
+            self._waiting.append(_Request(body, future))
+            self._arrived.notify()
+        return await future
+
+    def close(self) -> None:
+        """Store what waits, then stop; takes as long as that takes."""
+        with self._arrived:
+            self._closing = True
+            self._arrived.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._arrived:
+                self._arrived.wait_for(lambda: self._waiting or self._closing)
+                waiting = len(self._waiting)
+            if not waiting:
+                return
+            self._store_group(self._decode_waiting(waiting))
+
+    def _decode_waiting(self, count: int) -> list[_Decoded]:
+        group: list[_Decoded] = []
+        size = 0
+        while len(group) < count and size < _MAX_GROUP_BYTES:
+            request = self._waiting.popleft()
+            count -= 1
+            try:
+                decoded = self._decode(request.body, self._clock_ns() // 1000)
+            except Refused as refused:
+                _fail(request.future, refused)
+            except Exception as exc:  # one request's bytes must never end the thread
+                _log.exception("a body could not be decoded")
+                _fail(request.future, exc)
+            else:
+                group.append(_Decoded(decoded, request.future))
+                count += 1
+                size += decoded.size
+        return group
+
+    def _store_group(self, group: Sequence[_Decoded]) -> None:
+        events = [event for request in group for event in request.decoded.events]
+        try:
+            is_new = self._store.append(events) if events else []
+        except Exception as exc:
+            self._store_apart(group, exc)
+            return
+        start = 0
+        for decoded, future in group:
+            end = start + len(decoded.events)
+            _answer(future, decoded, is_new[start:end])
+            start = end
+
+    def _store_apart(self, group: Sequence[_Decoded], exc: Exception) -> None:
+        """After a failure, find the request that caused it, so that the others do not share it."""
+        if len(group) > 1:
+            for request in group:
+                self._store_group([request])
+        else:
+            _log.error("events could not be stored: %s", exc)
+            _fail(group[0].future, exc)
+
+
+class _Request(NamedTuple):
+    body: Body
+    future: asyncio.Future[Stored]
+
+
+class _Decoded(NamedTuple):
+    decoded: Decoded
+    future: asyncio.Future[Stored]
+
+
+def _answer(future: asyncio.Future[Stored], decoded: Decoded, is_new: Sequence[bool]) -> None:
+    accepted = sum(is_new)
+    stored = Stored(accepted, len(is_new) - accepted, decoded.rejected, decoded.is_single)
+    _in_its_loop(future, lambda: future.set_result(stored))
+
+
+def _fail(future: asyncio.Future[Stored], exc: Exception) -> None:
+    _in_its_loop(future, lambda: future.set_exception(exc))
+
+
+def _in_its_loop(future: asyncio.Future[Stored], settle: Callable[[], None]) -> None:
+    def settle_unless_cancelled() -> None:
+        if not future.done():
+            settle()
+
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        future.get_loop().call_soon_threadsafe(settle_unless_cancelled)

@@ -1,0 +1,143 @@
+"""Runs the server: in the foreground for ``sessionbat serve``, or in a thread for demo and tests.
+
+The address is taken and the store opened before anything runs, so that what is wrong with either is
+one error and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from sessionbat.errors import ConfigurationError
+from sessionbat.server.app import create_app
+from sessionbat.server.settings import Settings
+
+# How long a stop waits for requests under way, in seconds.
+_STOP_TIMEOUT: Final = 10
+# Longer than the SDK leaves a connection unused, so that the server is not the one to close it.
+_KEEP_ALIVE: Final = 75
+
+
+def serve(settings: Settings) -> None:
+    """Serve until Ctrl-C or SIGTERM; then answer what was taken, and return.
+
+    Prints the address once it answers. For the main thread.
+
+    Raises:
+        ConfigurationError: The address cannot be listened on, or the store URL is unknown.
+        StoreError: The store cannot be used.
+    """
+    with _listening(settings) as listener:
+        server = _Server(settings)
+        server.on_ready = lambda: print(
+            f"SessionBat serves {_url(listener)} from {settings.store_url} (Ctrl-C stops it)",
+            flush=True,
+        )
+        server.run([listener])
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[str]:
+    """Serve in a thread of this process while the block runs; gives the base URL.
+
+    On leaving, what was taken is answered and the store closed.
+
+    Raises:
+        ConfigurationError: The address cannot be listened on, or the store URL is unknown.
+        StoreError: The store cannot be used.
+    """
+    with _listening(settings) as listener:
+        server = _Server(settings)
+        ready = threading.Event()
+        server.on_ready = ready.set
+        url = _url(listener)
+        thread = threading.Thread(
+            target=server.run, args=([listener],), name="sessionbat-server", daemon=True
+        )
+        thread.start()
+        ready.wait()
+        try:
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, telling when it is ready, and returning after a signal instead of dying of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_app(settings),
+                access_log=False,
+                log_config=None,
+                log_level="warning",
+                ws="none",
+                lifespan="on",
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=_KEEP_ALIVE,
+                timeout_graceful_shutdown=_STOP_TIMEOUT,
+            )
+        )
+        self.on_ready = lambda: None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.on_ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._stop) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.handle_exit(number, frame)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    except OSError as exc:
+        raise _cannot_listen(settings, exc) from exc
+    with listener:
+        yield listener
+
+
+def _cannot_listen(settings: Settings, exc: OSError) -> ConfigurationError:
+    if exc.errno == errno.EADDRINUSE:
+        return ConfigurationError(
+            f"port {settings.port} on {settings.host} is in use; stop what listens there or"
+            " choose another port (0 takes a free one)",
+            slug="port-in-use",
+        )
+    return ConfigurationError(
+        f"cannot listen on {settings.host} port {settings.port}: {exc.strerror}; choose another"
+        " host or port",
+        slug="cannot-listen",
+    )
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
