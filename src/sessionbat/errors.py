@@ -1,11 +1,9 @@
-"""Everything that SessionBat raises, warns of or gives as a reason, as one tree with slugs.
+"""Everything that SessionBat raises on purpose, as one tree with slugs.
 
 SessionBatError
 ├── ConfigurationError (ValueError)    the client, or the server's settings, cannot work as given
 ├── StoreError                         the store's file cannot be used
 └── ImportFileError                    a file to import cannot be read
-
-SessionBatWarning (UserWarning)        something was mended or given up; said once, counted always
 
 Each message says what happened, then what to do, then its slug, which has an entry in
 ``docs/messages.md``. No message holds a key, a prompt or an answer.
@@ -37,7 +35,3 @@ class StoreError(SessionBatError):
 
 class ImportFileError(SessionBatError):
     """A file to import cannot be opened, or is of a form that cannot be told."""
-
-
-class SessionBatWarning(UserWarning):
-    """Category of every warning that SessionBat gives: once per change of state, never per event."""

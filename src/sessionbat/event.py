@@ -75,7 +75,7 @@ def find_problem(event: object) -> Problem | None:
     """Say why a decoded JSON value is not an event, or None when it is one.
 
     Only what the store needs to file an event is required: ``type``, ``id``, ``app``,
-    ``session_id`` and ``observation.kind``. The rest may be missing, and unknown fields are welcome.
+    ``session_id`` and ``observation.kind``. The rest may be missing; unknown fields are welcome.
     """
     if not isinstance(event, Mapping):
         return Problem("", f"an event is a JSON object, not {_json_type(event)}")
@@ -129,9 +129,7 @@ def _observation_problem(event: Mapping[str, Any]) -> Problem | None:
     for name in ("metadata", "metrics"):
         value = observation.get(name)
         if value is not None and not isinstance(value, Mapping):
-            return Problem(
-                f"observation.{name}", f"must be an object, not {_json_type(value)}"
-            )
+            return Problem(f"observation.{name}", f"must be an object, not {_json_type(value)}")
     return None
 
 
@@ -145,6 +143,6 @@ def _json_type(value: object) -> str:
         (Mapping, "an object"),
         ((list, tuple), "an array"),
     ):
-        if isinstance(value, kinds):  # type: ignore[arg-type]
+        if isinstance(value, kinds):
             return name
     return type(value).__name__

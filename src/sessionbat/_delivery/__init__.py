@@ -1,0 +1,1 @@
+"""How an event leaves the process: queue, worker, sender. Only ``transports`` calls in here."""

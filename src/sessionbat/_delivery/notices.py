@@ -1,0 +1,88 @@
+"""What the host's log is told of delivery: one line per change of state, never one per event."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+DROPPED_EVERY_S: Final = 60.0
+
+_log = logging.getLogger("sessionbat")
+
+
+class Notices:
+    """The state of one endpoint as told so far.
+
+    Args:
+        endpoint: Its URL; only the host is named in the log.
+        clock: Seconds, ascending.
+    """
+
+    def __init__(self, endpoint: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._host = urlsplit(endpoint).netloc
+        self._clock = clock
+        self._failing_since: float | None = None
+        self._reason = ""
+        self._denied = False
+        self._untold: dict[str, int] = {}
+        self._told_at: dict[str, float] = {}
+
+    def failing(self, reason: str, *, denied: bool) -> None:
+        """Note a failed try; said once when it begins, and once when it becomes a refusal."""
+        self._reason = reason
+        if self._failing_since is not None and denied <= self._denied:
+            return
+        if self._failing_since is None:
+            self._failing_since = self._clock()
+        self._denied = denied
+        if denied:
+            _log.error(
+                "%s takes no events (%s): check the API key and the endpoint."
+                " Events are kept and tried again each minute. [denied]",
+                self._host,
+                reason,
+            )
+        else:
+            _log.warning(
+                "cannot deliver to %s (%s); events are kept and tried again. [failing]",
+                self._host,
+                reason,
+            )
+
+    def recovered(self) -> None:
+        """Note a success; said once after failures."""
+        since, self._failing_since, self._denied = self._failing_since, None, False
+        if since is not None:
+            seconds = self._clock() - since
+            _log.info("delivering to %s again after %.0f s. [recovered]", self._host, seconds)
+
+    def dropped(self, reason: str, number: int) -> None:
+        """Note events given up; said at once, then once a minute at most for each reason."""
+        self._untold[reason] = self._untold.get(reason, 0) + number
+        now = self._clock()
+        if now - self._told_at.get(reason, -DROPPED_EVERY_S) < DROPPED_EVERY_S:
+            return
+        self._told_at[reason] = now
+        count = self._untold.pop(reason, 0)
+        _log.warning(
+            "dropped %d event%s: %s%s. [%s]",
+            count,
+            "" if count == 1 else "s",
+            _DROPPED_BECAUSE.get(reason, "the endpoint refused what it was sent"),
+            self._trouble(now),
+            reason.partition(":")[0],
+        )
+
+    def _trouble(self, now: float) -> str:
+        if self._failing_since is None:
+            return ""
+        return f"; {self._host} failing ({self._reason}) for {now - self._failing_since:.0f} s"
+
+
+_DROPPED_BECAUSE: Final = {
+    "queue-full": "the queue is full",
+    "exit": "the process ended before they were delivered",
+}

@@ -1,0 +1,49 @@
+"""A part of a batch on its way: what is sent, and which events of the batch it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sessionbat._delivery.event_queue import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """``count`` events of a batch from its ``first`` on, as NDJSON."""
+
+    batch: Batch
+    first: int
+    count: int
+    body: bytes
+
+    @classmethod
+    def whole(cls, batch: Batch) -> Parcel:
+        """Make one of a whole batch."""
+        return cls(batch, 0, batch.count, batch.body())
+
+    def singles(self) -> Iterator[Parcel]:
+        """Take it apart into single events."""
+        for offset, line in enumerate(self.lines()):
+            yield Parcel(self.batch, self.first + offset, 1, line)
+
+    def split(self, count: int) -> tuple[Parcel, Parcel]:
+        """Cut it after ``count`` events."""
+        lines = self.lines()
+        head, tail = lines[:count], lines[count:]
+        return (
+            Parcel(self.batch, self.first, len(head), b"\n".join(head)),
+            Parcel(self.batch, self.first + count, len(tail), b"\n".join(tail)),
+        )
+
+    def lines(self) -> list[bytes]:
+        """The events, one line each."""
+        return self.body.rstrip(b"\n").split(b"\n")
+
+    def positions(self, ids: set[str]) -> Iterator[tuple[int, str]]:
+        """Find events by id: position in the batch, and id."""
+        for offset, line in enumerate(self.lines()):
+            event_id = json.loads(line).get("id")
+            if event_id in ids:
+                yield self.first + offset, event_id

@@ -1,0 +1,309 @@
+"""One body → one POST → an outcome: accepted, try again, or one of the ways to be refused.
+
+The only place that knows HTTP. ``post`` never raises and takes ``REQUEST_DEADLINE_S`` at most.
+Everything that a request needs is imported with this module: importing inside the worker's thread
+would leave a forked child with the import lock of a thread that it does not have.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401 - ``socket.getaddrinfo`` imports it at its first call
+import json
+import os
+import ssl
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+import urllib3.exceptions
+
+from sessionbat._delivery.retry import retry_after_s
+from sessionbat._settings import Destination
+from sessionbat._version import __version__
+
+try:
+    import zstandard
+except ImportError:
+    zstandard = None  # type: ignore[assignment]
+
+CONNECT_TIMEOUT_S: Final = 3.0
+REQUEST_DEADLINE_S: Final = 10.0
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+MAX_SENDERS: Final = 12
+MAX_REDIRECTS: Final = 3
+
+_AGAIN: Final = frozenset({408, 425, 429})
+_DENIED: Final = frozenset({401, 403, 404, 407})
+_NO_BATCHES: Final = frozenset({404, 405, 415})
+
+
+class Verdict(Enum):
+    """What an endpoint said to one request."""
+
+    ACCEPTED = "accepted"
+    AGAIN = "try again later"
+    DENIED = "this endpoint or key takes nothing for now"
+    HALVE = "too much, or something in it is bad"
+    NO_BATCHES = "single events only"
+    TOO_LARGE = "this one event is too large"
+    REFUSED = "this one event will never be taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request.
+
+    ``reason`` is a slug (``http-503``, ``network``, ``bad-event``); ``rejected`` names the events
+    of an accepted batch that were not taken, with the endpoint's slug for each.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    retry_after_s: float | None = None
+    rejected: tuple[tuple[str, str], ...] = ()
+
+
+class Sender:
+    """Posts to one destination over a few kept connections. Safe from several threads.
+
+    Args:
+        destination: Where to, and with which key.
+        wall_clock: Seconds since the epoch, for ``Retry-After`` dates.
+    """
+
+    def __init__(
+        self, destination: Destination, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        self._url = destination.endpoint
+        self._wall_clock = wall_clock
+        self._headers = {"User-Agent": f"sessionbat-python/{__version__}"}
+        if destination.api_key is not None:
+            self._headers["Authorization"] = f"Bearer {destination.api_key}"
+        self._pool = _new_pool(destination.endpoint)
+        #: Whether the endpoint has said that it takes batches, and how they may be compressed.
+        self.takes_batches = False
+        self._compress: Callable[[bytes], bytes] | None = None
+        self._content_encoding = ""
+
+    def post_event(self, line: bytes) -> Outcome:
+        """Post a single event, in the one form that any endpoint knows."""
+        answer = self._post(line, {"Content-Type": "application/json"})
+        return answer if isinstance(answer, Outcome) else self._single_outcome(answer)
+
+    def post_batch(self, body: bytes, count: int) -> Outcome:
+        """Post NDJSON, compressed in the way that the endpoint has offered."""
+        headers = {"Content-Type": "application/x-ndjson"}
+        if self._compress is not None:
+            body = self._compress(body)
+            headers["Content-Encoding"] = self._content_encoding
+        answer = self._post(body, headers)
+        return answer if isinstance(answer, Outcome) else self._batch_outcome(answer, count)
+
+    def forget_batches(self) -> None:
+        """Go back to single events until the endpoint offers batches anew."""
+        self.takes_batches = False
+        self._compress = None
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._pool.clear()
+
+    def _post(self, body: bytes, headers: dict[str, str]) -> _Answer | Outcome:
+        deadline = time.monotonic() + REQUEST_DEADLINE_S
+        url = self._url
+        try:
+            for _ in range(MAX_REDIRECTS + 1):
+                answer = self._post_twice(url, body, headers, deadline)
+                if answer.status not in (307, 308):
+                    return answer
+                target = urljoin(url, answer.headers.get("Location") or "")
+                if not _same_origin(url, target):
+                    return answer
+                url = target
+            return answer
+        except _TLS_FAILURES:
+            return Outcome(Verdict.AGAIN, "tls")
+        except urllib3.exceptions.ProxyError as error:
+            return Outcome(Verdict.AGAIN, "http-407" if "407" in str(error) else "proxy")
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            return Outcome(Verdict.AGAIN, _network_reason(error))
+
+    def _post_twice(
+        self, url: str, body: bytes, headers: dict[str, str], deadline: float
+    ) -> _Answer:
+        try:
+            return self._post_once(url, body, headers, deadline)
+        except urllib3.exceptions.ProtocolError:
+            # A kept connection that the endpoint closed meanwhile shows only when it is used.
+            return self._post_once(url, body, headers, deadline)
+
+    def _post_once(
+        self, url: str, body: bytes, headers: dict[str, str], deadline: float
+    ) -> _Answer:
+        left = max(0.05, deadline - time.monotonic())
+        with self._pool.request(
+            "POST",
+            url,
+            body=body,
+            headers=self._headers | headers,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, left), read=left),
+        ) as response:
+            text = _read_answer(response, deadline)
+            return _Answer(response.status, response.headers, text)
+
+    def _single_outcome(self, answer: _Answer) -> Outcome:
+        status = answer.status
+        if answer.ok:
+            self._learn(answer.headers)
+            rejected = answer.rejected()
+            return Outcome(Verdict.REFUSED, rejected[0][1]) if rejected else _ACCEPTED
+        if status == 413:
+            return Outcome(Verdict.TOO_LARGE, "http-413")
+        return self._common_outcome(answer) or Outcome(Verdict.REFUSED, f"http-{status}")
+
+    def _batch_outcome(self, answer: _Answer, count: int) -> Outcome:
+        status = answer.status
+        if answer.ok:
+            return self._receipt_outcome(answer, count)
+        if status in _NO_BATCHES:
+            return Outcome(Verdict.NO_BATCHES, f"http-{status}")
+        return self._common_outcome(answer) or Outcome(Verdict.HALVE, f"http-{status}")
+
+    def _receipt_outcome(self, answer: _Answer, count: int) -> Outcome:
+        receipt = answer.json()
+        rejected = answer.rejected()
+        stored = [receipt.get(name) for name in ("accepted", "duplicates")]
+        counts = [number for number in stored if type(number) is int]
+        if len(counts) != 2 or sum(counts) + len(rejected) != count:
+            return Outcome(Verdict.AGAIN, "no-receipt")
+        return Outcome(Verdict.ACCEPTED, rejected=rejected)
+
+    def _common_outcome(self, answer: _Answer) -> Outcome | None:
+        status = answer.status
+        if status in _AGAIN or status >= 500 or status < 200:
+            wait = retry_after_s(answer.headers.get("Retry-After"), self._wall_clock())
+            return Outcome(Verdict.AGAIN, f"http-{status}", wait)
+        if status in _DENIED or 300 <= status < 400:
+            return Outcome(Verdict.DENIED, f"http-{status}")
+        return None
+
+    def _learn(self, headers: Any) -> None:
+        """Read the endpoint's offers: ``Accept-Post`` (W3C LDP), ``Accept-Encoding`` (RFC 7694)."""
+        if "application/x-ndjson" not in _list_header(headers.get("Accept-Post")):
+            return
+        offered = _list_header(headers.get("Accept-Encoding"))
+        if zstandard is not None and "zstd" in offered:
+            self._compress, self._content_encoding = _zstd, "zstd"
+        elif "gzip" in offered:
+            self._compress, self._content_encoding = _gzip, "gzip"
+        self.takes_batches = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Any
+    text: bytes
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.text)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def rejected(self) -> tuple[tuple[str, str], ...]:
+        items = self.json().get("rejected")
+        return tuple(_rejections(items if isinstance(items, list) else ()))
+
+
+_ACCEPTED: Final = Outcome(Verdict.ACCEPTED)
+_TLS_FAILURES: Final = (urllib3.exceptions.SSLError, ssl.SSLError)
+
+
+def _rejections(items: Iterable[Any]) -> Iterable[tuple[str, str]]:
+    for item in items:
+        if isinstance(item, dict):
+            yield str(item.get("id") or ""), _reason_slug(item.get("slug"))
+
+
+def _reason_slug(slug: object) -> str:
+    text = str(slug or "refused")[:40]
+    return text if text.replace("-", "").isalnum() and text.isascii() else "refused"
+
+
+def _read_answer(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """Read the body piece by piece: an endpoint that drips bytes must not hold the worker."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        part = response.read1(65536, decode_content=True)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            raise ValueError("answer too long")
+        if time.monotonic() > deadline:
+            raise TimeoutError("answer too slow")
+
+
+def _network_reason(error: Exception) -> str:
+    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
+        return "timeout"
+    return "network"
+
+
+def _same_origin(url: str, target: str) -> bool:
+    here, there = urlsplit(url), urlsplit(target)
+    return (here.scheme, here.netloc) == (there.scheme, there.netloc) and url != target
+
+
+def _list_header(header: str | None) -> list[str]:
+    return [item.partition(";")[0].strip().lower() for item in (header or "").split(",")]
+
+
+def _zstd(body: bytes) -> bytes:
+    # A compressor of its own for each call: they are cheap, and not safe between threads.
+    return zstandard.ZstdCompressor(level=1).compress(body)
+
+
+def _gzip(body: bytes) -> bytes:
+    return zlib.compress(body, 1, wbits=31)
+
+
+def _new_pool(endpoint: str) -> urllib3.PoolManager:
+    options: dict[str, Any] = {"maxsize": MAX_SENDERS, "block": True}
+    proxy = _proxy_for(endpoint)
+    if proxy is None:
+        return urllib3.PoolManager(num_pools=2, **options)
+    address = urlsplit(proxy)
+    if address.username:
+        credentials = f"{address.username}:{address.password or ''}"
+        options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=credentials)
+    return urllib3.ProxyManager(proxy, num_pools=2, **options)
+
+
+def _proxy_for(endpoint: str) -> str | None:
+    """Find the proxy that the environment names for an endpoint, as curl would."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    import urllib.request  # on the caller, in the client's constructor, and only where it is needed
+
+    parts = urlsplit(endpoint)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")

@@ -1,0 +1,107 @@
+"""The client's settings: argument, else environment, else default, checked once.
+
+``client`` and ``transports`` ask here and nowhere else; after that nothing is checked again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from sessionbat.errors import ConfigurationError
+
+DEFAULT_ENDPOINT = "https://ingest.sessionbat.com/api/v1/ingestion/events"
+INGESTION_PATH = "/api/v1/ingestion/events"
+DEFAULT_APP = "default"
+
+_OFF = frozenset({"0", "false", "no", "off"})
+_API_KEY = re.compile(r"[\x21-\x7e]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where events go and with which key; one worker serves each destination in a process."""
+
+    endpoint: str
+    api_key: str | None
+
+    def __repr__(self) -> str:
+        """Name the endpoint only: a key never stands in a log or a traceback."""
+        return f"Destination({self.endpoint!r})"
+
+
+def recording_enabled() -> bool:
+    """Whether this process records at all: ``SESSIONBAT_ENABLED=0`` turns it off."""
+    return os.environ.get("SESSIONBAT_ENABLED", "1").strip().lower() not in _OFF
+
+
+def app_name(app: str | None) -> str:
+    """Settle the app's name: the argument, ``SESSIONBAT_APP``, else ``default``."""
+    return (str(app).strip() if app is not None else "") or (
+        os.environ.get("SESSIONBAT_APP", "").strip() or DEFAULT_APP
+    )
+
+
+def destination(endpoint: str | None, api_key: str | None) -> Destination:
+    """Settle where events go.
+
+    Raises:
+        ConfigurationError: The endpoint is no http(s) URL, the key cannot stand in a header, or
+            there is no key for an endpoint that is not on loopback.
+    """
+    url = _endpoint(endpoint if endpoint is not None else os.environ.get("SESSIONBAT_ENDPOINT"))
+    key = _api_key(api_key if api_key is not None else os.environ.get("SESSIONBAT_API_KEY"))
+    if key is None and not is_loopback(urlsplit(url).hostname or ""):
+        raise ConfigurationError(
+            "no API key. Pass api_key=... or set SESSIONBAT_API_KEY;"
+            " in tests pass transport=MemoryTransport().",
+            slug="no-api-key",
+        )
+    return Destination(url, key)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def _endpoint(endpoint: str | None) -> str:
+    text = (endpoint or "").strip() or DEFAULT_ENDPOINT
+    parts = _split(text)
+    if parts is None:
+        raise ConfigurationError(
+            f"endpoint must be an http or https URL, got {text[:200]!r}."
+            f" Write it in full, for example {DEFAULT_ENDPOINT!r}.",
+            slug="bad-endpoint",
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(
+            f"endpoint must not hold a user name or password (host {parts.hostname!r})."
+            " Pass the key as api_key=... instead.",
+            slug="bad-endpoint",
+        )
+    if parts.path in ("", "/"):
+        parts = parts._replace(path=INGESTION_PATH)
+    return parts._replace(fragment="").geturl()
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket without its pair
+        return None
+    return parts if usable and text.isascii() and text.isprintable() else None
+
+
+def _api_key(api_key: str | None) -> str | None:
+    key = str(api_key or "").strip()
+    if key and _API_KEY.match(key) is None:
+        raise ConfigurationError(
+            "the API key holds a space, a line break or a character that is not ASCII."
+            " Pass it exactly as it was issued.",
+            slug="bad-api-key",
+        )
+    return key or None

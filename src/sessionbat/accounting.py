@@ -1,0 +1,122 @@
+"""What became of what was recorded: every event of a client is in exactly one state.
+
+Transports and the client write a ``Ledger``; users read ``Stats`` and ``FlushResult``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+def _nothing() -> Mapping[str, int]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of one client since it was made: recorded = delivered + pending + spooled + dropped.
+
+    ``dropped`` counts by reason, ``mended`` counts arguments that were not usable as given and were
+    replaced (by reason; those events were recorded all the same).
+    """
+
+    recorded: int = 0
+    delivered: int = 0
+    pending: int = 0
+    spooled: int = 0
+    dropped: Mapping[str, int] = field(default_factory=_nothing)
+    mended: Mapping[str, int] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class FlushResult:
+    """What became of everything that was recorded before a flush; true when all was delivered."""
+
+    delivered: int = 0
+    pending: int = 0
+    spooled: int = 0
+    dropped: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether everything was delivered."""
+        return not (self.pending or self.spooled or self.dropped)
+
+
+class Ledger:
+    """The running counts of one client.
+
+    Args:
+        lock: What guards every count. A worker shares one lock between its queue and the ledgers of
+            its clients, so that a count and the queue never disagree. Must be reentrant.
+    """
+
+    __slots__ = ("__weakref__", "_dropped", "_mended", "delivered", "lock", "recorded", "spooled")
+
+    def __init__(self, lock: AbstractContextManager[object] | None = None) -> None:
+        self.lock = threading.RLock() if lock is None else lock
+        self._reset()
+
+    def _reset(self) -> None:
+        self.recorded = 0
+        self.delivered = 0
+        self.spooled = 0
+        self._dropped: dict[str, int] = {}
+        self._mended: dict[str, int] = {}
+
+    def restart(self, lock: AbstractContextManager[object]) -> None:
+        """Begin again from nothing in a forked child; what the parent recorded stays the parent's.
+
+        The old lock may be held by a thread that does not exist here, so it is left alone.
+        """
+        self.lock = lock
+        self._reset()
+
+    def deliver(self, number: int = 1) -> None:
+        """Count events as delivered. The caller holds the lock."""
+        self.delivered += number
+
+    def drop(self, reason: str, number: int = 1) -> bool:
+        """Count events as given up. The caller holds the lock. True for the first of this reason."""
+        first = reason not in self._dropped
+        self._dropped[reason] = self._dropped.get(reason, 0) + number
+        return first
+
+    def mend(self, reason: str) -> bool:
+        """Count a replaced argument; true for the first of this reason."""
+        with self.lock:
+            first = reason not in self._mended
+            self._mended[reason] = self._mended.get(reason, 0) + 1
+            return first
+
+    def record_dropped(self, reason: str) -> bool:
+        """Count an event that never reached a queue; true for the first of this reason."""
+        with self.lock:
+            self.recorded += 1
+            return self.drop(reason)
+
+    @property
+    def pending(self) -> int:
+        """How many are still under way. The caller holds the lock."""
+        return self.recorded - self.delivered - self.spooled - sum(self._dropped.values())
+
+    def stats(self) -> Stats:
+        """Take all counts at one moment."""
+        with self.lock:
+            return Stats(
+                recorded=self.recorded,
+                delivered=self.delivered,
+                pending=self.pending,
+                spooled=self.spooled,
+                dropped=MappingProxyType(dict(self._dropped)),
+                mended=MappingProxyType(dict(self._mended)),
+            )
+
+    def flush_result(self, recorded: int, pending: int, spooled: int) -> FlushResult:
+        """Sum up what became of the first ``recorded`` events, of which so many still wait."""
+        with self.lock:
+            dropped = min(sum(self._dropped.values()), recorded - pending - spooled)
+            return FlushResult(recorded - pending - spooled - dropped, pending, spooled, dropped)

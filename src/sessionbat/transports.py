@@ -1,0 +1,149 @@
+"""Where recorded events go: the protocol, and the three transports that come with it.
+
+The client masks and encodes; a transport takes the finished event. ``IngestionTransport`` is the
+default; ``MemoryTransport`` is for tests, ``StdoutTransport`` for looking.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, runtime_checkable
+
+from sessionbat import _settings
+from sessionbat.accounting import FlushResult, Ledger, Stats
+from sessionbat.event import EncodedEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """Takes events from a client. Three methods, each called from any thread.
+
+    A transport that raises in ``send`` has dropped the event; the client counts it and goes on.
+    """
+
+    def send(self, event: EncodedEvent) -> None:
+        """Take one event. Returns at once: the caller is the host's own code."""
+
+    def flush(self, timeout: float | None = 30.0) -> object:
+        """Wait until everything sent before this call has arrived, at most ``timeout`` seconds."""
+
+    def close(self, timeout: float | None = 30.0) -> object:
+        """Flush, then let go of everything held. A second call does nothing."""
+
+
+class IngestionTransport:
+    """Delivers to an ingestion endpoint from a background thread.
+
+    All transports of one endpoint and key in a process share one worker thread, which starts with
+    the first event. Constructing one imports the HTTP client; nothing else does.
+
+    Args:
+        endpoint: Where to; else ``SESSIONBAT_ENDPOINT``, else the hosted endpoint. A URL without a
+            path gets ``/api/v1/ingestion/events``.
+        api_key: The key to send; else ``SESSIONBAT_API_KEY``. Not needed on loopback.
+
+    Raises:
+        ConfigurationError: The endpoint or the key cannot work.
+    """
+
+    def __init__(self, *, endpoint: str | None = None, api_key: str | None = None) -> None:
+        destination = _settings.destination(endpoint, api_key)
+        # Here, on the caller, and not in the worker's thread: a process that forks while a thread
+        # imports leaves the child with a module lock that nobody will ever release.
+        from sessionbat._delivery.worker import shared_worker
+
+        self._worker = shared_worker(destination)
+        self._closed = False
+        #: The counts of what was sent through this transport; two clients that share it share them.
+        self.ledger = Ledger()
+        self._worker.join(self.ledger)
+
+    @property
+    def endpoint(self) -> str:
+        """Where events go."""
+        return self._worker.destination.endpoint
+
+    def send(self, event: EncodedEvent) -> None:
+        """Queue one event; never waits and never raises. Without room it is dropped and counted."""
+        if self._closed:
+            self.ledger.record_dropped("closed")
+        else:
+            self._worker.record(self.ledger, event.data)
+
+    def flush(self, timeout: float | None = 30.0) -> FlushResult:
+        """Wait until everything sent before this call is delivered or dropped.
+
+        Args:
+            timeout: Longest wait in seconds. None waits as long as it takes; 0 only asks.
+        """
+        return self._worker.flush(self.ledger, timeout)
+
+    def close(self, timeout: float | None = 30.0) -> FlushResult:
+        """Flush and take no more; the last transport of an endpoint stops its thread."""
+        self._closed = True
+        return self._worker.leave(self.ledger, timeout)
+
+    def stats(self) -> Stats:
+        """Count what became of what was sent."""
+        return self.ledger.stats()
+
+
+class MemoryTransport:
+    """Keeps events in memory: for tests."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Everything sent so far, decoded from the very bytes that would have been delivered."""
+        return [json.loads(line) for line in list(self._lines)]
+
+    def clear(self) -> None:
+        """Forget what was sent so far."""
+        self._lines.clear()
+
+    def send(self, event: EncodedEvent) -> None:
+        """Keep one event."""
+        self._lines.append(event.data)
+
+    def flush(self, timeout: float | None = 30.0) -> None:
+        """Do nothing: what was sent is here."""
+
+    def close(self, timeout: float | None = 30.0) -> None:
+        """Do nothing: what was sent stays."""
+
+
+class StdoutTransport:
+    """Prints each event as one line of JSON: for looking while developing.
+
+    Args:
+        stream: Where to print; standard output as it is at the time of each event if None.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, event: EncodedEvent) -> None:
+        """Print one event."""
+        self._write(lambda stream: stream.write(event.data.decode() + "\n"))
+
+    def flush(self, timeout: float | None = 30.0) -> None:
+        """Flush the stream."""
+        self._write(lambda stream: stream.flush())
+
+    def close(self, timeout: float | None = 30.0) -> None:
+        """Flush the stream, and leave it open: it is not ours."""
+        self.flush(timeout)
+
+    def _write(self, act: Callable[[TextIO], object]) -> None:
+        with self._lock:
+            stream = self._stream if self._stream is not None else sys.stdout
+            if stream is not None:  # there is none under pythonw
+                act(stream)
