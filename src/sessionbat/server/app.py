@@ -16,16 +16,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sessionbat.server import api
+from sessionbat.server import api, pages
 from sessionbat.server.ingest import Ingestion, refusal_response
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings, is_loopback
 from sessionbat.server.store import open_store
-
-try:
-    from sessionbat.server import pages
-except ImportError:
-    pages = None
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -49,7 +44,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/healthz", _healthz, methods=["GET"]),
             *ingestion.routes(),
             *api.routes(store),
-            *(pages.routes(store) if pages else []),
+            *pages.routes(store),
         ],
         middleware=[Middleware(_LoopbackHostOnly)],
         exception_handlers={

@@ -10,9 +10,8 @@ import errno
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -57,11 +56,11 @@ def running(settings: Settings) -> Iterator[str]:
     """
     with _listening(settings) as listener:
         server = _Server(settings)
+        url = _url(listener)
         ready = threading.Event()
         server.on_ready = ready.set
-        url = _url(listener)
         thread = threading.Thread(
-            target=server.run, args=([listener],), name="sessionbat-server", daemon=True
+            target=_run, args=(server, listener, ready), name="sessionbat-server", daemon=True
         )
         thread.start()
         ready.wait()
@@ -90,7 +89,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=_STOP_TIMEOUT,
             )
         )
-        self.on_ready = lambda: None
+        self.on_ready: Callable[[], object] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -102,15 +101,19 @@ class _Server(uvicorn.Server):
             yield
             return
         signals = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self._stop) for number in signals}
+        before = {number: signal.signal(number, self.handle_exit) for number in signals}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.handle_exit(number, frame)
+
+def _run(server: _Server, listener: socket.socket, ready: threading.Event) -> None:
+    try:
+        server.run([listener])
+    finally:
+        ready.set()  # also when it could not start: nobody waits for ever
 
 
 @contextmanager

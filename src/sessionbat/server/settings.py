@@ -33,6 +33,7 @@ class Settings:
     body_timeout: float = 30.0
 
     def __post_init__(self) -> None:
+        """Check what can be checked without opening anything."""
         if not is_loopback(self.host):
             raise ConfigurationError(
                 f"host {self.host!r} is not on loopback; this version has no keys to guard any"

@@ -76,7 +76,7 @@ class Ingestion:
             return refusal_response(
                 Refused(503, exc.slug, "the store failed; try again", headers=_RETRY_AFTER)
             )
-        except Exception:
+        except Exception:  # noqa: BLE001 - answered here, so that 500 carries the capabilities
             _log.exception("an ingestion request failed")
             return refusal_response(
                 Refused(500, "internal-error", "the server failed; its log says why")

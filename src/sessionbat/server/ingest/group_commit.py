@@ -54,7 +54,7 @@ class GroupCommit:
         self._store = store
         self._decode = decode
         self._clock_ns = clock_ns
-        self._arrived = threading.Condition()  # guards the three below
+        self._arrived = threading.Condition()  # guards these three
         self._waiting: deque[_Request] = deque()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -89,30 +89,30 @@ class GroupCommit:
             thread.join()
 
     def _run(self) -> None:
+        taken: deque[_Request] = deque()
         while True:
             with self._arrived:
-                self._arrived.wait_for(lambda: self._waiting or self._closing)
-                waiting = len(self._waiting)
-            if not waiting:
+                self._arrived.wait_for(lambda: taken or self._waiting or self._closing)
+                taken.extend(self._waiting)
+                self._waiting.clear()
+            if not taken:
                 return
-            self._store_group(self._decode_waiting(waiting))
+            self._store_group(self._decode_group(taken))
 
-    def _decode_waiting(self, count: int) -> list[_Decoded]:
+    def _decode_group(self, taken: deque[_Request]) -> list[_Decoded]:
         group: list[_Decoded] = []
         size = 0
-        while len(group) < count and size < _MAX_GROUP_BYTES:
-            request = self._waiting.popleft()
-            count -= 1
+        while taken and size < _MAX_GROUP_BYTES:
+            body, future = taken.popleft()
             try:
-                decoded = self._decode(request.body, self._clock_ns() // 1000)
+                decoded = self._decode(body, self._clock_ns() // 1000)
             except Refused as refused:
-                _fail(request.future, refused)
-            except Exception as exc:  # one request's bytes must never end the thread
+                _fail(future, refused)
+            except Exception as exc:  # noqa: BLE001 - no body may end the thread
                 _log.exception("a body could not be decoded")
-                _fail(request.future, exc)
+                _fail(future, exc)
             else:
-                group.append(_Decoded(decoded, request.future))
-                count += 1
+                group.append(_Decoded(decoded, future))
                 size += decoded.size
         return group
 
@@ -120,7 +120,7 @@ class GroupCommit:
         events = [event for request in group for event in request.decoded.events]
         try:
             is_new = self._store.append(events) if events else []
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - nor may a store; told to who waits
             self._store_apart(group, exc)
             return
         start = 0

@@ -231,6 +231,9 @@ def _open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -32000")
         connection.execute("PRAGMA wal_autocheckpoint = 2000")
+        # A read-only file opens without complaint: find out now, not at the first event.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
     except sqlite3.Error as exc:
         connection.close()
         raise _unusable(path, exc) from exc

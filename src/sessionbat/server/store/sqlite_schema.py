@@ -134,13 +134,16 @@ def _read_header(path: Path) -> bytes:
 def _check_version(path: Path) -> None:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        version = _version(connection)
-    except sqlite3.Error as exc:
-        raise StoreError(
-            f"cannot read the store {str(path)!r}: {exc}", slug="store-unusable"
-        ) from exc
+        _refuse_newer(_version(connection), path)
+    except sqlite3.Error:
+        # A process that died while it made this file left it half written, which only a writer can
+        # roll back. What is really damaged, the writer finds too.
+        return
     finally:
         connection.close()
+
+
+def _refuse_newer(version: int, path: Path) -> None:
     if version > len(MIGRATIONS):
         raise StoreError(
             f"{str(path)!r} was written by a newer SessionBat (schema {version}, this one knows"
