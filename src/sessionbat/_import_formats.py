@@ -35,7 +35,7 @@ def parse_object(data: bytes) -> Json:
     except RecursionError as exc:
         raise BadLine("nested too deeply") from exc
     except json.JSONDecodeError as exc:
-        raise BadLine(f"not JSON: {exc.msg} at column {exc.colno}") from exc
+        raise BadLine(f"not JSON: {exc.msg} (column {exc.colno})") from exc
     except ValueError as exc:  # NaN, or an integer of more digits than Python reads
         raise BadLine("not JSON: holds a number that JSON cannot write") from exc
     if not isinstance(value, dict):
