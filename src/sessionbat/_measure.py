@@ -5,15 +5,12 @@ Given a record callable and what was known at entry; it neither knows the client
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
-
-#: Leaving by one of these is the caller's wish, not a failure of the operation.
-_CANCELLED = (asyncio.CancelledError, GeneratorExit)
 
 
 class Measurement:
@@ -64,9 +61,17 @@ class Measurement:
         elapsed_ms = (self._clock() - self._begun) * 1000
         if isinstance(self.metrics, dict):
             self.metrics.setdefault("latency_ms", round(elapsed_ms, 3))
-        if isinstance(error, _CANCELLED):
+        if was_cancelled(error):
             if isinstance(self.metadata, dict):
                 self.metadata.setdefault("status", "cancelled")
         elif error is not None and self.error is None:
             self.error = error
         self._record(self)
+
+
+def was_cancelled(error: BaseException | None) -> bool:
+    """Whether an operation ended by its caller's wish, which is no failure of it."""
+    if isinstance(error, GeneratorExit):
+        return True
+    asyncio = sys.modules.get("asyncio")  # where it is not loaded, nothing of it was raised
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)

@@ -44,7 +44,7 @@ def app_name(app: str | None) -> str:
     )
 
 
-def destination(endpoint: str | None, api_key: str | None) -> Destination:
+def settle_destination(endpoint: str | None, api_key: str | None) -> Destination:
     """Settle where events go.
 
     Raises:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
-def _nothing() -> Mapping[str, int]:
-    return MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """Counts of one client since it was made: recorded = delivered + pending + spooled + dropped.
 
     ``dropped`` counts by reason, ``mended`` counts arguments that were not usable as given and were
@@ -28,12 +27,11 @@ class Stats:
     delivered: int = 0
     pending: int = 0
     spooled: int = 0
-    dropped: Mapping[str, int] = field(default_factory=_nothing)
-    mended: Mapping[str, int] = field(default_factory=_nothing)
+    dropped: Mapping[str, int] = _NOTHING
+    mended: Mapping[str, int] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class FlushResult:
+class FlushResult(NamedTuple):
     """What became of everything that was recorded before a flush; true when all was delivered."""
 
     delivered: int = 0
@@ -80,7 +78,7 @@ class Ledger:
         self.delivered += number
 
     def drop(self, reason: str, number: int = 1) -> bool:
-        """Count events as given up. The caller holds the lock. True for the first of this reason."""
+        """Count events as given up; true for the first of a reason. The caller holds the lock."""
         first = reason not in self._dropped
         self._dropped[reason] = self._dropped.get(reason, 0) + number
         return first

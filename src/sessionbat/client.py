@@ -6,32 +6,20 @@ observations. After construction nothing raises and nothing waits, except ``flus
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sessionbat import _current, _settings
-from sessionbat._encoding import Snapshot, encode_event
-from sessionbat._measure import Measurement
-from sessionbat._scope import Scope
-from sessionbat._well_formed import error_object, rfc3339, split_metrics, usable_id, with_model
-from sessionbat.accounting import FlushResult, Ledger, Stats
-from sessionbat.event import (
-    LLM,
-    MAX_EVENT_BYTES,
-    RETRIEVAL,
-    TOOL,
-    EncodedEvent,
-    is_event_id,
-    new_event_id,
-)
+from sessionbat import _current
+from sessionbat.event import LLM, RETRIEVAL, TOOL
 from sessionbat.transports import IngestionTransport, Transport
 
-_log = logging.getLogger("sessionbat")
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
+
+    from sessionbat._measure import Measurement
+    from sessionbat.accounting import FlushResult, Stats
 
 
 class SessionBat:
@@ -59,17 +47,17 @@ class SessionBat:
         default_tags: Iterable[str] | None = None,
         default_context: Mapping[str, Any] | None = None,
     ) -> None:
-        self._enabled = _settings.recording_enabled()
-        if transport is None and self._enabled:
+        # Loaded by the first client and not by ``import sessionbat``: the encoder and what it
+        # knows of types take longer to load than everything else together.
+        from sessionbat._recorder import Recorder
+        from sessionbat._scope import Scope
+        from sessionbat._settings import app_name, recording_enabled
+
+        enabled = recording_enabled()
+        if transport is None and enabled:
             transport = IngestionTransport(endpoint=endpoint, api_key=api_key)
-        self._transport = transport
-        # A transport with a ledger says itself what became of an event; of any other, an event
-        # that was taken without an exception counts as delivered.
-        ledger = getattr(transport, "ledger", None)
-        self._counts_itself = isinstance(ledger, Ledger)
-        self._ledger = ledger if isinstance(ledger, Ledger) else Ledger()
-        self._closed = False
-        self._scope = Scope(_settings.app_name(app)).extended(default_tags, default_context)
+        self._recorder = Recorder(transport, enabled=enabled)
+        self._scope = Scope(app_name(app)).extended(default_tags, default_context)
 
     def session(
         self,
@@ -85,7 +73,7 @@ class SessionBat:
             tags: Added to the client's.
             context: Merged over the client's.
         """
-        return Session(self, self._usable_id(session_id, "session"), tags, context)
+        return Session(self, self._recorder.usable_id(session_id, "session"), tags, context)
 
     def flush(self, timeout: float | None = 30.0) -> FlushResult:
         """Wait until everything recorded so far is delivered or dropped.
@@ -98,10 +86,12 @@ class SessionBat:
         Returns:
             Counts of delivered, pending, spooled and dropped; truthy when all was delivered.
         """
-        return self._wait_for("flush", timeout)
+        return self._recorder.flush(timeout)
 
     async def aflush(self, timeout: float | None = 30.0) -> FlushResult:
         """Do the same as ``flush`` without holding up the event loop."""
+        import asyncio  # 20 ms that only those pay who have loaded it already
+
         return await asyncio.to_thread(self.flush, timeout)
 
     def close(self, timeout: float | None = 30.0) -> FlushResult:
@@ -109,14 +99,11 @@ class SessionBat:
 
         Closing twice is closing once. The transport is closed with its client.
         """
-        if self._closed:
-            return self._wait_for("flush", 0)
-        self._closed = True
-        return self._wait_for("close", timeout)
+        return self._recorder.close(timeout)
 
     def stats(self) -> Stats:
         """Count what became of everything recorded; see ``Stats``. Never waits."""
-        return self._ledger.stats()
+        return self._recorder.ledger.stats()
 
     def __enter__(self) -> SessionBat:
         """Use the client for a block; it is closed at the end."""
@@ -130,108 +117,6 @@ class SessionBat:
     ) -> None:
         """Close."""
         self.close()
-
-    def _wait_for(self, what: str, timeout: float | None) -> FlushResult:
-        try:
-            answer = getattr(self._transport, what)(timeout) if self._transport else None
-        except Exception as error:  # noqa: BLE001 - the transport may be the host's own
-            self._mend("transport-error", f"the transport's {what} raised {type(error).__name__}")
-            answer = None
-        if isinstance(answer, FlushResult):
-            return answer
-        stats = self._ledger.stats()
-        dropped = sum(stats.dropped.values())
-        return FlushResult(stats.delivered, stats.pending, stats.spooled, dropped)
-
-    def _record(
-        self,
-        scope: Scope,
-        kind: str,
-        event_id: str,
-        name: str | None,
-        started_at: datetime | float | str | None,
-        input: Any,
-        output: Any,
-        error: Any,
-        metadata: Any,
-        metrics: Any,
-    ) -> None:
-        """Encode one observation and hand it to the transport. Never raises."""
-        if not self._enabled:
-            return
-        if self._closed or self._transport is None:
-            self._drop("closed", "the client is closed")
-            return
-        try:
-            if metrics:
-                metrics, metadata = split_metrics(metrics, metadata)
-            observation = {
-                "kind": kind,
-                "name": name,
-                "started_at": started_at if started_at is None else rfc3339(started_at),
-                "input": input,
-                "output": output,
-                "error": error if error is None else error_object(error),
-                "metadata": metadata or {},
-                "metrics": metrics or {},
-            }
-            envelope = {
-                "type": kind,
-                "id": event_id,
-                "created_at": datetime.now(UTC),
-                "app": scope.app,
-                "session_id": scope.session_id,
-                "interaction_id": scope.interaction_id,
-                "tags": scope.tags_json,
-                "context": scope.context_json,
-            }
-            line = encode_event(envelope, observation, MAX_EVENT_BYTES)
-        except Exception as failure:  # noqa: BLE001 - the host is protected here
-            self._drop("not-encoded", f"encoding raised {type(failure).__name__}")
-            return
-        self._send(EncodedEvent(event_id, line))
-
-    def _send(self, event: EncodedEvent) -> None:
-        assert self._transport is not None
-        try:
-            self._transport.send(event)
-        except Exception as error:  # noqa: BLE001 - the transport may be the host's own
-            self._drop("transport-error", f"the transport raised {type(error).__name__}")
-            return
-        if not self._counts_itself:
-            with self._ledger.lock:
-                self._ledger.recorded += 1
-                self._ledger.deliver()
-
-    def _usable_id(self, given: object, what: str) -> str:
-        text = usable_id(given)
-        if text is None:
-            if given is not None:
-                self._mend(f"bad-{what}-id", f"a {what} id was empty or unusable; one was made")
-            return new_event_id()
-        return text
-
-    def _event_id(self, given: str | None) -> str:
-        if given is None:
-            return new_event_id()
-        if is_event_id(given):
-            return given
-        return self._usable_event_id(given)
-
-    def _usable_event_id(self, given: object) -> str:
-        text = usable_id(given)
-        if text is not None and is_event_id(text):
-            return text
-        self._mend("bad-observation-id", "an observation id was unusable; one was made")
-        return new_event_id()
-
-    def _drop(self, reason: str, message: str) -> None:
-        if self._ledger.record_dropped(reason):
-            _log.warning("dropped an event: %s; more are counted only. [%s]", message, reason)
-
-    def _mend(self, reason: str, message: str) -> None:
-        if self._ledger.mend(reason):
-            _log.warning("%s; more are counted only. [%s]", message, reason)
 
 
 class Session:
@@ -266,7 +151,7 @@ class Session:
             tags: Added to the session's.
             context: Merged over the session's.
         """
-        usable = self._client._usable_id(interaction_id, "interaction")
+        usable = self._client._recorder.usable_id(interaction_id, "interaction")
         return Interaction(self, usable, tags, context)
 
     def __enter__(self) -> Session:
@@ -298,7 +183,7 @@ class Interaction:
         tags: Iterable[str] | None,
         context: Mapping[str, Any] | None,
     ) -> None:
-        self._client = session._client
+        self._recorder = session._client._recorder
         self._session = session
         self._scope = session._scope.within_interaction(interaction_id).extended(tags, context)
 
@@ -347,10 +232,9 @@ class Interaction:
             observation_id: The host's own id, 1 to 128 printable ASCII characters.
             started_at: When the call began.
         """
-        client = self._client
-        event_id = client._event_id(observation_id)
+        event_id = self._recorder.event_id(observation_id)
         scope = self._scope.extended(tags, context)
-        client._record(
+        self._recorder.record(
             scope,
             LLM,
             event_id,
@@ -359,8 +243,9 @@ class Interaction:
             input,
             output,
             error,
-            with_model(metadata, model),
+            metadata,
             metrics,
+            model,
         )
         return event_id
 
@@ -382,10 +267,9 @@ class Interaction:
 
         The other arguments are those of ``llm``.
         """
-        client = self._client
-        event_id = client._event_id(observation_id)
+        event_id = self._recorder.event_id(observation_id)
         scope = self._scope.extended(tags, context)
-        client._record(
+        self._recorder.record(
             scope, TOOL, event_id, tool_name, started_at, input, output, error, metadata, metrics
         )
         return event_id
@@ -413,11 +297,10 @@ class Interaction:
 
         The other arguments are those of ``llm``.
         """
-        client = self._client
-        event_id = client._event_id(observation_id)
+        event_id = self._recorder.event_id(observation_id)
         scope = self._scope.extended(tags, context)
         output = None if documents is None else {"documents": documents}
-        client._record(
+        self._recorder.record(
             scope,
             RETRIEVAL,
             event_id,
@@ -447,9 +330,15 @@ class Interaction:
 
         ``input`` is recorded as it is now, whatever happens to it inside the block.
         """
-        metadata = with_model(metadata, model)
-        return self._measure(
-            LLM, name, Snapshot(input), metadata, metrics, tags, context, observation_id
+        return self._recorder.measurement(
+            self._scope.extended(tags, context),
+            LLM,
+            name,
+            input,
+            metadata,
+            metrics,
+            observation_id,
+            model,
         )
 
     def measure_tool_call(
@@ -464,8 +353,14 @@ class Interaction:
         observation_id: str | None = None,
     ) -> Measurement:
         """Measure a tool call; see ``measure_llm``."""
-        return self._measure(
-            TOOL, tool_name, Snapshot(input), metadata, metrics, tags, context, observation_id
+        return self._recorder.measurement(
+            self._scope.extended(tags, context),
+            TOOL,
+            tool_name,
+            input,
+            metadata,
+            metrics,
+            observation_id,
         )
 
     def measure_retrieval(
@@ -480,9 +375,14 @@ class Interaction:
         observation_id: str | None = None,
     ) -> Measurement:
         """Measure a retrieval; set ``output`` to the list of documents. See ``measure_llm``."""
-        asked = Snapshot({"query": query})
-        return self._measure(
-            RETRIEVAL, name, asked, metadata, metrics, tags, context, observation_id
+        return self._recorder.measurement(
+            self._scope.extended(tags, context),
+            RETRIEVAL,
+            name,
+            {"query": query},
+            metadata,
+            metrics,
+            observation_id,
         )
 
     def __enter__(self) -> Interaction:
@@ -499,62 +399,10 @@ class Interaction:
         """Make current what was so before; never waits."""
         _current.leave(self._session, self)
 
-    def _measure(
-        self,
-        kind: str,
-        name: str | None,
-        input: Snapshot,
-        metadata: Mapping[str, Any] | None,
-        metrics: Mapping[str, float] | None,
-        tags: Iterable[str] | None,
-        context: Mapping[str, Any] | None,
-        observation_id: str | None,
-    ) -> Measurement:
-        scope = self._scope.extended(tags, context)
-
-        def record(call: Measurement) -> None:
-            output = call.output
-            if kind == RETRIEVAL and output is not None:
-                output = {"documents": output}
-            self._client._record(
-                scope,
-                kind,
-                call.id,
-                name,
-                call.started_at,
-                input,
-                output,
-                call.error,
-                call.metadata,
-                call.metrics,
-            )
-
-        return Measurement(
-            record,
-            id=self._client._event_id(observation_id),
-            metadata=_own_dict(metadata),
-            metrics=_own_dict(metrics),
-        )
-
-
-def _own_dict(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    return dict(given) if isinstance(given, Mapping) else {}
-
-
-class _Nowhere:
-    """The transport outside any session: takes nothing, so that the client counts every event."""
-
-    def send(self, event: EncodedEvent) -> None:
-        raise LookupError("no current session")
-
-    def flush(self, timeout: float | None = 30.0) -> None:
-        return None
-
-    def close(self, timeout: float | None = 30.0) -> None:
-        return None
-
 
 @lru_cache(maxsize=1)
 def nowhere() -> SessionBat:
     """Get the client behind ``current_session()`` outside any session."""
-    return SessionBat(app="none", transport=_Nowhere())
+    from sessionbat._recorder import NowhereTransport
+
+    return SessionBat(app="none", transport=NowhereTransport())

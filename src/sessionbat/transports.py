@@ -6,20 +6,18 @@ default; ``MemoryTransport`` is for tests, ``StdoutTransport`` for looking.
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from sessionbat import _settings
 from sessionbat.accounting import FlushResult, Ledger, Stats
-from sessionbat.event import EncodedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sessionbat.event import EncodedEvent
 
-@runtime_checkable
+
 class Transport(Protocol):
     """Takes events from a client. Three methods, each called from any thread.
 
@@ -52,7 +50,9 @@ class IngestionTransport:
     """
 
     def __init__(self, *, endpoint: str | None = None, api_key: str | None = None) -> None:
-        destination = _settings.destination(endpoint, api_key)
+        from sessionbat._settings import settle_destination
+
+        destination = settle_destination(endpoint, api_key)
         # Here, on the caller, and not in the worker's thread: a process that forks while a thread
         # imports leaves the child with a module lock that nobody will ever release.
         from sessionbat._delivery.worker import shared_worker
@@ -102,6 +102,8 @@ class MemoryTransport:
     @property
     def events(self) -> list[dict[str, Any]]:
         """Everything sent so far, decoded from the very bytes that would have been delivered."""
+        import json
+
         return [json.loads(line) for line in list(self._lines)]
 
     def clear(self) -> None:

@@ -1,0 +1,217 @@
+"""One completed observation → an encoded event in the transport's hands, and the counts.
+
+The heart of a client, behind its API: here the host is protected from everything that can go
+wrong. Loaded by the first client, because the encoder is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sessionbat._encoding import Snapshot, encode_event
+from sessionbat._measure import Measurement
+from sessionbat._scope import Scope
+from sessionbat._well_formed import error_object, rfc3339, split_metrics, usable_id, with_model
+from sessionbat.accounting import FlushResult, Ledger
+from sessionbat.event import (
+    MAX_EVENT_BYTES,
+    RETRIEVAL,
+    EncodedEvent,
+    is_event_id,
+    new_event_id,
+)
+from sessionbat.transports import Transport
+
+_log = logging.getLogger("sessionbat")
+
+
+class Recorder:
+    """Records for one client.
+
+    Args:
+        transport: Takes the events; None where recording is turned off, then nothing is counted.
+    """
+
+    def __init__(self, transport: Transport | None, *, enabled: bool) -> None:
+        self._transport = transport
+        self._enabled = enabled and transport is not None
+        # A transport with a ledger says itself what became of an event; of any other, an event
+        # that was taken without an exception counts as delivered.
+        ledger = getattr(transport, "ledger", None)
+        self._counts_itself = isinstance(ledger, Ledger)
+        self.ledger = ledger if isinstance(ledger, Ledger) else Ledger()
+        self._closed = False
+
+    def record(
+        self,
+        scope: Scope,
+        kind: str,
+        event_id: str,
+        name: str | None,
+        started_at: datetime | float | str | None,
+        input: Any,
+        output: Any,
+        error: Any,
+        metadata: Any,
+        metrics: Any,
+        model: str | None = None,
+    ) -> None:
+        """Encode one observation and hand it to the transport. Never raises, never waits."""
+        if not self._enabled:
+            return
+        if self._closed:
+            self._drop("closed", "the client is closed")
+            return
+        try:
+            if model is not None:
+                metadata = with_model(metadata, model)
+            if metrics:
+                metrics, metadata = split_metrics(metrics, metadata)
+            observation = {
+                "kind": kind,
+                "name": name,
+                "started_at": started_at if started_at is None else rfc3339(started_at),
+                "input": input,
+                "output": output,
+                "error": error if error is None else error_object(error),
+                "metadata": metadata or {},
+                "metrics": metrics or {},
+            }
+            envelope = {
+                "type": kind,
+                "id": event_id,
+                "created_at": datetime.now(UTC),
+                "app": scope.app,
+                "session_id": scope.session_id,
+                "interaction_id": scope.interaction_id,
+                "tags": scope.tags_json,
+                "context": scope.context_json,
+            }
+            line = encode_event(envelope, observation, MAX_EVENT_BYTES)
+        except Exception as failure:  # noqa: BLE001 - the host is protected here
+            self._drop("not-encoded", f"encoding raised {type(failure).__name__}")
+            return
+        self._send(EncodedEvent(event_id, line))
+
+    def measurement(
+        self,
+        scope: Scope,
+        kind: str,
+        name: str | None,
+        input: Any,
+        metadata: Mapping[str, Any] | None,
+        metrics: Mapping[str, float] | None,
+        observation_id: str | None,
+        model: str | None = None,
+    ) -> Measurement:
+        """Begin to measure an operation; its input is taken as it is now."""
+        taken = Snapshot(input)
+
+        def record(call: Measurement) -> None:
+            output = call.output
+            if kind == RETRIEVAL and output is not None:
+                output = {"documents": output}
+            self.record(
+                scope,
+                kind,
+                call.id,
+                name,
+                call.started_at,
+                taken,
+                output,
+                call.error,
+                call.metadata,
+                call.metrics,
+                model,
+            )
+
+        return Measurement(
+            record,
+            id=self.event_id(observation_id),
+            metadata=dict(metadata) if isinstance(metadata, Mapping) else {},
+            metrics=dict(metrics) if isinstance(metrics, Mapping) else {},
+        )
+
+    def event_id(self, given: str | None) -> str:
+        """Settle an observation's id: the host's where it can serve, else a new one."""
+        if given is None:
+            return new_event_id()
+        if is_event_id(given):
+            return given
+        text = usable_id(given)
+        if text is not None and is_event_id(text):
+            return text
+        self._mend("bad-observation-id", "an observation id was unusable; one was made")
+        return new_event_id()
+
+    def usable_id(self, given: object, what: str) -> str:
+        """Settle a session's or interaction's id: the host's as text, else a new one."""
+        if given is None:
+            return new_event_id()
+        text = usable_id(given)
+        if text is None:
+            self._mend(f"bad-{what}-id", f"a {what} id was empty or unusable; one was made")
+            return new_event_id()
+        return text
+
+    def flush(self, timeout: float | None) -> FlushResult:
+        """Ask the transport to flush, and sum up."""
+        return self._wait_for("flush", timeout)
+
+    def close(self, timeout: float | None) -> FlushResult:
+        """Take no more and close the transport; closing again only sums up."""
+        if self._closed:
+            return self._wait_for("flush", 0)
+        self._closed = True
+        return self._wait_for("close", timeout)
+
+    def _wait_for(self, what: str, timeout: float | None) -> FlushResult:
+        answer = None
+        if self._transport is not None:
+            try:
+                answer = getattr(self._transport, what)(timeout)
+            except Exception as error:  # noqa: BLE001 - the transport may be the host's own
+                kind = type(error).__name__
+                self._mend("transport-error", f"the transport's {what} raised {kind}")
+        if isinstance(answer, FlushResult):
+            return answer
+        stats = self.ledger.stats()
+        dropped = sum(stats.dropped.values())
+        return FlushResult(stats.delivered, stats.pending, stats.spooled, dropped)
+
+    def _send(self, event: EncodedEvent) -> None:
+        assert self._transport is not None
+        try:
+            self._transport.send(event)
+        except Exception as error:  # noqa: BLE001 - the transport may be the host's own
+            self._drop("transport-error", f"the transport raised {type(error).__name__}")
+            return
+        if not self._counts_itself:
+            with self.ledger.lock:
+                self.ledger.recorded += 1
+                self.ledger.deliver()
+
+    def _drop(self, reason: str, message: str) -> None:
+        if self.ledger.record_dropped(reason):
+            _log.warning("dropped an event: %s; more are counted only. [%s]", message, reason)
+
+    def _mend(self, reason: str, message: str) -> None:
+        if self.ledger.mend(reason):
+            _log.warning("%s; more are counted only. [%s]", message, reason)
+
+
+class NowhereTransport:
+    """Outside any session: takes nothing, so that every event is counted as dropped."""
+
+    def send(self, event: EncodedEvent) -> None:
+        """Refuse."""
+        raise LookupError("no current session")
+
+    def flush(self, timeout: float | None = 30.0) -> None:
+        """Do nothing."""
+
+    def close(self, timeout: float | None = 30.0) -> None:
+        """Do nothing."""
