@@ -172,7 +172,7 @@ def test_import_lists_a_hundred_bad_lines_and_counts_the_rest(tmp_path: Path) ->
     assert "150 of 150 lines could not be read" in done.stderr
 
 
-def test_import_says_when_the_server_takes_an_event_of_nothing(tmp_path: Path) -> None:
+def test_import_with_recording_turned_off_says_so(tmp_path: Path) -> None:
     done = run(
         "import",
         "-",
