@@ -1,0 +1,390 @@
+"""The pages: the session list, one session, one event; each with a twin that ends in ``.json``.
+
+A page and its twin answer the same question at the same address. Everything is rendered here, so
+pages work without JavaScript; the modules in ``static/`` only add keys, a filter and copying.
+Payloads are hostile: templates escape everything, and the policy sent along forbids inline code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from sessionbat.server.presenting import units
+from sessionbat.server.presenting.session import (
+    EVENTS_FOR_TITLE,
+    Place,
+    SessionView,
+    present_session,
+    present_title,
+)
+from sessionbat.server.records import Page, SessionSummary, StoredEvent
+from sessionbat.server.store.protocol import Store
+
+SESSIONS_PER_PAGE: Final = 50
+OBSERVATIONS_PER_PAGE: Final = 200
+
+_HERE: Final = Path(__file__).parent
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # addresses hold session ids
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def routes(store: Store) -> list[BaseRoute]:
+    """List the routes of the pages, their twins and their static files.
+
+    Handlers are plain functions, which Starlette runs in threads: each waits for the store.
+    """
+    pages = _Pages(store)
+    return [
+        Route("/", lambda request: _respond(RedirectResponse(_path(request, "/sessions")))),
+        Route("/sessions", _page(pages.sessions), name="sessions"),
+        Route("/sessions.json", _twin(pages.sessions_data)),
+        Route("/session", _page(pages.session), name="session"),
+        Route("/session.json", _twin(pages.session_data)),
+        Mount("/static", _Static(directory=_HERE / "static"), name="static"),
+    ]
+
+
+class _Problem(Exception):
+    """A request that has no answer; says why to whoever asked, on a page or as JSON."""
+
+    def __init__(self, status: int, slug: str, at: str, title: str, advice: str) -> None:
+        super().__init__(title)
+        self.status, self.slug, self.at, self.title, self.advice = status, slug, at, title, advice
+
+
+class _Pages:
+    """Answers the pages' questions from one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def sessions(self, request: Request) -> str:
+        """The session list, or what to do when there is none yet."""
+        app, page = self._list(request)
+        apps = self._store.list_apps()
+        template = "sessions.html" if apps else "welcome.html"
+        return _render(
+            template,
+            request,
+            twin=_twin_address(request),
+            app=app,
+            apps=apps,
+            sessions=[(summary, self._title(summary)) for summary in page.items],
+            older=_here(request, after=page.next) if page.next else None,
+            newest=_here(request, after=None) if "after" in request.query_params else None,
+            endpoint=str(request.base_url).rstrip("/"),
+        )
+
+    def sessions_data(self, request: Request) -> bytes:
+        """What the session list shows, as JSON."""
+        app, page = self._list(request)
+        return _json(
+            {
+                "app": app,
+                "apps": self._store.list_apps(),
+                "next": page.next,
+                "items": [{**asdict(s), "title": self._title(s)} for s in page.items],
+            }
+        )
+
+    def session(self, request: Request) -> str:
+        """One session, a page of its observations; or one of its events alone and in full."""
+        summary, page = self._session(request)
+        wanted = request.query_params.get("event")
+        view = present_session(page.items, _place(request), in_full=wanted is not None)
+        return _render(
+            "session.html" if wanted is None else "event.html",
+            request,
+            twin=_twin_address(request),
+            session=summary,
+            view=view,
+            older=None,
+            here=_here(request, event=None),
+            next=_continuation(request, page, view),
+            first=_session_address(request, summary) if "after" in request.query_params else None,
+            event_address=lambda event_id: _here(request, event=event_id),
+            raw_address=lambda event_id: _twin_address(request, event=event_id),
+        )
+
+    def session_data(self, request: Request) -> bytes:
+        """What the page of one session shows: its figures, its turns and its events as received."""
+        summary, page = self._session(request)
+        view = present_session(page.items, _place(request), in_full=True)
+        head = {
+            "session": {**asdict(summary), "title": self._title(summary)},
+            "next": page.next,
+            "turns": [
+                {
+                    "number": turn.number,
+                    "interaction_id": turn.interaction_id,
+                    "asked": turn.asked and turn.asked.text,
+                    "answered": turn.answered and turn.answered.text,
+                    "status": turn.status,
+                    "events": [step.observation.id for step in turn.steps],
+                }
+                for turn in view.turns
+            ],
+        }
+        # Events are passed on byte for byte: a decoder between would cost time and digits.
+        return b'%s,\n"items": [%s]}' % (
+            _json(head).removesuffix(b"\n}"),
+            b",\n".join(stored.raw for stored in page.items),
+        )
+
+    def _list(self, request: Request) -> tuple[str | None, Page[SessionSummary]]:
+        app = request.query_params.get("app") or None
+        limit = _limit(request, SESSIONS_PER_PAGE)
+        after = request.query_params.get("after")
+        return app, _ask(lambda: self._store.list_sessions(app=app, limit=limit, after=after))
+
+    def _title(self, summary: SessionSummary) -> str:
+        page = self._store.list_events(summary.app, summary.session_id, limit=EVENTS_FOR_TITLE)
+        return present_title(page.items)
+
+    def _session(self, request: Request) -> tuple[SessionSummary, Page[StoredEvent]]:
+        app, id_ = request.query_params.get("app"), request.query_params.get("id")
+        if not app or not id_:
+            raise _Problem(
+                400,
+                "no-session-named",
+                "id" if app else "app",
+                "No session named",
+                "An address of a session names its app and its id: /session?app=…&id=…",
+            )
+        summary = self._store.get_session(app, id_)
+        if summary is None:
+            raise _Problem(
+                404,
+                "no-such-session",
+                "id",
+                "No such session",
+                f"The app “{_cut(app)}” has no session “{_cut(id_)}”. It may not have arrived yet.",
+            )
+        wanted = request.query_params.get("event")
+        if wanted is not None:
+            return summary, self._find_event(request, summary, wanted)
+        limit = _limit(request, OBSERVATIONS_PER_PAGE)
+        after = request.query_params.get("after")
+        return summary, _ask(lambda: self._store.list_events(app, id_, limit=limit, after=after))
+
+    def _find_event(
+        self, request: Request, summary: SessionSummary, wanted: str
+    ) -> Page[StoredEvent]:
+        after = request.query_params.get("after")
+        while True:
+            page = self._events_after(summary, after)
+            found = [stored for stored in page.items if stored.id == wanted]
+            if found:
+                return Page(found, None)
+            after = page.next
+            if after is None:
+                raise _Problem(
+                    404,
+                    "no-such-event",
+                    "event",
+                    "No such event",
+                    f"This session has no event “{_cut(wanted)}”.",
+                )
+
+    def _events_after(self, summary: SessionSummary, after: str | None) -> Page[StoredEvent]:
+        return _ask(
+            lambda: self._store.list_events(
+                summary.app, summary.session_id, limit=OBSERVATIONS_PER_PAGE, after=after
+            )
+        )
+
+
+class _Static(StaticFiles):
+    """Static files that browsers ask about each time: versions must not mix."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return _respond(response)
+
+
+def _page(show: Callable[[Request], str]) -> Callable[[Request], Response]:
+    def endpoint(request: Request) -> Response:
+        try:
+            status, html = 200, show(request)
+        except _Problem as problem:
+            status, html = problem.status, _render("problem.html", request, problem=problem)
+        # A lone surrogate cannot be sent; it is shown as a question mark rather than as an error.
+        return _respond(Response(html.encode("utf-8", "replace"), status, media_type="text/html"))
+
+    return endpoint
+
+
+def _twin(answer: Callable[[Request], bytes]) -> Callable[[Request], Response]:
+    def endpoint(request: Request) -> Response:
+        try:
+            status, body = 200, answer(request)
+        except _Problem as problem:
+            message = f"{problem.title}. {problem.advice}"
+            error = {"slug": problem.slug, "at": problem.at, "message": message}
+            status, body = problem.status, _json({"error": error})
+        return _respond(Response(body, status, media_type="application/json"))
+
+    return endpoint
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, ensure_ascii=False, indent=1).encode("utf-8", "replace")
+
+
+def _respond(response: Response) -> Response:
+    response.headers.update(_HEADERS)
+    response.headers.setdefault("Cache-Control", "private, no-cache")
+    return response
+
+
+def _ask(question: Callable[[], Page[Any]]) -> Page[Any]:
+    try:
+        return question()
+    except ValueError as exc:
+        raise _Problem(
+            400,
+            "bad-cursor",
+            "after",
+            "This link leads nowhere",
+            "Its “after” continues no list of this server. Start again at the top.",
+        ) from exc
+
+
+def _limit(request: Request, most: int) -> int:
+    given = request.query_params.get("limit")
+    if given is None:
+        return most
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= most:
+        raise _Problem(
+            400,
+            "bad-limit",
+            "limit",
+            "Not that many",
+            f"“limit” is a whole number from 1 to {most}.",
+        )
+    return int(given)
+
+
+def _place(request: Request) -> Place:
+    parameters = request.query_params
+    if "after" not in parameters:
+        return Place()
+    return Place(
+        _whole(parameters.get("seen")), _whole(parameters.get("turns")), parameters.get("last", "")
+    )
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _continuation(request: Request, page: Page[StoredEvent], view: SessionView) -> str | None:
+    if page.next is None or "event" in request.query_params:
+        return None
+    place = view.next_place
+    return _here(
+        request,
+        after=page.next,
+        seen=str(place.observations),
+        turns=str(place.turns),
+        last=place.last_turn,
+    )
+
+
+def _path(request: Request, path: str, parameters: Mapping[str, str] | None = None) -> str:
+    root = request.scope.get("root_path", "")
+    query = urlencode(parameters or {}, quote_via=quote, errors="replace")
+    return f"{root}{path}" + (f"?{query}" if query else "")
+
+
+def _here(request: Request, **changes: str | None) -> str:
+    """This very address with some parameters changed; None takes one out."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    merged: dict[str, str | None] = {**dict(request.query_params), **changes}
+    return _path(request, path, {k: v for k, v in merged.items() if v is not None})
+
+
+def _twin_address(request: Request, **changes: str | None) -> str:
+    path, _, query = _here(request, **changes).partition("?")
+    return f"{path}.json" + (f"?{query}" if query else "")
+
+
+def _session_address(request: Request, summary: SessionSummary) -> str:
+    return _path(request, "/session", {"app": summary.app, "id": summary.session_id})
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _render(template: str, request: Request, **values: Any) -> str:
+    now = datetime.now(UTC)
+    return _environment.get_template(template).render(
+        now=now,
+        root=request.scope.get("root_path", ""),
+        session_address=lambda summary: _session_address(request, summary),
+        list_address=lambda app: _path(request, "/sessions", {"app": app} if app else {}),
+        ago=lambda moment: units.ago(moment, now),
+        **values,
+    )
+
+
+def _lasted(summary: SessionSummary) -> str:
+    first, last = units.parse_time(summary.first_at), units.parse_time(summary.last_at)
+    if first is None or last is None or last <= first:
+        return ""
+    return units.latency((last - first).total_seconds() * 1000)
+
+
+def _number_of(n: float, word: str) -> str:
+    return f"{units.count(n)} {word}{'' if n == 1 else 's'}"
+
+
+def _fragment(event_id: str) -> str:
+    return "#" + quote(event_id, safe="", errors="replace")
+
+
+def _make_environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(
+        count=units.count,
+        number_of=_number_of,
+        latency=units.latency,
+        exact=units.exact,
+        clock=units.clock,
+        moment=units.parse_time,
+        lasted=_lasted,
+        fragment=_fragment,
+    )
+    return environment
+
+
+_environment: Final = _make_environment()

@@ -1,0 +1,93 @@
+"""What of a model call's input is new: an agent resends its whole conversation with each call.
+
+A page shows every message once. ``History`` remembers what the calls before have shown and says
+from where on the next one has anything new to show.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from sessionbat.server.presenting.chat import Message, read_message
+
+#: A model is told what its tools answered soon after they did.
+_RESULTS_REMEMBERED = 32
+#: Agents running side by side take turns in a session, each with a conversation of its own.
+_CONVERSATIONS_REMEMBERED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How many messages at the head of an input were shown before, and by which event."""
+
+    messages: int
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    event_id: str
+    messages: list[Any]
+    answer: Message | None
+
+
+class History:
+    """The conversations shown on a page so far; not for use by several threads."""
+
+    def __init__(self) -> None:
+        self._shown: deque[_Shown] = deque(maxlen=_CONVERSATIONS_REMEMBERED)
+        self._results: deque[tuple[str, Any]] = deque(maxlen=_RESULTS_REMEMBERED)
+
+    def known(self, messages: list[Any]) -> Known | None:
+        """Say how much of these messages has been shown; None when nothing has."""
+        best: Known | None = None
+        for shown in reversed(self._shown):
+            length = _common_length(shown.messages, messages)
+            if length == len(shown.messages) and _is_answer(shown.answer, messages[length:]):
+                length += 1
+            if length and (best is None or length > best.messages):
+                best = Known(length, shown.event_id)
+            if length >= len(shown.messages):
+                break
+        return best
+
+    def add(self, event_id: str, messages: list[Any], answer: Message | None) -> None:
+        """Remember that an event has shown these messages and this answer."""
+        if messages:
+            self._shown.append(_Shown(event_id, messages, answer))
+
+    def add_result(self, event_id: str, result: Any) -> None:
+        """Remember that an event has shown what a tool answered."""
+        if result:
+            self._results.append((event_id, result))
+
+    def shown_result(self, result: Any) -> str | None:
+        """Name the event that has shown this answer of a tool; None when none has."""
+        return next((id_ for id_, shown in reversed(self._results) if _same(shown, result)), None)
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except RecursionError:  # nested beyond what Python compares: then it is shown again
+        return False
+
+
+def _common_length(one: list[Any], other: list[Any]) -> int:
+    for index, (a, b) in enumerate(zip(one, other, strict=False)):
+        if not _same(a, b):
+            return index
+    return min(len(one), len(other))
+
+
+def _is_answer(answer: Message | None, following: list[Any]) -> bool:
+    if answer is None or not following:
+        return False
+    message = read_message(following[0], "user")
+    return (
+        message.role == "assistant"
+        and message.words == answer.words
+        and message.calls == answer.calls
+    )

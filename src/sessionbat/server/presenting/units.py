@@ -1,0 +1,102 @@
+"""Numbers and times as people read them: ``820 ms``, ``12 403``, ``3 days ago``.
+
+Pure functions over values that may be anything, since they come out of events.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any, TypeGuard
+
+_THIN_SPACE = "\u202f"
+_ENORMOUS = 1e15
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a JSON value is a finite number (true and false are not numbers)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def count(value: float) -> str:
+    """Write a quantity with thin separators; a fraction keeps at most two digits."""
+    if abs(value) >= _ENORMOUS:
+        return f"{float(value):.3g}" if abs(value) < 1e300 else "over 1e300"
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:,.2f}".replace(",", _THIN_SPACE)
+    return f"{int(value):,}".replace(",", _THIN_SPACE)
+
+
+def latency(milliseconds: float) -> str:
+    """Write how long something took, in the unit that needs the fewest digits."""
+    if milliseconds < 0 or milliseconds >= _ENORMOUS:
+        return f"{count(milliseconds)} ms"
+    if milliseconds < 1:
+        return "0 ms" if milliseconds == 0 else "<1 ms"
+    if round(milliseconds) < 1000:
+        return f"{round(milliseconds)} ms"
+    seconds = milliseconds / 1000
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return _long(round(seconds))
+
+
+def _long(seconds: int) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds} s"
+    for size, unit, smaller, smaller_unit in (
+        (_DAY, "d", _HOUR, "h"),
+        (_HOUR, "h", _MINUTE, "min"),
+        (_MINUTE, "min", 1, "s"),
+    ):
+        if seconds >= size:
+            rest = seconds % size // smaller
+            return f"{count(seconds // size)} {unit}" + (f" {rest} {smaller_unit}" if rest else "")
+    return f"{seconds} s"
+
+
+def money(dollars: float) -> str:
+    """Write an amount in US dollars with the digits that matter."""
+    if 0 < abs(dollars) < 0.1:
+        return f"${dollars:.2g}" if abs(dollars) < 0.0001 else f"${dollars:.4f}"
+    return f"${dollars:,.2f}".replace(",", _THIN_SPACE)
+
+
+def parse_time(text: Any) -> datetime | None:
+    """Read an RFC 3339 time; None when it is none. A time without zone is UTC."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Say when something was, as seen from now: the further away, the coarser."""
+    seconds = (now - moment).total_seconds()
+    if -5 * _MINUTE <= seconds < 45:  # clocks of two machines differ by minutes, not by hours
+        return "just now"
+    if 0 <= seconds < 45 * _MINUTE:
+        return f"{max(1, round(seconds / _MINUTE))} min ago"
+    if 0 <= seconds < 22 * _HOUR:
+        return f"{max(1, round(seconds / _HOUR))} h ago"
+    if 0 <= seconds < 7 * _DAY:
+        days = max(1, round(seconds / _DAY))
+        return "yesterday" if days == 1 else f"{days} days ago"
+    year = "" if moment.year == now.year else f" {moment.year}"
+    return f"{moment.day} {moment:%b}{year}"
+
+
+def exact(moment: datetime) -> str:
+    """Write a moment in full, to the second, in UTC."""
+    return f"{moment.day} {moment:%b} {moment.year:04d}, {moment:%H:%M:%S} UTC"
+
+
+def clock(moment: datetime) -> str:
+    """Write the time of day in UTC."""
+    return f"{moment:%H:%M:%S}"
