@@ -186,6 +186,9 @@ class Recorder:
         assert self._transport is not None
         try:
             self._transport.send(event)
+        except NoSessionError:
+            self._drop("no-session", "there is no current session")
+            return
         except Exception as error:  # noqa: BLE001 - the transport may be the host's own
             self._drop("transport-error", f"the transport raised {type(error).__name__}")
             return
@@ -203,12 +206,16 @@ class Recorder:
             _log.warning("%s; more are counted only. [%s]", message, reason)
 
 
+class NoSessionError(LookupError):
+    """Something was recorded into the current session where there is none."""
+
+
 class NowhereTransport:
     """Outside any session: takes nothing, so that every event is counted as dropped."""
 
     def send(self, event: EncodedEvent) -> None:
         """Refuse."""
-        raise LookupError("no current session")
+        raise NoSessionError
 
     def flush(self, timeout: float | None = 30.0) -> None:
         """Do nothing."""

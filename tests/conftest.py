@@ -1,0 +1,70 @@
+"""Fixtures that every part's tests share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sessionbat import SessionBat
+from tests.endpoints import Endpoint, receipt
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("API_KEY", "ENDPOINT", "APP", "ENABLED", "SPOOL_DIR"):
+        monkeypatch.delenv(f"SESSIONBAT_{name}", raising=False)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    """An endpoint that takes batches, until the test gives it another behaviour."""
+    running = Endpoint(receipt)
+    yield running
+    running.close()
+    assert not running.malformed
+
+
+@pytest.fixture
+def new_client(endpoint: Endpoint) -> Iterator[Callable[..., SessionBat]]:
+    """Make clients; at the end of the test the counts of each must add up."""
+    made: list[SessionBat] = []
+
+    def make(**options: Any) -> SessionBat:
+        options.setdefault("app", "test-app")
+        options.setdefault("endpoint", endpoint.url)
+        client = SessionBat(**options)
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        assert_adds_up(client)
+        client.close(timeout=0)
+        assert_adds_up(client)
+
+
+@pytest.fixture
+def client(new_client: Callable[..., SessionBat]) -> SessionBat:
+    return new_client()
+
+
+def assert_adds_up(client: SessionBat) -> None:
+    """Every recorded event is in exactly one state."""
+    stats = client.stats()
+    assert stats.recorded == (
+        stats.delivered + stats.pending + stats.spooled + sum(stats.dropped.values())
+    )
+    assert min(stats.recorded, stats.delivered, stats.pending, stats.spooled) >= 0
+
+
+def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
+    """Wait until a condition holds and return what it says; fail when it never does."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError("it never came true")
+        time.sleep(0.005)
+    return value
