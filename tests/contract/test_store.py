@@ -1,0 +1,366 @@
+"""What every store promises: the suite that a further store joins with one line in STORES."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessionbat.errors import StoreError
+from sessionbat.server.records import ReceivedEvent, SessionSummary
+from sessionbat.server.store import Store, open_store
+
+#: A name and the URL of an empty store, given a directory of the test's own.
+STORES: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda directory: f"sqlite:///{directory / 'store.db'}",
+}
+
+RECEIVED_AT_US = 1_763_830_800_000_000  # 2025-11-22T17:00:00Z
+
+
+@pytest.fixture(params=STORES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = open_store(url)
+    yield opened
+    opened.close()
+
+
+def received(id: str, *, kind: str = "llm", at: str | None = None, **changes: Any) -> ReceivedEvent:
+    """Make an event as ingestion hands it over; ``at`` is a time of 2026-11-22."""
+    observation = {
+        name: changes.pop(name) for name in ("error", "metrics", "metadata") if name in changes
+    }
+    event = {
+        "type": kind,
+        "id": id,
+        "app": "support-bot",
+        "session_id": "s1",
+        "created_at": at and f"2026-11-22T{at}Z",
+        "observation": {"kind": kind, **observation},
+        **changes,
+    }
+    return ReceivedEvent(json.dumps(event).encode(), event, RECEIVED_AT_US)
+
+
+def ids(store: Store, session_id: str = "s1", app: str = "support-bot") -> list[str]:
+    return [item.id for item in store.list_events(app, session_id, limit=1000).items]
+
+
+def summary(store: Store, session_id: str = "s1", app: str = "support-bot") -> SessionSummary:
+    found = store.get_session(app, session_id)
+    assert found is not None
+    return found
+
+
+# Storing
+
+
+def test_an_event_comes_back_byte_for_byte(store: Store) -> None:
+    event = received("e1")
+    odd = event._replace(raw=b'{ "id":"e1",\t"huge": ' + b"9" * 5_000 + b"}")
+    store.append([odd])
+    assert store.list_events("support-bot", "s1").items[0].raw == odd.raw
+
+
+def test_a_decoded_event_keeps_the_digits_of_its_integers(store: Store) -> None:
+    event = received("e1")._replace(
+        raw=b'{"big": 123456789012345678901, "huge": ' + b"9" * 5_000 + b"}"
+    )
+    store.append([event])
+    decoded = store.list_events("support-bot", "s1").items[0].event
+    assert decoded == {"big": 123456789012345678901, "huge": "9" * 5_000}
+
+
+def test_long_events_come_back_byte_for_byte(store: Store) -> None:
+    event = received("e1", metadata={"text": "na " * 1_000_000})
+    store.append([event])
+    assert store.list_events("support-bot", "s1").items[0].raw == event.raw
+
+
+def test_append_says_which_events_are_new(store: Store) -> None:
+    store.append([received("e1")])
+    assert store.append([received("e0"), received("e1"), received("e2")]) == [True, False, True]
+
+
+def test_an_event_twice_in_one_append_is_new_once(store: Store) -> None:
+    assert store.append([received("e1"), received("e1")]) == [True, False]
+    assert ids(store) == ["e1"]
+
+
+def test_an_event_with_the_id_of_another_app_is_new(store: Store) -> None:
+    assert store.append([received("e1"), received("e1", app="other")]) == [True, True]
+
+
+def test_of_two_events_with_one_id_the_first_counts(store: Store) -> None:
+    store.append([received("e1", at="10:00:00")])
+    store.append([received("e1", at="11:00:00", session_id="s2", metrics={"input_tokens": 9})])
+    assert store.get_session("support-bot", "s2") is None
+    assert summary(store).last_at == "2026-11-22T10:00:00.000000Z"
+
+
+def test_a_duplicate_adds_nothing_to_its_session(store: Store) -> None:
+    event = received("e1", interaction_id="i1", error={"message": "x"}, metrics={"input_tokens": 5})
+    store.append([event, event])
+    before = summary(store)
+    store.append([event])
+    assert summary(store) == before
+    assert (before.observations, before.errors, before.input_tokens) == (1, 1, 5)
+
+
+def test_appending_nothing_is_no_error(store: Store) -> None:
+    assert store.append([]) == []
+
+
+def test_an_append_that_fails_stores_nothing_of_it(store: Store) -> None:
+    poison = received("e2", session_id="\ud800")
+    with pytest.raises(Exception, match=r"surrogates|utf"):
+        store.append([received("e1"), poison])
+    assert (store.count_events(), store.list_sessions().items, store.list_apps()) == (0, [], [])
+
+
+def test_a_store_works_on_after_an_append_that_failed(store: Store) -> None:
+    with pytest.raises(Exception, match=r"surrogates|utf"):
+        store.append([received("e2", session_id="\ud800")])
+    assert store.append([received("e1")]) == [True]
+
+
+def test_what_was_stored_is_there_after_opening_again(url: str) -> None:
+    first = open_store(url)
+    first.append([received("e1")])
+    first.close()
+    again = open_store(url)
+    assert (ids(again), again.append([received("e1")])) == (["e1"], [False])
+    again.close()
+
+
+def test_many_threads_append_and_each_event_is_stored_once(store: Store) -> None:
+    news: list[bool] = []
+
+    def append() -> None:
+        for n in range(20):
+            news.extend(store.append([received(f"e{n}"), received(f"e{n + 1}")]))
+
+    threads = [threading.Thread(target=append) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (sum(news), store.count_events(), summary(store).observations) == (21, 21, 21)
+
+
+# Summing up
+
+
+def test_a_session_counts_its_observations_by_kind(store: Store) -> None:
+    kinds = ["llm", "llm", "llm", "tool", "tool", "retrieval", "something-new"]
+    store.append([received(f"e{n}", kind=kind) for n, kind in enumerate(kinds)])
+    found = summary(store)
+    assert found.observations == 7
+    assert (found.llm_calls, found.tool_calls, found.retrievals) == (3, 2, 1)
+
+
+def test_an_error_is_an_observation_whose_error_is_not_null(store: Store) -> None:
+    errors: list[Any] = [None, {"message": "x"}, "text", {}, ""]
+    store.append([received(f"e{n}", error=error) for n, error in enumerate(errors)])
+    assert summary(store).errors == 4
+
+
+def test_interactions_are_counted_once_each_over_several_appends(store: Store) -> None:
+    store.append([received("e1", interaction_id="i1"), received("e2", interaction_id="i2")])
+    store.append([received("e3", interaction_id="i2"), received("e4", interaction_id="i3")])
+    assert summary(store).interactions == 3
+
+
+@pytest.mark.parametrize("none", [None, ""])
+def test_no_interaction_id_is_no_interaction(store: Store, none: str | None) -> None:
+    store.append([received("e1", interaction_id=none)])
+    assert summary(store).interactions == 0
+
+
+def test_the_same_interaction_id_in_two_sessions_counts_in_both(store: Store) -> None:
+    store.append([received(s, session_id=s, interaction_id="i1") for s in ("s1", "s2")])
+    assert [summary(store, s).interactions for s in ("s1", "s2")] == [1, 1]
+
+
+def test_tokens_are_summed_over_several_appends(store: Store) -> None:
+    store.append([received("e1", metrics={"input_tokens": 100, "output_tokens": 7})])
+    store.append([received("e2", metrics={"input_tokens": 20.0})])
+    assert (summary(store).input_tokens, summary(store).output_tokens) == (120, 7)
+
+
+@pytest.mark.parametrize("value", [None, "7", True, -1, 10**9 + 1, 1e300, 2**64 - 1, [7], {}])
+def test_tokens_that_are_no_sane_number_do_not_count(store: Store, value: object) -> None:
+    store.append([received("e1", metrics={"input_tokens": value})])
+    assert summary(store).input_tokens == 0
+
+
+def test_first_and_last_are_of_the_events_whatever_their_order(store: Store) -> None:
+    store.append([received("e1", at="12:00:00"), received("e2", at="09:00:00.5")])
+    store.append([received("e3", at="11:00:00")])
+    assert summary(store).first_at == "2026-11-22T09:00:00.500000Z"
+    assert summary(store).last_at == "2026-11-22T12:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("created_at", "utc"),
+    [
+        ("2026-11-22T16:00:00.123456Z", "2026-11-22T16:00:00.123456Z"),
+        ("2026-11-22T16:00:00+02:00", "2026-11-22T14:00:00.000000Z"),
+        ("2026-11-22T16:00:00.123456789Z", "2026-11-22T16:00:00.123456Z"),
+        ("2026-11-22T16:00:00", "2026-11-22T16:00:00.000000Z"),
+        (None, "2025-11-22T17:00:00.000000Z"),
+        ("yesterday", "2025-11-22T17:00:00.000000Z"),
+        ("1492-10-12T00:00:00Z", "2025-11-22T17:00:00.000000Z"),
+        ("9999-12-31T23:59:59-14:00", "2025-11-22T17:00:00.000000Z"),
+        ("0001-01-01T00:00:00+14:00", "2025-11-22T17:00:00.000000Z"),
+    ],
+)
+def test_an_events_time_is_its_created_at_else_that_of_receipt(
+    store: Store, created_at: str | None, utc: str
+) -> None:
+    store.append([received("e1", created_at=created_at)])
+    assert summary(store).first_at == utc
+
+
+# Asking
+
+
+def test_there_is_nothing_in_an_empty_store(store: Store) -> None:
+    assert store.get_session("support-bot", "s1") is None
+    assert store.list_sessions().items == []
+    assert store.list_events("support-bot", "s1").items == []
+    assert (store.list_apps(), store.count_events()) == ([], 0)
+
+
+def test_sessions_are_listed_latest_activity_first(store: Store) -> None:
+    for session_id, at in [("s1", "10:00:00"), ("s2", "12:00:00"), ("s3", "11:00:00")]:
+        store.append([received(session_id, session_id=session_id, at=at)])
+    store.append([received("later", session_id="s1", at="13:00:00")])
+    assert [s.session_id for s in store.list_sessions().items] == ["s1", "s2", "s3"]
+
+
+def test_sessions_are_listed_of_one_app_or_of_all(store: Store) -> None:
+    store.append([received("e1", app="one"), received("e2", app="two")])
+    assert [s.app for s in store.list_sessions(app="two").items] == ["two"]
+    assert len(store.list_sessions().items) == 2
+    assert store.list_sessions(app="three").items == []
+
+
+@pytest.mark.parametrize("app", [None, "support-bot"])
+def test_pages_of_sessions_give_each_once_and_end(store: Store, app: str | None) -> None:
+    # Two of each time: a cursor that knew the time only would skip or repeat one.
+    store.append([received(f"e{n}", session_id=f"s{n}", at=f"10:00:0{n // 2}") for n in range(7)])
+    whole = [s.session_id for s in store.list_sessions(app=app).items]
+    paged, after = list[str](), None
+    for _ in range(4):
+        page = store.list_sessions(app=app, limit=2, after=after)
+        paged += [s.session_id for s in page.items]
+        after = page.next
+    assert (paged, after) == (whole, None)
+    assert len(set(whole)) == 7
+
+
+def test_a_full_last_page_of_sessions_has_no_next(store: Store) -> None:
+    store.append([received(f"e{n}", session_id=f"s{n}") for n in range(4)])
+    page = store.list_sessions(limit=4)
+    assert (len(page.items), page.next) == (4, None)
+
+
+def test_events_are_listed_oldest_first_and_equal_times_as_received(store: Store) -> None:
+    store.append([received("noon", at="12:00:00"), received("ten-a", at="10:00:00")])
+    store.append([received("ten-b", at="10:00:00"), received("eleven", at="11:00:00")])
+    assert ids(store) == ["ten-a", "ten-b", "eleven", "noon"]
+
+
+def test_events_are_listed_of_their_session_only(store: Store) -> None:
+    store.append([received("e1"), received("e2", session_id="s2"), received("e3", app="other")])
+    assert ids(store) == ["e1"]
+
+
+def test_pages_of_events_give_each_once_and_end(store: Store) -> None:
+    store.append([received(f"e{n}", at=f"10:00:0{n // 2}") for n in range(7)])
+    paged, after = list[str](), None
+    for _ in range(4):
+        page = store.list_events("support-bot", "s1", limit=2, after=after)
+        paged += [item.id for item in page.items]
+        after = page.next
+    assert (paged, after) == ([f"e{n}" for n in range(7)], None)
+
+
+def test_a_full_last_page_of_events_has_no_next(store: Store) -> None:
+    store.append([received(f"e{n}") for n in range(4)])
+    page = store.list_events("support-bot", "s1", limit=4)
+    assert (len(page.items), page.next) == (4, None)
+
+
+def test_a_page_of_large_events_ends_early_and_goes_on(store: Store) -> None:
+    large = {"text": "na " * 1_500_000}
+    store.append([received(f"e{n}", metadata=large) for n in range(5)])
+    sizes, after = list[int](), ""
+    while after is not None:
+        page = store.list_events("support-bot", "s1", after=after or None)
+        sizes.append(len(page.items))
+        after = page.next
+    assert sum(sizes) == 5
+    assert max(sizes) < 5
+
+
+@pytest.mark.parametrize("after", ["", "x", "1", "1-", "1-2-3", "9" * 40 + "-1", "١-٢", "-1-1"])
+def test_a_cursor_of_no_store_is_a_value_error(store: Store, after: str) -> None:
+    with pytest.raises(ValueError, match="cursor"):
+        store.list_sessions(after=after)
+    with pytest.raises(ValueError, match="cursor"):
+        store.list_events("support-bot", "s1", after=after)
+
+
+def test_apps_are_named_in_alphabetical_order(store: Store) -> None:
+    store.append([received("e1", app=app) for app in ("b", "c", "a", "b")])
+    assert store.list_apps() == ["a", "b", "c"]
+
+
+def test_events_are_counted(store: Store) -> None:
+    store.append([received(f"e{n}", session_id=f"s{n % 2}") for n in range(5)])
+    assert store.count_events() == 5
+
+
+def test_readers_see_what_was_appended_while_they_read(store: Store) -> None:
+    stop = threading.Event()
+    wrong: list[int] = []
+
+    def read() -> None:
+        while not stop.is_set():
+            found = store.get_session("support-bot", "s1")
+            if found and found.observations % 10:
+                wrong.append(found.observations)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for n in range(0, 200, 10):
+        store.append([received(f"e{m}") for m in range(n, n + 10)])
+    stop.set()
+    reader.join()
+    assert wrong == []
+
+
+# Closing
+
+
+def test_a_closed_store_says_so(store: Store) -> None:
+    store.close()
+    for call in (lambda: store.append([received("e1")]), store.list_sessions, store.count_events):
+        with pytest.raises(StoreError, match="closed"):
+            call()
+
+
+def test_closing_twice_is_no_error(store: Store) -> None:
+    store.close()
+    store.close()

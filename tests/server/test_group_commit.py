@@ -1,0 +1,146 @@
+"""Who shares a commit, and what a failure in one means for the others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+from wire import event, ndjson
+
+from sessionbat.errors import StoreError
+from sessionbat.server.ingest.body import Body, Decoded, decode_body
+from sessionbat.server.ingest.group_commit import GroupCommit, Stored
+from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.refusal import Refused
+
+
+class GatedStore:
+    """Holds each append until the gate is open; chokes on a batch with an event named ``bad``."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        self.appended: list[list[str]] = []
+
+    def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
+        self.entered.set()
+        assert self.gate.wait(20)
+        ids = [received.event["id"] for received in events]
+        if "bad" in ids:
+            raise OverflowError("chokes")
+        self.appended.append(ids)
+        return [True] * len(ids)
+
+
+def decode(body: Body, received_at_us: int) -> Decoded:
+    return decode_body(body, max_bytes=10**6, max_events=100, received_at_us=received_at_us)
+
+
+def body(*ids: str) -> Body:
+    return Body(ndjson(*(event(each) for each in ids)), "identity", is_ndjson=True)
+
+
+async def commit_during_another(
+    group_commit: GroupCommit, store: GatedStore, *bodies: Body
+) -> list[Stored | BaseException]:
+    """Commit ``first``; while that one is under way, the others; give what became of all."""
+    first = asyncio.create_task(group_commit.commit(body("first")))
+    await asyncio.to_thread(store.entered.wait, 20)
+    others = [asyncio.create_task(group_commit.commit(each)) for each in bodies]
+    await asyncio.sleep(0)  # each runs up to where it waits for its commit
+    store.gate.set()
+    return await asyncio.wait_for(asyncio.gather(first, *others, return_exceptions=True), 20)
+
+
+def run(store: GatedStore, *bodies: Body) -> list[Stored | BaseException]:
+    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+    try:
+        return asyncio.run(commit_during_another(group_commit, store, *bodies))
+    finally:
+        group_commit.close()
+
+
+def test_what_arrives_during_a_commit_makes_the_next_one() -> None:
+    store = GatedStore()
+    run(store, body("a", "b"), body("c"), body("d"))
+    assert store.appended == [["first"], ["a", "b", "c", "d"]]
+
+
+def test_each_request_is_told_of_its_own_events() -> None:
+    results = run(GatedStore(), body("a", "b"), body("c"), body())
+    assert [result.accepted for result in results] == [1, 2, 1, 0]
+
+
+def test_a_request_that_the_store_chokes_on_fails_alone() -> None:
+    store = GatedStore()
+    _, good, bad, also_good = run(store, body("a"), body("bad"), body("c"))
+    assert (good.accepted, also_good.accepted) == (1, 1)
+    assert isinstance(bad, OverflowError)
+    assert store.appended == [["first"], ["a"], ["c"]]
+
+
+def test_a_body_that_cannot_be_read_fails_alone() -> None:
+    _, good, bad = run(GatedStore(), body("a"), Body(b"x", "gzip", is_ndjson=True))
+    assert good.accepted == 1
+    assert isinstance(bad, Refused)
+
+
+def test_a_defect_in_decoding_fails_one_request_and_not_the_thread() -> None:
+    def broken(given: Body, received_at_us: int) -> Decoded:
+        if given.data == b"defect":
+            raise RuntimeError("defect")
+        return decode(given, received_at_us)
+
+    store = GatedStore()
+    group_commit = GroupCommit(store, broken)  # type: ignore[arg-type]
+    defect = Body(b"defect", "identity", is_ndjson=True)
+    _, bad, good = asyncio.run(commit_during_another(group_commit, store, defect, body("a")))
+    group_commit.close()
+    assert isinstance(bad, RuntimeError)
+    assert good.accepted == 1
+
+
+def test_a_request_that_was_given_up_disturbs_nobody() -> None:
+    store = GatedStore()
+    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+
+    async def scenario() -> Stored:
+        given_up = asyncio.create_task(group_commit.commit(body("a")))
+        await asyncio.to_thread(store.entered.wait, 20)
+        given_up.cancel()
+        store.gate.set()
+        return await asyncio.wait_for(group_commit.commit(body("b")), 20)
+
+    assert asyncio.run(scenario()).accepted == 1
+    group_commit.close()
+
+
+def test_closing_stores_what_waits_and_refuses_what_comes_after() -> None:
+    store = GatedStore()
+    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+
+    async def scenario() -> Stored:
+        waiting = asyncio.create_task(group_commit.commit(body("a")))
+        await asyncio.to_thread(store.entered.wait, 20)
+        second = asyncio.create_task(group_commit.commit(body("b")))
+        await asyncio.sleep(0)
+        store.gate.set()
+        await asyncio.to_thread(group_commit.close)
+        with pytest.raises(Refused, match="stopping"):
+            await group_commit.commit(body("late"))
+        await waiting
+        return await second
+
+    assert asyncio.run(scenario()).accepted == 1
+    assert store.appended == [["a"], ["b"]]
+
+
+def test_a_store_that_fails_is_told_to_every_request_of_the_commit() -> None:
+    class FullDisk(GatedStore):
+        def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
+            super().append(events)
+            raise StoreError("disk full", slug="store-failed")
+
+    assert all(isinstance(result, StoreError) for result in run(FullDisk(), body("a"), body("b")))

@@ -1,0 +1,109 @@
+"""The read API over real HTTP: shapes, pages, and what cannot be answered."""
+
+from __future__ import annotations
+
+import pytest
+from wire import Wire, event
+
+API = "/api/v1"
+
+
+def test_a_session_has_exactly_the_promised_fields(server: Wire) -> None:
+    server.send(
+        [
+            event("e1", interaction_id="i1", observation__metrics={"input_tokens": 142}),
+            event("e2", type="tool", created_at="2026-11-22T17:00:00Z", observation__error="x"),
+        ]
+    )
+    answer = server.get(f"{API}/session", app="support-bot", session_id="thread_1")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json == {
+        "app": "support-bot",
+        "session_id": "thread_1",
+        "first_at": "2026-11-22T16:00:00.000000Z",
+        "last_at": "2026-11-22T17:00:00.000000Z",
+        "interactions": 1,
+        "observations": 2,
+        "llm_calls": 1,
+        "tool_calls": 1,
+        "retrievals": 0,
+        "errors": 1,
+        "input_tokens": 142,
+        "output_tokens": 0,
+    }
+
+
+def test_sessions_are_listed_as_the_session_itself_is_shown(server: Wire) -> None:
+    server.send(event())
+    session = server.get(f"{API}/session", app="support-bot", session_id="thread_1").json
+    assert server.get(f"{API}/sessions").json == {"items": [session], "next": None}
+
+
+def test_sessions_can_be_asked_of_one_app(server: Wire) -> None:
+    server.send([event("e1", app="one"), event("e2", app="two")])
+    items = server.get(f"{API}/sessions", app="two").json["items"]
+    assert [session["app"] for session in items] == ["two"]
+
+
+def test_sessions_come_in_pages_latest_first(server: Wire) -> None:
+    server.send(
+        [event(f"e{n}", session_id=f"s{n}", created_at=f"2026-11-22T1{n}:00:00Z") for n in range(3)]
+    )
+    first = server.get(f"{API}/sessions", limit=2).json
+    second = server.get(f"{API}/sessions", limit=2, after=first["next"]).json
+    names = [session["session_id"] for session in first["items"] + second["items"]]
+    assert (names, second["next"]) == (["s2", "s1", "s0"], None)
+
+
+def test_events_come_in_pages_oldest_first(server: Wire) -> None:
+    server.send([event(f"e{n}", created_at=f"2026-11-22T1{9 - n}:00:00Z") for n in range(3)])
+    asked = {"app": "support-bot", "session_id": "thread_1", "limit": 2}
+    first = server.get(f"{API}/events", **asked).json
+    second = server.get(f"{API}/events", **asked, after=first["next"]).json
+    names = [item["id"] for item in first["items"] + second["items"]]
+    assert (names, second["next"]) == (["e2", "e1", "e0"], None)
+
+
+@pytest.mark.parametrize("what", ["session", "events"])
+def test_a_session_that_is_not_there_is_not_found(standing_server: Wire, what: str) -> None:
+    answer = standing_server.get(f"{API}/{what}", app="support-bot", session_id="nobody")
+    assert (answer.status, answer.slug) == (404, "no-such-session")
+
+
+@pytest.mark.parametrize("what", ["session", "events"])
+@pytest.mark.parametrize("missing", ["app", "session_id"])
+def test_a_missing_parameter_is_named(standing_server: Wire, what: str, missing: str) -> None:
+    parameters = {"app": "a", "session_id": "s"}
+    del parameters[missing]
+    answer = standing_server.get(f"{API}/{what}", **parameters)
+    assert (answer.status, answer.slug) == (400, "missing-parameter")
+    assert answer.json["error"]["at"] == missing
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1001", "x", "", "1e3", "٣", "9" * 5_000])
+@pytest.mark.parametrize("what", ["sessions", "events"])
+def test_a_bad_limit_is_refused(standing_server: Wire, what: str, limit: str) -> None:
+    answer = standing_server.get(f"{API}/{what}", app="a", session_id="s", limit=limit)
+    assert (answer.status, answer.slug) == (400, "bad-limit")
+
+
+@pytest.mark.parametrize("after", ["x", "1-2-3", "9" * 30 + "-1"])
+@pytest.mark.parametrize("what", ["sessions", "events"])
+def test_a_bad_cursor_is_refused(standing_server: Wire, what: str, after: str) -> None:
+    answer = standing_server.get(f"{API}/{what}", app="a", session_id="s", after=after)
+    assert (answer.status, answer.slug) == (400, "bad-after")
+
+
+def test_another_method_is_refused(standing_server: Wire) -> None:
+    answer = standing_server.request("POST", f"{API}/sessions", b"{}")
+    assert (answer.status, answer.slug) == (405, "method-not-allowed")
+
+
+def test_an_unknown_address_is_an_error_object(standing_server: Wire) -> None:
+    answer = standing_server.get(f"{API}/nothing")
+    assert (answer.status, answer.slug) == (404, "not-found")
+
+
+def test_healthz_answers(standing_server: Wire) -> None:
+    answer = standing_server.get("/healthz")
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
