@@ -398,7 +398,14 @@ class TestConfiguration:
 
     @pytest.mark.parametrize(
         "endpoint",
-        ["ingest.example.com", "ftp://host/x", "http://", "http://h:port", "http://[::1", "http:///p"],
+        [
+            "ingest.example.com",
+            "ftp://host/x",
+            "http://",
+            "http://h:port",
+            "http://[::1",
+            "http:///p",
+        ],
     )
     def test_an_endpoint_that_is_no_url_is_named(self, endpoint: str) -> None:
         with pytest.raises(ConfigurationError, match=r"\[bad-endpoint\]") as raised:

@@ -116,9 +116,7 @@ def test_a_passing_failure_is_tried_again(
     assert sorted(endpoint.acknowledged) == sorted(ids)
 
 
-def test_retry_after_is_honoured_even_by_a_flush(
-    endpoint: Endpoint, client: SessionBat
-) -> None:
+def test_retry_after_is_honoured_even_by_a_flush(endpoint: Endpoint, client: SessionBat) -> None:
     answers = iter([Answer(429, {"Retry-After": "1"})])
     endpoint.behave = lambda request: next(answers, None) or receipt(request)
     record(client, 1)
@@ -243,9 +241,7 @@ def test_an_event_that_is_too_large_is_cut_once_and_visibly(
     assert event["observation"]["truncated"]["original_bytes"] > 900_000
 
 
-def test_an_event_that_stays_too_large_is_given_up(
-    endpoint: Endpoint, client: SessionBat
-) -> None:
+def test_an_event_that_stays_too_large_is_given_up(endpoint: Endpoint, client: SessionBat) -> None:
     endpoint.behave = lambda request: Answer(413)
     record(client, 1, "x" * 900_000)
     assert not client.flush()
@@ -456,7 +452,7 @@ def test_a_closed_client_counts_what_comes_too_late(
     record(client, 3)
     assert client.close()
     assert len(record(client, 4)) == 4
-    assert client.close()is not None
+    assert client.close() is not None
     stats = client.stats()
     assert (stats.recorded, stats.delivered, stats.dropped) == (7, 3, {"closed": 4})
     assert sum("[closed]" in r.message for r in caplog.records) == 1

@@ -1,0 +1,334 @@
+"""Who may import whom: the six rules of the house, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+PACKAGE = SOURCE / "sessionbat"
+
+STANDARD_LIBRARY_ONLY = {"event", "accounting", "errors", "server.records"}
+
+#: For each part of the SDK, what of the SDK it may import at module level. A package stands for
+#: all that is in it.
+MAY_IMPORT = {
+    "__init__": {"_current", "_version", "accounting", "client", "errors"},
+    "__main__": {"errors"},
+    "client": {"_current", "accounting", "event", "transports", "_measure"},
+    "_recorder": {
+        "_encoding", "_masking", "_measure", "_scope", "_well_formed", "accounting", "event",
+        "transports",
+    },
+    "_scope": {"_encoding", "_plain_values"},
+    "_well_formed": {"_plain_values"},
+    "_masking": {"_encoding", "_plain_values", "event"},
+    "_encoding": {"_cutting", "_plain_values", "event"},
+    "_plain_values": {"_cutting", "event"},
+    "_cutting": set(),
+    "_measure": set(),
+    "_current": {"client"},
+    "_settings": {"errors"},
+    "_version": set(),
+    "accounting": set(),
+    "errors": set(),
+    "event": set(),
+    "transports": {"accounting", "event", "errors"},
+    "_delivery": {
+        "_delivery", "_cutting", "_settings", "_version", "accounting", "errors", "event",
+    },
+}  # fmt: skip
+
+#: Imports inside functions, and why each is there.
+LAZY = {
+    ("_current", "client"): "client imports _current; outside any session there is a stand-in",
+    ("client", "_recorder"): "the encoder is loaded by the first client, not by the import",
+    ("client", "_scope"): "as _recorder",
+    ("client", "_settings"): "as _recorder",
+    ("client", "langchain"): "an extra",
+    ("transports", "_delivery"): "the HTTP client is loaded by the first transport that needs it",
+    ("transports", "_settings"): "as _delivery",
+}
+RUNS_WHAT_IT_IMPORTS = {"cli", "__main__", "demo"}
+
+THIRD_PARTIES = {
+    "orjson": {"_encoding", "_scope", "_masking", "server.ingest", "server.api", "server.store"},
+    "urllib3": {"_delivery.sender"},
+    "zstandard": {"_delivery.sender", "server.ingest", "server.store"},
+    "langchain_core": {"langchain", "_langchain_payloads", "_langchain_runs", "demo"},
+    "langchain": {"demo"},
+    "langgraph": {"demo"},
+    "starlette": {
+        "server.app", "server.auth", "server.ingest", "server.api", "server.pages", "server.refusal",
+    },
+    "uvicorn": {"server.serving"},
+    "jinja2": {"server.pages"},
+    "click": {"cli", "demo"},
+    "rich": {"cli", "demo"},
+}  # fmt: skip
+
+
+class Import(NamedTuple):
+    module: str
+    name: str
+    lazy: bool
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        dotted = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[dotted.removesuffix(".__init__") if dotted != "__init__" else dotted] = path
+    return found
+
+
+def imports_of(module: str, path: Path) -> Iterator[Import]:
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    inside = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        lazy = id(node) in inside
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(module, alias.name, lazy)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{module} imports relatively"
+            if node.module in ("sessionbat", "sessionbat.server", "sessionbat.server.presenting"):
+                for alias in node.names:
+                    yield Import(module, f"{node.module}.{alias.name}", lazy)
+            else:
+                yield Import(module, node.module, lazy)
+
+
+ALL = [found for module, path in sorted(modules().items()) for found in imports_of(module, path)]
+
+
+def inner(name: str) -> str | None:
+    """The module of ours that an import names, as in ``modules``."""
+    return name.removeprefix("sessionbat.") if name.startswith("sessionbat.") else None
+
+
+def belongs(module: str, parts: set[str]) -> bool:
+    return any(module == part or module.startswith(part + ".") for part in parts)
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_the_test_sees_the_house() -> None:
+    assert {"client", "_delivery.worker", "server.app"} <= set(modules())
+    assert Import("client", "sessionbat.transports", False) in ALL
+    assert Import("client", "sessionbat._recorder", True) in ALL
+
+
+def test_rule_1_shared_definitions_use_the_standard_library_only() -> None:
+    bad = [
+        found
+        for found in ALL
+        if found.module in STANDARD_LIBRARY_ONLY and top(found.name) not in sys.stdlib_module_names
+    ]
+    assert bad == []
+
+
+def test_rule_2_an_event_goes_one_way() -> None:
+    bad = []
+    for found in ALL:
+        target = inner(found.name)
+        allowed = MAY_IMPORT.get(top(found.module))
+        if target is None or allowed is None or found.lazy:
+            continue
+        if top(target) not in allowed:
+            bad.append(found)
+    assert bad == []
+
+
+def test_rule_2_what_uses_the_api_uses_it_as_a_stranger_would() -> None:
+    public = {"client", "transports", "event", "errors", "accounting"}
+    snapshot = {"_encoding", "_measure", "_plain_values", "_current"}
+    own = {
+        "importing": {"_import_formats"},
+        "_import_formats": {"_import_formats"},
+        "langchain": {"_langchain_payloads", "_langchain_runs"} | snapshot,
+        "_langchain_payloads": snapshot,
+        "_langchain_runs": snapshot,
+    }
+    bad = [
+        found
+        for found in ALL
+        if top(found.module) in own
+        and (target := inner(found.name)) is not None
+        and top(target) not in public | own[top(found.module)]
+    ]
+    assert bad == []
+
+
+def test_lazy_imports_are_the_known_exceptions() -> None:
+    lazy = {
+        (top(found.module), top(target))
+        for found in ALL
+        if found.lazy
+        and (target := inner(found.name)) is not None
+        and top(found.module) not in RUNS_WHAT_IT_IMPORTS | {"server"}
+        and not found.module.startswith("__init__")
+    }
+    assert lazy <= set(LAZY)
+
+
+def test_rule_3_the_sdk_never_imports_the_server() -> None:
+    bad = [
+        found
+        for found in ALL
+        if (inner(found.name) or "").startswith("server")
+        and not found.module.startswith("server")
+        and top(found.module) not in ("cli", "demo")
+    ]
+    assert bad == []
+
+
+def test_rule_3_the_command_line_loads_the_server_when_it_runs_it() -> None:
+    bad = [
+        found
+        for found in ALL
+        if found.module == "cli" and (inner(found.name) or "").startswith("server")
+    ]
+    assert [found for found in bad if not found.lazy] == []
+
+
+def test_rule_3_the_server_takes_event_and_errors_from_the_sdk() -> None:
+    bad = [
+        found
+        for found in ALL
+        if found.module.startswith("server")
+        and (target := inner(found.name)) is not None
+        and not target.startswith("server")
+        and target not in ("event", "errors", "_version")
+    ]
+    assert bad == []
+
+
+def test_rule_4_only_one_place_names_a_database() -> None:
+    named = {
+        found.module
+        for found in ALL
+        if (inner(found.name) or "").startswith("server.store.sqlite") or found.name == "sqlite3"
+    }
+    assert {m for m in named if not m.startswith("server.store")} == set()
+
+
+def test_rule_4_stores_know_records_and_events_only() -> None:
+    bad = [
+        found
+        for found in ALL
+        if found.module.startswith("server.store.")
+        and (target := inner(found.name)) is not None
+        and not belongs(target, {"server.store", "server.records", "event", "errors"})
+    ]
+    assert bad == []
+
+
+def test_rule_4_only_app_sees_everything() -> None:
+    parts = {"server.ingest", "server.api", "server.pages"}
+    bad = [
+        found
+        for found in ALL
+        if (target := inner(found.name)) is not None
+        and belongs(target, parts)
+        and not belongs(found.module, parts | {"server.app"})
+    ]
+    crossing = [
+        found
+        for found in ALL
+        if (target := inner(found.name)) is not None
+        and belongs(found.module, parts)
+        and belongs(target, parts)
+        and found.module.split(".")[1] != target.split(".")[1]
+    ]
+    assert (bad, crossing) == ([], [])
+
+
+@pytest.mark.parametrize("party", sorted(THIRD_PARTIES))
+def test_rule_5_third_parties_stay_where_they_belong(party: str) -> None:
+    bad = [
+        found
+        for found in ALL
+        if top(found.name) == party and not belongs(found.module, THIRD_PARTIES[party])
+    ]
+    assert bad == []
+
+
+def test_rule_5_there_are_no_other_third_parties() -> None:
+    known = sys.stdlib_module_names | set(THIRD_PARTIES) | {"sessionbat"}
+    assert [found for found in ALL if top(found.name) not in known] == []
+
+
+def test_rule_6_nobody_imports_the_package_itself() -> None:
+    assert [found for found in ALL if found.name == "sessionbat"] == []
+
+
+def test_there_is_no_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    names = set(modules())
+    for found in ALL:
+        target = inner(found.name)
+        while target and target not in names:
+            target = target.rpartition(".")[0]
+        if target and not found.lazy and target != found.module:
+            graph.setdefault(found.module, set()).add(target)
+
+    def reaches(start: str, goal: str, seen: set[str]) -> bool:
+        for following in graph.get(start, ()):
+            if following == goal:
+                return True
+            if following not in seen:
+                seen.add(following)
+                if reaches(following, goal, seen):
+                    return True
+        return False
+
+    assert [module for module in graph if reaches(module, module, set())] == []
+
+
+def test_importing_the_package_loads_no_framework_no_server_and_no_http_client() -> None:
+    code = "import sys; import sessionbat; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(SOURCE)!r}); {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    ours = {name for name in loaded if name.startswith("sessionbat")}
+    assert ours == {
+        "sessionbat",
+        "sessionbat._current",
+        "sessionbat._version",
+        "sessionbat.accounting",
+        "sessionbat.client",
+        "sessionbat.errors",
+        "sessionbat.event",
+        "sessionbat.transports",
+    }
+    heavy = {
+        "asyncio", "dataclasses", "http", "inspect", "json", "logging", "orjson", "socket", "ssl",
+        "urllib", "urllib3", "starlette", "uvicorn", "langchain_core", "langgraph", "sqlite3",
+        "click", "rich", "jinja2", "zstandard",
+    }  # fmt: skip
+    assert heavy & {top(name) for name in loaded} == set()
