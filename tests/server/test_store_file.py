@@ -116,6 +116,14 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     assert path.stat().st_size > 0
 
 
+def test_a_database_without_any_table_becomes_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # writes the file's first page
+    assert path.stat().st_size > 0
+    open_file(path)
+
+
 def test_a_store_whose_making_was_cut_short_is_made_anew(tmp_path: Path) -> None:
     # What a kill in the middle of the first commit leaves: the pages are written, and the journal
     # that takes them back is still there.

@@ -101,12 +101,16 @@ def check_file(path: Path) -> None:
         return
     if not header.startswith(b"SQLite format 3\0"):
         raise StoreError(f"{str(path)!r} is not a database; name another file", slug="not-a-store")
+    if header[40:44] == bytes(4):
+        return  # no table was ever made in it: a start was cut short before the first commit
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise StoreError(
             f"{str(path)!r} is a database of some other program; name another file",
             slug="not-a-store",
         )
-    _check_version(path)
+    _refuse_newer(int.from_bytes(header[60:64], "big"), path)
+    if Path(f"{path}-wal").exists():
+        _check_version_in_wal(path)
 
 
 def create_or_migrate(connection: sqlite3.Connection) -> None:
@@ -131,14 +135,14 @@ def _read_header(path: Path) -> bytes:
         return file.read(100)
 
 
-def _check_version(path: Path) -> None:
+def _check_version_in_wal(path: Path) -> None:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
         _refuse_newer(_version(connection), path)
-    except sqlite3.Error:
-        # A process that died while it made this file left it half written, which only a writer can
-        # roll back. What is really damaged, the writer finds too.
-        return
+    except sqlite3.Error as exc:
+        raise StoreError(
+            f"cannot read the store {str(path)!r}: {exc}", slug="store-unusable"
+        ) from exc
     finally:
         connection.close()
 
