@@ -147,7 +147,7 @@ class Worker:
     def _deliver(self, queue: EventQueue, batch: Batch) -> None:
         waiting = deque([Parcel.whole(batch)])
         while waiting and not self._gave_up:
-            if waiting[0].count == 1 and self._knows_endpoint and len(waiting) > EVENTS_PER_SENDER:
+            if self._sends_side_by_side(waiting):
                 self._deliver_side_by_side(queue, waiting)
                 continue
             parcel = waiting.popleft()
@@ -161,6 +161,14 @@ class Worker:
                 # Any answer may say that the endpoint takes batches: ask with the first event.
                 left = list(parcel.split(1))
             waiting.extendleft(reversed(left))
+
+    def _sends_side_by_side(self, waiting: deque[Parcel]) -> bool:
+        return (
+            self._knows_endpoint
+            and not self._sender.takes_batches
+            and len(waiting) > EVENTS_PER_SENDER
+            and waiting[0].count == 1
+        )
 
     def _deliver_many(self, queue: EventQueue, parcel: Parcel) -> list[Parcel]:
         outcome = self._sender.post_batch(parcel.body, parcel.count)
@@ -227,6 +235,9 @@ class Worker:
             try:
                 parcel = waiting.popleft()
             except IndexError:
+                return
+            if parcel.count > 1:  # what was left of a batch when the endpoint refused batches
+                waiting.appendleft(parcel)
                 return
             left, trouble = self._try_single(queue, parcel)
             waiting.extendleft(left)
