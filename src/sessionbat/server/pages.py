@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from sessionbat.server.presenting import units
+from sessionbat.server.presenting.observation import IN_FULL, ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.presenting.session import (
     EVENTS_FOR_TITLE,
     Place,
@@ -30,7 +31,8 @@ from sessionbat.server.presenting.session import (
     present_session,
     present_title,
 )
-from sessionbat.server.records import Page, SessionSummary, StoredEvent
+from sessionbat.server.records import Item, Page, SessionSummary, StoredEvent
+from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
 
 SESSIONS_PER_PAGE: Final = 50
@@ -64,12 +66,20 @@ def routes(store: Store) -> list[BaseRoute]:
     ]
 
 
-class _Problem(Exception):
-    """A request that has no answer; says why to whoever asked, on a page or as JSON."""
+def refusal_page(request: Request, refused: Refused) -> Response:
+    """Say on a page why a request is not granted, to a person who came with a browser."""
+    title = _TITLES.get(refused.slug, "This cannot be shown")
+    return _html(_render("refusal.html", request, refused=refused, title=title), refused.status)
 
-    def __init__(self, status: int, slug: str, at: str, title: str, advice: str) -> None:
-        super().__init__(title)
-        self.status, self.slug, self.at, self.title, self.advice = status, slug, at, title, advice
+
+_TITLES: Final = {
+    "bad-after": "This link continues nothing",
+    "bad-limit": "Not that many",
+    "missing-parameter": "Which session?",
+    "no-such-event": "No such event",
+    "no-such-session": "No such session",
+    "not-found": "There is nothing here",
+}
 
 
 class _Pages:
@@ -111,14 +121,15 @@ class _Pages:
         """One session, a page of its observations; or one of its events alone and in full."""
         summary, page = self._session(request)
         wanted = request.query_params.get("event")
-        view = present_session(page.items, _place(request), in_full=wanted is not None)
+        view = present_session(
+            page.items, _place(request), ON_A_PAGE if wanted is None else IN_FULL
+        )
         return _render(
             "session.html" if wanted is None else "event.html",
             request,
             twin=_twin_address(request),
             session=summary,
             view=view,
-            older=None,
             here=_here(request, event=None),
             next=_continuation(request, page, view),
             first=_session_address(request, summary) if "after" in request.query_params else None,
@@ -129,7 +140,7 @@ class _Pages:
     def session_data(self, request: Request) -> bytes:
         """What the page of one session shows: its figures, its turns and its events as received."""
         summary, page = self._session(request)
-        view = present_session(page.items, _place(request), in_full=True)
+        view = present_session(page.items, _place(request), WORDS_ONLY)
         head = {
             "session": {**asdict(summary), "title": self._title(summary)},
             "next": page.next,
@@ -154,7 +165,7 @@ class _Pages:
     def _list(self, request: Request) -> tuple[str | None, Page[SessionSummary]]:
         app = request.query_params.get("app") or None
         limit = _limit(request, SESSIONS_PER_PAGE)
-        after = request.query_params.get("after")
+        after = _after(request)
         return app, _ask(lambda: self._store.list_sessions(app=app, limit=limit, after=after))
 
     def _title(self, summary: SessionSummary) -> str:
@@ -162,56 +173,39 @@ class _Pages:
         return present_title(page.items)
 
     def _session(self, request: Request) -> tuple[SessionSummary, Page[StoredEvent]]:
-        app, id_ = request.query_params.get("app"), request.query_params.get("id")
-        if not app or not id_:
-            raise _Problem(
-                400,
-                "no-session-named",
-                "id" if app else "app",
-                "No session named",
-                "An address of a session names its app and its id: /session?app=…&id=…",
-            )
+        app, id_ = _required(request, "app"), _required(request, "id")
         summary = self._store.get_session(app, id_)
         if summary is None:
-            raise _Problem(
+            raise Refused(
                 404,
                 "no-such-session",
-                "id",
-                "No such session",
-                f"The app “{_cut(app)}” has no session “{_cut(id_)}”. It may not have arrived yet.",
+                "this app has no session of that id; perhaps it has not arrived yet",
+                at="id",
             )
         wanted = request.query_params.get("event")
         if wanted is not None:
             return summary, self._find_event(request, summary, wanted)
         limit = _limit(request, OBSERVATIONS_PER_PAGE)
-        after = request.query_params.get("after")
-        return summary, _ask(lambda: self._store.list_events(app, id_, limit=limit, after=after))
+        return summary, self._events(summary, limit, _after(request))
 
     def _find_event(
         self, request: Request, summary: SessionSummary, wanted: str
     ) -> Page[StoredEvent]:
-        after = request.query_params.get("after")
+        after = _after(request)
         while True:
-            page = self._events_after(summary, after)
+            page = self._events(summary, OBSERVATIONS_PER_PAGE, after)
             found = [stored for stored in page.items if stored.id == wanted]
             if found:
                 return Page(found, None)
             after = page.next
             if after is None:
-                raise _Problem(
-                    404,
-                    "no-such-event",
-                    "event",
-                    "No such event",
-                    f"This session has no event “{_cut(wanted)}”.",
+                raise Refused(
+                    404, "no-such-event", "this session has no event of that id", at="event"
                 )
 
-    def _events_after(self, summary: SessionSummary, after: str | None) -> Page[StoredEvent]:
-        return _ask(
-            lambda: self._store.list_events(
-                summary.app, summary.session_id, limit=OBSERVATIONS_PER_PAGE, after=after
-            )
-        )
+    def _events(self, summary: SessionSummary, limit: int, after: str | None) -> Page[StoredEvent]:
+        app, id_ = summary.app, summary.session_id
+        return _ask(lambda: self._store.list_events(app, id_, limit=limit, after=after))
 
 
 class _Static(StaticFiles):
@@ -226,11 +220,9 @@ class _Static(StaticFiles):
 def _page(show: Callable[[Request], str]) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
         try:
-            status, html = 200, show(request)
-        except _Problem as problem:
-            status, html = problem.status, _render("problem.html", request, problem=problem)
-        # A lone surrogate cannot be sent; it is shown as a question mark rather than as an error.
-        return _respond(Response(html.encode("utf-8", "replace"), status, media_type="text/html"))
+            return _html(show(request))
+        except Refused as refused:
+            return refusal_page(request, refused)
 
     return endpoint
 
@@ -239,13 +231,16 @@ def _twin(answer: Callable[[Request], bytes]) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
         try:
             status, body = 200, answer(request)
-        except _Problem as problem:
-            message = f"{problem.title}. {problem.advice}"
-            error = {"slug": problem.slug, "at": problem.at, "message": message}
-            status, body = problem.status, _json({"error": error})
+        except Refused as refused:
+            status, body = refused.status, _json(refused.content())
         return _respond(Response(body, status, media_type="application/json"))
 
     return endpoint
+
+
+def _html(text: str, status: int = 200) -> Response:
+    # A lone surrogate cannot be sent; it is shown as a question mark rather than as an error.
+    return _respond(Response(text.encode("utf-8", "replace"), status, media_type="text/html"))
 
 
 def _json(data: Mapping[str, Any]) -> bytes:
@@ -258,32 +253,41 @@ def _respond(response: Response) -> Response:
     return response
 
 
-def _ask(question: Callable[[], Page[Any]]) -> Page[Any]:
+def _ask(question: Callable[[], Page[Item]]) -> Page[Item]:
     try:
         return question()
     except ValueError as exc:
-        raise _Problem(
+        raise Refused(
             400,
-            "bad-cursor",
-            "after",
-            "This link leads nowhere",
-            "Its “after” continues no list of this server. Start again at the top.",
+            "bad-after",
+            "after is not a cursor of this server; start again at the first page",
+            at="after",
         ) from exc
 
 
-def _limit(request: Request, most: int) -> int:
-    given = request.query_params.get("limit")
-    if given is None:
-        return most
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= most:
-        raise _Problem(
+def _required(request: Request, name: str) -> str:
+    value = request.query_params.get(name)
+    if not value:
+        raise Refused(
             400,
-            "bad-limit",
-            "limit",
-            "Not that many",
-            f"“limit” is a whole number from 1 to {most}.",
+            "missing-parameter",
+            f"{name} is missing; a session's address is /session?app=...&id=...",
+            at=name,
         )
-    return int(given)
+    return value
+
+
+def _after(request: Request) -> str | None:
+    return request.query_params.get("after") or None
+
+
+def _limit(request: Request, most: int) -> int:
+    text = request.query_params.get("limit", str(most))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        raise Refused(
+            400, "bad-limit", f"limit must be a whole number from 1 to {most}", at="limit"
+        )
+    return int(text)
 
 
 def _place(request: Request) -> Place:

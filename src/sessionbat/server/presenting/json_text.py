@@ -118,9 +118,12 @@ def _gist_pieces(value: Any, depth: int) -> Iterator[str]:
 def _scalar(value: Any) -> str:
     if isinstance(value, str):
         return encode_basestring(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 4096:
-        return "(an enormous integer)"
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if value.bit_length() <= 4096 else "(an enormous integer)"
+    return _WORDS[value] if value is None or isinstance(value, bool) else repr(value)
+
+
+_WORDS: Final = {None: "null", True: "true", False: "false"}
 
 
 def _on_one_line(value: Any, room: int, depth: int = 0) -> str | None:

@@ -43,18 +43,28 @@ class Limits:
     lines: int
     messages: int
     documents: int
+    #: Characters of payload on a whole page; beyond them texts shrink.
+    page_characters: int
 
 
-ON_A_PAGE: Final = Limits(characters=3_000, lines=80, messages=20, documents=20)
-IN_FULL: Final = Limits(characters=1_000_000, lines=50_000, messages=10_000, documents=10_000)
+ON_A_PAGE: Final = Limits(
+    characters=3_000, lines=80, messages=20, documents=20, page_characters=1_200_000
+)
+IN_FULL: Final = Limits(
+    characters=1_000_000, lines=50_000, messages=10_000, documents=10_000, page_characters=10**8
+)
+#: Only what was said in each turn, and nothing of the evidence.
+WORDS_ONLY: Final = Limits(
+    characters=1_000_000, lines=0, messages=0, documents=0, page_characters=10**8
+)
 
 
 class Room:
     """How many characters of payload a page still has room for; once full, texts shrink."""
 
-    def __init__(self, limits: Limits, characters: int) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._left = characters
+        self._left = limits.page_characters
 
     def clip(self, text: str) -> Clipped:
         """Cut a text to what one text may have."""

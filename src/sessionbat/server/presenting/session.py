@@ -20,9 +20,9 @@ from sessionbat.server.presenting.chat import read_message
 from sessionbat.server.presenting.history import History
 from sessionbat.server.presenting.json_text import Clipped, gist
 from sessionbat.server.presenting.observation import (
-    IN_FULL,
     ON_A_PAGE,
     Fact,
+    Limits,
     ObservationView,
     Reading,
     Room,
@@ -35,7 +35,6 @@ from sessionbat.server.presenting.observation import (
 )
 from sessionbat.server.records import StoredEvent
 
-_PAGE_CHARACTERS: Final = 1_200_000
 _TITLE_CHARACTERS: Final = 90
 #: A list shows 50 titles, so one may cost little.
 _TITLE_BYTES: Final = 64 * 1024
@@ -126,19 +125,19 @@ class SessionView:
 
 
 def present_session(
-    events: Sequence[StoredEvent], place: Place | None = None, *, in_full: bool = False
+    events: Sequence[StoredEvent], place: Place | None = None, limits: Limits = ON_A_PAGE
 ) -> SessionView:
     """Make a page of a session's events ready to print.
 
     Args:
         events: The events of this page, oldest first.
         place: What came before them.
-        in_full: Nothing folded or cut, for looking at a single event.
+        limits: How much of each observation is shown.
     """
     place = place or Place()
     readings = [read_event(event) for event in events]
     context, tags = _shared_context(readings), _shared_tags(readings)
-    room = Room(IN_FULL, 100_000_000) if in_full else Room(ON_A_PAGE, _PAGE_CHARACTERS)
+    room = Room(limits)
     observations = _present_all(readings, room, context, set(tags))
     turns = list(_present_turns(readings, observations, place, room))
     return SessionView(

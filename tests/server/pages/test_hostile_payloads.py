@@ -1,0 +1,109 @@
+"""Payloads are hostile: markup stays text, and no shape of a value breaks a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import unescape
+
+import pytest
+from markup import Document
+from payloads import ATTRIBUTE, DEEP, KINDS, MARKUP, ODD_VALUES
+from wire import Wire, event
+
+Read = Look = Callable[..., Document]
+
+_FORBIDDEN = frozenset(
+    {"img", "iframe", "object", "embed", "style", "base", "frame", "audio", "video", "math"}
+)
+
+
+def assert_only_our_markup(page: Document) -> None:
+    scripts = page.all("script")
+    assert [s.attributes for s in scripts] == [{"type": "module", "src": "/static/main.js"}]
+    assert not {e.tag for e in page.walk()} & _FORBIDDEN
+    names = {name for e in page.walk() for name in e.attributes}
+    assert not {name for name in names if name.startswith("on") or name == "style"}
+    for a in page.all("a"):
+        assert a.attributes["href"].startswith(("/", "#")), a.attributes
+
+
+PAGES: list[tuple[str, dict[str, str]]] = [
+    ("/sessions", {}),
+    ("/sessions", {"app": MARKUP}),
+    ("/session", {"app": MARKUP, "id": MARKUP}),
+    ("/session", {"app": MARKUP, "id": MARKUP, "event": ATTRIBUTE}),
+    ("/session", {"app": MARKUP, "id": MARKUP, "event": MARKUP}),
+    ("/session", {"app": MARKUP, "id": MARKUP, "limit": "1"}),
+]
+
+
+@pytest.mark.parametrize(("path", "parameters"), PAGES)
+def test_markup_in_every_field_comes_out_as_text(
+    look: Look, path: str, parameters: dict[str, str]
+) -> None:
+    page = look(path, **parameters)
+    assert_only_our_markup(page)
+    assert MARKUP in unescape(page.html)
+
+
+def test_markup_in_an_address_comes_out_as_text(exhibition: Wire) -> None:
+    for path in ("/sessions", "/session"):
+        for name in ("app", "id", "after", "limit", "event", "seen", "turns", "last", MARKUP):
+            answer = exhibition.get(path, **{"app": "support-bot", "id": "thread_1", name: MARKUP})
+            assert_only_our_markup(Document(answer.body.decode()))
+
+
+def test_every_page_forbids_inline_code_and_other_origins(exhibition: Wire) -> None:
+    paths = ["/", "/sessions", "/session", "/sessions.json", "/session.json", "/static/main.js"]
+    for path in paths:
+        headers = exhibition.get(path).headers
+        policy = dict(
+            p.strip().split(" ", 1) for p in headers["content-security-policy"].split(";")
+        )
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == "'self'"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_templates_mark_nothing_as_safe() -> None:
+    from sessionbat.server import pages
+
+    templates = list((pages._HERE / "templates").glob("*.html"))
+    assert len(templates) > 4
+    for template in templates:
+        text = template.read_text()
+        assert "|safe" not in text.replace(" ", "")
+        assert "autoescape" not in text
+        assert " style=" not in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_shape_of_a_payload_breaks_the_page_of_its_session(look: Look, kind: str) -> None:
+    page = look("/session", app="support-bot", id=f"odd-{kind}")
+    assert len(page.all("details", "step")) == len(ODD_VALUES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_shape_of_a_payload_breaks_its_own_page(look: Look, kind: str) -> None:
+    for number in range(len(ODD_VALUES)):
+        look("/session", app="support-bot", id=f"odd-{kind}", event=f"{kind}-{number}")
+
+
+def test_what_is_nested_very_deeply_is_cut_visibly(look: Look) -> None:
+    evidence = look("/session", app="support-bot", id="odd-tool").by_id(
+        f"tool-{ODD_VALUES.index(DEEP)}"
+    )
+    assert evidence is not None
+    assert "[…]" in evidence.text
+    assert "Cut here." in evidence.text
+
+
+@pytest.mark.parametrize(
+    "created_at", [None, "yesterday", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
+)
+def test_no_time_breaks_a_page(server: Wire, read: Read, created_at: str | None) -> None:
+    metrics = {"latency_ms": 5000}
+    server.send(event(created_at=created_at, observation__metrics=metrics))
+    read("/sessions")
+    assert len(read("/session", app="support-bot", id="thread_1").all("details", "step")) == 1
