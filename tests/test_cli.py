@@ -142,12 +142,12 @@ def test_serve_answers_until_it_is_told_to_stop(number: int, tmp_path: Path) -> 
 
 
 def test_import_tells_where_to_what_and_how_much(tmp_path: Path) -> None:
-    (tmp_path / "chats.jsonl").write_text(CHAT)
+    (tmp_path / "[b]chats.jsonl").write_text(CHAT)
     with serving("serve", "--port", "0", cwd=tmp_path) as (_, url):
-        done = run("import", "chats.jsonl", "--endpoint", url, cwd=tmp_path)
+        done = run("import", "[b]chats.jsonl", "--endpoint", url, cwd=tmp_path)
     assert done.returncode == 0
-    assert f"Importing chats.jsonl into {url}/api/v1/ingestion/events" in done.stderr
-    assert row(done.stdout, "app") == "chats"
+    assert f"Importing [b]chats.jsonl into {url}/api/v1/ingestion/events" in done.stderr
+    assert row(done.stdout, "app") == "[b]chats"
     assert row(done.stdout, "sessions") == row(done.stdout, "llm observations") == "1"
     assert (row(done.stdout, "delivered"), row(done.stdout, "not delivered")) == ("1", "0")
 

@@ -183,13 +183,17 @@ def test_no_more_is_on_its_way_than_may_be(server: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(importing, "MAX_UNDELIVERED_BYTES", 50_000)
     text = "\n".join(chat_line(f"s{n}", HELLO, HI) for n in range(500))
     pending: list[int] = []
+    waits: list[float | None] = []
     with closing_transport(server) as transport:
+        flush = transport.flush
+        monkeypatch.setattr(transport, "flush", lambda t=None: (waits.append(t), flush(t))[1])
         summary = import_text(
             text=text,
             transport=transport,
             on_progress=lambda size: pending.append(transport.stats().pending),
         )
     assert max(pending) < 50
+    assert len(waits) < 50
     assert summary.delivered == 500
 
 
@@ -239,6 +243,18 @@ def test_a_call_id_used_again_gets_its_own_result() -> None:
     messages = (HELLO, asks, result("same", "first"), asks, result("same", "second"))
     tools = [step for step in transcript(*messages).steps() if step.kind == "tool"]
     assert [step.output for step in tools] == ["first", "second"]
+
+
+def test_calls_of_one_message_that_share_an_id_get_their_results_in_order() -> None:
+    asks = assistant(call("same", "find", "{}"), call("same", "find", "{}"))
+    steps = transcript(HELLO, asks, result("same", "first"), result("same", "second")).steps()
+    assert [step.output for step in steps if step.kind == "tool"] == ["first", "second"]
+
+
+def test_a_result_before_the_call_is_not_its_own() -> None:
+    asks = assistant(call("c1", "find", "{}"))
+    steps = transcript(HELLO, result("c1", "stray"), asks, result("c1", "own")).steps()
+    assert [step.output for step in steps if step.kind == "tool"] == ["own"]
 
 
 def test_a_call_without_a_result_is_unanswered_and_not_an_error() -> None:
@@ -357,10 +373,17 @@ def test_a_line_over_the_limit_is_skipped_without_being_held() -> None:
     ]
 
 
-def test_a_line_of_just_the_limit_is_read() -> None:
-    assert [line.data for line in read_lines(io.BytesIO(b"x" * 100 + b"\n"), max_bytes=100)] == [
-        b"x" * 100
-    ]
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_of_just_the_limit_is_read(end: bytes) -> None:
+    lines = read_lines(io.BytesIO(b"x" * 100 + end), max_bytes=100)
+    assert [line.data for line in lines] == [b"x" * 100]
+
+
+def test_an_event_is_sent_byte_for_byte_unless_it_moves() -> None:
+    data = (
+        b'{ "type":"llm","id":"1","app":"a","session_id":"s","observation":{"kind":"llm","x":1.10}}'
+    )
+    assert parse_event(json.loads(data), data, None) == ("1", data)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_content() -> None:
