@@ -7,7 +7,7 @@ wrong. Loaded by the first client, because the encoder is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +44,7 @@ class Recorder:
         self._counts_itself = isinstance(ledger, Ledger)
         self.ledger = ledger if isinstance(ledger, Ledger) else Ledger()
         self._closed = False
+        self._last_acts: list[Callable[[], object]] = []
 
     def record(
         self,
@@ -161,10 +162,19 @@ class Recorder:
         """Ask the transport to flush, and sum up."""
         return self._wait_for("flush", timeout)
 
+    def before_close(self, act: Callable[[], object]) -> None:
+        """Have something done at the first close, while recording still works."""
+        self._last_acts.append(act)
+
     def close(self, timeout: float | None) -> FlushResult:
         """Take no more and close the transport; closing again only sums up."""
         if self._closed:
             return self._wait_for("flush", 0)
+        while self._last_acts:
+            try:
+                self._last_acts.pop()()
+            except Exception as error:  # noqa: BLE001 - an integration may be the host's own
+                self._mend("close-error", f"an act at close raised {type(error).__name__}")
         self._closed = True
         return self._wait_for("close", timeout)
 

@@ -6,7 +6,7 @@ observations. After construction nothing raises and nothing waits, except ``flus
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sessionbat._measure import Measurement
     from sessionbat.accounting import FlushResult, Stats
+    from sessionbat.langchain import LangChainCallbackHandler
 
 
 class SessionBat:
@@ -74,6 +75,37 @@ class SessionBat:
             context: Merged over the client's.
         """
         return Session(self, self._recorder.usable_id(session_id, "session"), tags, context)
+
+    def langchain_callback(
+        self,
+        *,
+        tags: Iterable[str] | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> LangChainCallbackHandler:
+        """Make a handler for ``config={"callbacks": [handler]}`` of LangChain and LangGraph.
+
+        One handler serves all threads, tasks and users: each run finds its session, see
+        ``docs/langchain.md``.
+
+        Args:
+            tags: Labels of everything the handler records.
+            context: Context of everything it records.
+            metadata: Metadata of everything it records.
+
+        Raises:
+            ImportError: langchain-core is not installed.
+        """
+        from sessionbat.langchain import LangChainCallbackHandler
+
+        return LangChainCallbackHandler(self, tags=tags, context=context, metadata=metadata)
+
+    def on_close(self, act: Callable[[], object]) -> None:
+        """Have something done when the client is closed, while it still records.
+
+        For integrations that hold operations under way: the moment to record them unfinished.
+        """
+        self._recorder.before_close(act)
 
     def flush(self, timeout: float | None = 30.0) -> FlushResult:
         """Wait until everything recorded so far is delivered or dropped.
@@ -133,6 +165,11 @@ class Session:
         self._scope = client._scope.within_session(session_id).extended(tags, context)
 
     @property
+    def client(self) -> SessionBat:
+        """The client that records it."""
+        return self._client
+
+    @property
     def session_id(self) -> str:
         """The id, as text."""
         return self._scope.session_id
@@ -153,6 +190,21 @@ class Session:
         """
         usable = self._client._recorder.usable_id(interaction_id, "interaction")
         return Interaction(self, usable, tags, context)
+
+    def langchain_callback(
+        self,
+        *,
+        tags: Iterable[str] | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> LangChainCallbackHandler:
+        """Make a LangChain handler whose every record belongs to this session.
+
+        Each call of a chain or agent is an interaction. See ``SessionBat.langchain_callback``.
+        """
+        from sessionbat.langchain import LangChainCallbackHandler
+
+        return LangChainCallbackHandler(session=self, tags=tags, context=context, metadata=metadata)
 
     def __enter__(self) -> Session:
         """Make this the current session for the code inside."""
@@ -383,6 +435,23 @@ class Interaction:
             metadata,
             metrics,
             observation_id,
+        )
+
+    def langchain_callback(
+        self,
+        *,
+        tags: Iterable[str] | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> LangChainCallbackHandler:
+        """Make a LangChain handler whose every record belongs to this interaction.
+
+        See ``SessionBat.langchain_callback``.
+        """
+        from sessionbat.langchain import LangChainCallbackHandler
+
+        return LangChainCallbackHandler(
+            interaction=self, tags=tags, context=context, metadata=metadata
         )
 
     def __enter__(self) -> Interaction:
