@@ -1,0 +1,65 @@
+"""One run that has ended, and what came of it → the one recording call it is worth.
+
+For ``langchain``, which hears of ends, and for its book of runs, which finds out about others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from sessionbat._langchain_payloads import Answer
+from sessionbat.event import LLM, TOOL
+
+if TYPE_CHECKING:
+    from sessionbat._langchain_runs import Run
+
+_log = logging.getLogger("sessionbat")
+
+
+def record(run: Run, answer: Answer) -> None:
+    """Make the one recording call of a run."""
+    tree = run.tree
+    interaction = tree.interaction
+    if interaction is None:
+        raise LookupError("the run has no session")
+    if run.has_streamed:
+        run.metadata["stream"] = True
+    arguments: dict[str, Any] = {
+        "observation_id": run.observation_id,
+        "started_at": run.begun_at,
+        "error": answer.error,
+        "metadata": {**run.metadata, **answer.metadata},
+        "metrics": {**_times(run), **answer.metrics},
+        "tags": [*tree.tags, *(run.tags or ())] or None,
+        "context": tree.context,
+    }
+    if run.kind == LLM:
+        model = answer.metadata.get("model") or run.metadata.get("request_model")
+        interaction.llm(
+            model=model, name=run.name, input=run.asked, output=answer.output, **arguments
+        )
+    elif run.kind == TOOL:
+        interaction.tool_call(
+            tool_name=run.name, input=run.asked, output=answer.output, **arguments
+        )
+    else:
+        query = run.asked.value() if run.asked is not None else None
+        interaction.retrieval(query=query, documents=answer.output, name=run.name, **arguments)
+
+
+def record_abandoned(run: Run, status: str) -> None:
+    """Record a run that LangChain will not end; called by the book."""
+    try:
+        run.ended_ns = time.perf_counter_ns()
+        record(run, Answer(metadata={"status": status}))
+    except Exception as error:  # noqa: BLE001 - in an event loop or the host's close()
+        _log.warning("an open LangChain run was lost: %s. [langchain-run]", type(error).__name__)
+
+
+def _times(run: Run) -> dict[str, float]:
+    times = {"latency_ms": round((run.ended_ns - run.begun_ns) / 1e6, 3)}
+    if run.first_token_ns:
+        times["time_to_first_token_ms"] = round((run.first_token_ns - run.begun_ns) / 1e6, 3)
+    return times

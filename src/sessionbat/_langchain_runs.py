@@ -1,0 +1,333 @@
+"""Which LangChain runs are under way: begun once, ended once, forgotten with their tree.
+
+The handlers of one client share one book, so that a run which several of them hear of is one
+record. A tree (one root run and all below it) is kept while any of its runs is open and leaves
+nothing behind. What LangChain never ends (it reports no cancelled model or tool) is ended here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from sessionbat._encoding import Snapshot
+    from sessionbat._langchain_sessions import Home
+    from sessionbat.client import Interaction
+
+MAX_OPEN_RUNS: Final = 10_000
+MAX_HELD_BYTES: Final = 64 * 1024 * 1024
+MAX_INTERRUPTED: Final = 1_000
+MAX_ENDED_PER_TREE: Final = 256
+
+CANCELLED: Final = "cancelled"
+UNFINISHED: Final = "unfinished"
+
+
+class Tree:
+    """One root run and everything below it: one interaction of one session."""
+
+    __slots__ = (
+        "context",
+        "ended",
+        "home",
+        "interaction",
+        "interaction_id",
+        "open_runs",
+        "resumes",
+        "resuming",
+        "tags",
+    )
+
+    def __init__(self, interaction_id: str, home: Home) -> None:
+        self.interaction_id = interaction_id
+        #: Of the handler that heard of it first.
+        self.home = home
+        #: Where this tree's observations go; None until its session is known.
+        self.interaction: Interaction | None = None
+        #: Labels and context of each record, where the interaction does not bring them.
+        self.tags: tuple[str, ...] = ()
+        self.context: dict[str, Any] | None = None
+        #: Whether the root was asked to go on after an interrupt, and the interaction before it.
+        self.resuming = False
+        self.resumes: str | None = None
+        self.open_runs = 0
+        self.ended: deque[UUID] = deque()
+
+
+class Run:
+    """One run as it began. ``kind`` is None for chains, which are not recorded."""
+
+    __slots__ = (
+        "asked",
+        "begun_at",
+        "begun_ns",
+        "ended_ns",
+        "first_token_ns",
+        "has_streamed",
+        "held_bytes",
+        "kind",
+        "metadata",
+        "name",
+        "nearest_id",
+        "observation_id",
+        "parent",
+        "run_id",
+        "tags",
+        "task",
+        "tree",
+    )
+
+    def __init__(self, run_id: UUID, tree: Tree, parent: Run | None, kind: str | None) -> None:
+        self.run_id = run_id
+        self.tree = tree
+        self.parent = parent
+        self.kind = kind
+        #: The id this run is recorded under; "" for a chain.
+        self.observation_id = ""
+        #: The nearest recorded run here or above: what an observation below names as its parent.
+        self.nearest_id: str = parent.nearest_id if parent is not None else ""
+        self.name: str | None = None
+        self.asked: Snapshot | None = None
+        self.held_bytes = 0
+        self.metadata: dict[str, Any] = {}
+        self.tags: list[str] | None = None
+        self.begun_at = 0.0
+        self.begun_ns = 0
+        self.ended_ns = 0
+        self.has_streamed = False
+        self.first_token_ns = 0
+        self.task: asyncio.Task[Any] | None = None
+
+    def is_below(self, ancestor: Run) -> bool:
+        """Whether ``ancestor`` is above this run in its tree."""
+        above = self.parent
+        while above is not None:
+            if above is ancestor:
+                return True
+            above = above.parent
+        return False
+
+
+class RunBook:
+    """Every run under way that the handlers of one client have heard of. Any thread may call.
+
+    Args:
+        abandon: Records a run that will not be ended by LangChain, with its status. Called without
+            the lock, from whichever thread finds out.
+    """
+
+    def __init__(self, abandon: Callable[[Run, str], None]) -> None:
+        self._abandon = abandon
+        self._lock = threading.Lock()  # guards everything below
+        self._open: dict[UUID, Run] = {}
+        self._ended: dict[UUID, Run] = {}  # of trees with an open run: late children ask for them
+        self._watched: dict[asyncio.Task[Any], dict[UUID, Run]] = {}
+        self._held_bytes = 0
+        self._interrupted: OrderedDict[str, str] = OrderedDict()
+        _books.add(self)
+
+    def __len__(self) -> int:
+        """How many runs are held, open or ended."""
+        return len(self._open) + len(self._ended)
+
+    def begin(
+        self,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        home: Home,
+        *,
+        adopted_by: UUID | None = None,
+        kind: str | None = None,
+    ) -> Run | None:
+        """Open a run; None when it is open already (its start was reported twice).
+
+        Args:
+            run_id: LangChain's id of the run.
+            parent_run_id: Its parent as LangChain has it. One never heard of makes the run a root,
+                whose interaction carries the parent's id.
+            home: Where a new tree records.
+            adopted_by: For a run without a parent: what it really runs inside, if that is open.
+            kind: What it is recorded as; None for a chain.
+        """
+        above = parent_run_id or adopted_by
+        above_or_own = parent_run_id or run_id
+        with self._lock:
+            if run_id in self._open:
+                return None
+            parent = None
+            if above is not None:
+                parent = self._open.get(above) or self._ended.get(above)
+            tree = parent.tree if parent is not None else Tree(str(above_or_own), home)
+            run = Run(run_id, tree, parent, kind)
+            self._open[run_id] = run
+            tree.open_runs += 1
+            evicted = self._overflowing() if len(self._open) > MAX_OPEN_RUNS else None
+        if evicted:
+            self._abandon_all(evicted, UNFINISHED)
+        return run
+
+    def hold(self, run: Run, asked: Snapshot) -> None:
+        """Keep what a run was asked until it ends, within the limit for all runs together."""
+        evicted: list[Run] = []
+        with self._lock:
+            if run.run_id not in self._open:
+                return
+            run.asked = asked
+            run.held_bytes = len(asked.data)
+            self._held_bytes += run.held_bytes
+            if self._held_bytes > MAX_HELD_BYTES:
+                evicted = self._overflowing()
+        self._abandon_all(evicted, UNFINISHED)
+
+    def watch(self, run: Run) -> None:
+        """Have the run ended when the asyncio task that began it ends without ending it."""
+        task = _current_task()
+        if task is None:
+            return
+        run.task = task
+        with self._lock:
+            runs = self._watched.get(task)
+            if runs is not None:
+                runs[run.run_id] = run
+                return
+            self._watched[task] = {run.run_id: run}
+        task.add_done_callback(self._task_done)
+
+    def find(self, run_id: UUID) -> Run | None:
+        """Get an open run."""
+        return self._open.get(run_id)
+
+    def end(self, run_id: UUID) -> Run | None:
+        """Close a run; None when it is not open: ended before, or never begun."""
+        with self._lock:
+            run = self._open.get(run_id)
+            if run is not None:
+                self._close(run)
+            return run
+
+    def end_abandoned_below(self, chain: Run, *, cancelled: bool) -> None:
+        """End what the task that now ends a chain had begun below it and can no longer end.
+
+        A task does one thing after the other: a call below the chain is over. Only a stream that
+        was left half read (it has produced something) is closed later, by its generator.
+        """
+        if not self._watched:
+            return
+        task = _current_task()
+        if task is None:
+            return
+        with self._lock:
+            runs = [*self._watched.get(task, {}).values()]
+        for run in runs:
+            if run.is_below(chain) and (cancelled or not run.has_streamed):
+                self._abandon_if_open(run, CANCELLED)
+
+    def end_all(self) -> None:
+        """End everything that is open as unfinished, oldest first."""
+        with self._lock:
+            runs = [*self._open.values()]
+        for run in runs:
+            self._abandon_if_open(run, UNFINISHED)
+
+    def note_interrupt(self, session_id: str, interaction_id: str) -> None:
+        """Remember which interaction of a session was interrupted last."""
+        with self._lock:
+            self._interrupted[session_id] = interaction_id
+            self._interrupted.move_to_end(session_id)
+            if len(self._interrupted) > MAX_INTERRUPTED:
+                self._interrupted.popitem(last=False)
+
+    def take_interrupted(self, session_id: str) -> str | None:
+        """Get and forget the interaction of a session that was interrupted last."""
+        with self._lock:
+            return self._interrupted.pop(session_id, None)
+
+    def restart_after_fork(self) -> None:
+        """Begin anew in a forked child: the runs are the parent's, and the lock may be held."""
+        self._lock = threading.Lock()
+        self._open, self._ended, self._watched = {}, {}, {}
+        self._held_bytes = 0
+
+    def _close(self, run: Run) -> None:
+        """Take a run out of what is open. The caller holds the lock."""
+        del self._open[run.run_id]
+        self._held_bytes -= run.held_bytes
+        if run.task is not None:
+            self._unwatch(run, run.task)
+        tree = run.tree
+        tree.open_runs -= 1
+        if tree.open_runs == 0:
+            for ended in tree.ended:
+                self._ended.pop(ended, None)
+            tree.ended.clear()
+            return
+        self._ended[run.run_id] = run
+        tree.ended.append(run.run_id)
+        if len(tree.ended) > MAX_ENDED_PER_TREE:
+            self._ended.pop(tree.ended.popleft(), None)
+
+    def _unwatch(self, run: Run, task: asyncio.Task[Any]) -> None:
+        runs = self._watched.get(task)
+        if runs is None:
+            return
+        runs.pop(run.run_id, None)
+        if not runs:
+            # A task that serves for months would otherwise gather a callback per run.
+            del self._watched[task]
+            task.remove_done_callback(self._task_done)
+        run.task = None
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        with self._lock:
+            runs = self._watched.pop(task, {})
+        for run in runs.values():
+            # What has produced something and was not cancelled is a stream that others read on.
+            if task.cancelled() or not run.has_streamed:
+                self._abandon_if_open(run, CANCELLED)
+
+    def _overflowing(self) -> list[Run]:
+        """Close the oldest runs until the rest fits the limits. The caller holds the lock."""
+        evicted: list[Run] = []
+        for run in [*self._open.values()]:
+            too_many = len(self._open) > MAX_OPEN_RUNS
+            if not too_many and self._held_bytes <= MAX_HELD_BYTES:
+                break
+            if too_many or run.held_bytes:
+                self._close(run)
+                evicted.append(run)
+        return evicted
+
+    def _abandon_if_open(self, run: Run, status: str) -> None:
+        if self.end(run.run_id) is run:
+            self._abandon_all([run], status)
+
+    def _abandon_all(self, runs: Iterable[Run], status: str) -> None:
+        for run in runs:
+            if run.kind is not None:
+                self._abandon(run, status)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return None
+
+
+_books: WeakSet[RunBook] = WeakSet()
+
+
+def _restart_books() -> None:
+    for book in [*_books]:
+        book.restart_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_books)

@@ -1,0 +1,411 @@
+"""LangChainCallbackHandler: LangChain's callbacks in, recording calls out.
+
+One observation per model, tool and retriever run; chains only say what belongs together. It runs
+on the caller's thread, keeps nothing of a run that has ended, and never raises into it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from sessionbat._encoding import Snapshot
+from sessionbat._langchain_messages import is_langchain, says_something
+from sessionbat._langchain_payloads import (
+    Answer,
+    chat_input,
+    failed_answer,
+    model_answer,
+    partial_answer,
+    retrieval_answer,
+    run_metadata,
+    run_name,
+    tool_answer,
+    user_tags,
+)
+from sessionbat._langchain_recording import record, record_abandoned
+from sessionbat._langchain_runs import Run, RunBook
+from sessionbat._langchain_sessions import Home, parent_around
+from sessionbat._measure import was_cancelled
+from sessionbat.client import Interaction, Session, SessionBat
+from sessionbat.errors import ConfigurationError
+from sessionbat.event import LLM, RETRIEVAL, TOOL, new_event_id
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import BaseCallbackHandler
+    from langchain_core.documents import Document
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import LLMResult
+
+    _langchain_missing: ImportError | None = None
+else:
+    try:
+        from langchain_core.callbacks import BaseCallbackHandler
+
+        _langchain_missing = None
+    except ImportError as _error:
+        BaseCallbackHandler = object
+        _langchain_missing = _error
+
+_log = logging.getLogger("sessionbat")
+_NOTHING: Mapping[str, Any] = {}
+_Callback = TypeVar("_Callback", bound=Callable[..., None])
+
+
+def _guarded(callback: _Callback) -> _Callback:
+    """Protect the application: what a callback raises is counted, not passed on."""
+
+    @wraps(callback)
+    def guarded(self: LangChainCallbackHandler, *args: Any, **kwargs: Any) -> None:
+        try:
+            callback(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the host is protected here
+            self._count_failure(callback.__name__, error)
+
+    return cast("_Callback", guarded)
+
+
+class LangChainCallbackHandler(BaseCallbackHandler):
+    """Records what a LangChain or LangGraph application does.
+
+    Pass it as ``config={"callbacks": [handler]}``; one handler serves any number of threads, tasks
+    and users. Usually made by ``langchain_callback()`` of a client, a session or an interaction.
+
+    Args:
+        client: Records; not needed with a session or interaction.
+        session: Everything goes there, whatever LangChain calls the thread.
+        interaction: Everything goes into this one turn.
+        tags: Labels of everything recorded.
+        context: Context of everything recorded.
+        metadata: Metadata of everything recorded; what is known of a run wins.
+
+    Raises:
+        ImportError: langchain-core is not installed.
+        ConfigurationError: Neither client nor session nor interaction was given.
+    """
+
+    run_inline = True  # otherwise async code hops to a thread for every token
+    raise_error = False
+
+    def __init__(
+        self,
+        client: SessionBat | None = None,
+        *,
+        session: Session | None = None,
+        interaction: Interaction | None = None,
+        tags: Iterable[str] | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        if _langchain_missing is not None:
+            raise ImportError(
+                "the LangChain handler needs langchain-core:"
+                ' pip install "sessionbat[langchain]". [no-langchain]'
+            ) from _langchain_missing
+        super().__init__()
+        within = interaction.session if interaction is not None else session
+        client = within.client if within is not None else client
+        if client is None:
+            raise ConfigurationError(
+                "a LangChain handler needs a client, a session or an interaction."
+                " Use client.langchain_callback().",
+                slug="no-client",
+            )
+        labels = (tags,) if isinstance(tags, str) else tuple(tags or ())
+        self._home = Home(client, session, interaction, labels, context)
+        self._metadata = dict(metadata or {})
+        self._book = _book_of(client)
+        self._failures = 0
+
+    @property
+    def failures(self) -> int:
+        """How many callbacks could not do their work; each may have left a record incomplete."""
+        return self._failures
+
+    def __copy__(self) -> LangChainCallbackHandler:
+        """A copied model or configuration goes on with the same handler."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> LangChainCallbackHandler:
+        """As ``__copy__``."""
+        return self
+
+    @_guarded
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note what belongs together; a chain is no observation."""
+        run = self._begin(None, run_id, parent_run_id)
+        if run is None or run.tree.interaction is not None:
+            return
+        if run.parent is None and type(inputs) is not dict:
+            run.tree.resuming = inputs is None or is_langchain(inputs, "Command")
+        self._home.settle(self._book, run.tree, metadata, or_root=False)
+
+    @_guarded
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Close a chain, and what was cancelled inside it without a word."""
+        run = self._book.end(run_id)
+        if run is not None:
+            self._book.end_abandoned_below(run, cancelled=False)
+
+    @_guarded
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Close a chain; its error is that of the operation inside which raised it."""
+        run = self._book.end(run_id)
+        if run is not None:
+            self._note_interrupt(run, error)
+            cancelled = was_cancelled(error) and not isinstance(error, GeneratorExit)
+            self._book.end_abandoned_below(run, cancelled=cancelled)
+
+    @_guarded
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any] | None,
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Begin a model run with its messages as they are now."""
+        params = kwargs.get("invocation_params") or _NOTHING
+        run = self._begin_observed(LLM, run_id, parent_run_id, tags, metadata, params)
+        if run is not None:
+            run.name = kwargs.get("name")
+            self._ask(run, chat_input(messages[0] if messages else (), params))
+
+    @_guarded
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any] | None,
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Begin a run of a model that completes text."""
+        params = kwargs.get("invocation_params") or _NOTHING
+        run = self._begin_observed(LLM, run_id, parent_run_id, tags, metadata, params)
+        if run is not None:
+            run.name = kwargs.get("name")
+            self._ask(run, {"prompt": prompts[0] if len(prompts) == 1 else prompts})
+
+    @_guarded
+    def on_llm_new_token(
+        self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Note when the first piece of an answer came."""
+        run = self._book.find(run_id)
+        if run is not None and not run.first_token_ns:
+            run.has_streamed = True
+            if says_something(token, chunk):
+                run.first_token_ns = time.perf_counter_ns()
+
+    @_guarded
+    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Do the same for LangChain's event streams of version 3, which report no tokens."""
+        run = self._book.find(run_id)
+        if run is not None and not run.first_token_ns:
+            run.has_streamed = True
+            if event.get("event") == "content-block-delta":
+                run.first_token_ns = time.perf_counter_ns()
+
+    @_guarded
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Record a model run."""
+        run = self._end(run_id)
+        if run is not None:
+            record(run, self._read(model_answer, response))
+
+    @_guarded
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Record a model run that failed or was cancelled, with what it had said by then."""
+        run = self._end(run_id)
+        if run is not None:
+            partial = self._read(partial_answer, kwargs.get("response"))
+            record(run, self._failed(error, partial))
+
+    @_guarded
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any] | None,
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Begin a tool run with its arguments as they are now."""
+        run = self._begin_observed(TOOL, run_id, parent_run_id, tags, metadata, _NOTHING)
+        if run is not None:
+            run.name = run_name(serialized, kwargs.get("name"))
+            if kwargs.get("tool_call_id"):
+                run.metadata["tool_call_id"] = kwargs["tool_call_id"]
+            self._ask(run, input_str if inputs is None else inputs)
+
+    @_guarded
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Record a tool run; a message with the status of an error is one."""
+        run = self._end(run_id)
+        if run is not None:
+            record(run, self._read(tool_answer, output))
+
+    @_guarded
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Record a tool run that failed, was cancelled, or waits for a person."""
+        run = self._end(run_id)
+        if run is not None:
+            self._note_interrupt(run, error)
+            record(run, self._failed(error, Answer()))
+
+    @_guarded
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any] | None,
+        query: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Begin a retrieval."""
+        run = self._begin_observed(RETRIEVAL, run_id, parent_run_id, tags, metadata, _NOTHING)
+        if run is not None:
+            run.name = run_name(serialized, kwargs.get("name"))
+            self._ask(run, query)
+
+    @_guarded
+    def on_retriever_end(
+        self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Record a retrieval with its documents."""
+        run = self._end(run_id)
+        if run is not None:
+            record(run, self._read(retrieval_answer, documents))
+
+    @_guarded
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Record a retrieval that failed or was cancelled."""
+        run = self._end(run_id)
+        if run is not None:
+            record(run, self._failed(error, Answer()))
+
+    def _begin(self, kind: str | None, run_id: UUID, parent_run_id: UUID | None) -> Run | None:
+        adopted_by = self._adopter() if parent_run_id is None else None
+        return self._book.begin(run_id, parent_run_id, self._home, adopted_by=adopted_by, kind=kind)
+
+    def _adopter(self) -> UUID | None:
+        """Find the run that a run without a parent really is inside of."""
+        around = parent_around()
+        above = self._book.find(around) if around is not None else None
+        if above is None or not self._home.shares_trees_of(above.tree.home):
+            return None
+        return around
+
+    def _begin_observed(
+        self,
+        kind: str,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        tags: list[str] | None,
+        metadata: dict[str, Any] | None,
+        params: Mapping[str, Any],
+    ) -> Run | None:
+        run = self._begin(kind, run_id, parent_run_id)
+        if run is None:
+            return None
+        run.begun_at, run.begun_ns = time.time(), time.perf_counter_ns()
+        above_id = run.nearest_id
+        run.observation_id = run.nearest_id = new_event_id()
+        tree = run.tree
+        if tree.interaction is None:
+            self._home.settle(self._book, tree, metadata, or_root=True)
+        self._book.watch(run)
+        run.tags = user_tags(tags)
+        run.metadata = {**self._metadata, **run_metadata(metadata, tags, params)}
+        run.metadata["run_id"] = str(run_id)
+        if above_id:
+            run.metadata["parent_observation_id"] = above_id
+        if tree.resumes is not None:
+            run.metadata["resumes"] = tree.resumes
+        return run
+
+    def _ask(self, run: Run, asked: Any) -> None:
+        self._book.hold(run, Snapshot(asked))
+        run.begun_ns = time.perf_counter_ns()  # what was taken down so far is not its latency
+
+    def _end(self, run_id: UUID) -> Run | None:
+        run = self._book.end(run_id)
+        if run is not None:
+            run.ended_ns = time.perf_counter_ns()
+        return run
+
+    def _read(self, read: Callable[[Any], Answer], given: Any) -> Answer:
+        try:
+            return read(given)
+        except Exception as error:  # noqa: BLE001 - an object that cannot be read costs its fields
+            self._count_failure(read.__name__, error)
+            return Answer(metadata={"status": "unreadable"})
+
+    def _failed(self, error: BaseException, so_far: Answer) -> Answer:
+        return self._read(lambda given: failed_answer(given, so_far), error)
+
+    def _note_interrupt(self, run: Run, error: BaseException) -> None:
+        """Remember where a person was asked, so that the answer can name it."""
+        if not is_langchain(error, "GraphInterrupt"):
+            return
+        tree = run.tree
+        if tree.interaction is None:
+            self._home.settle(self._book, tree, None, or_root=True)
+        if tree.interaction is not None:
+            session_id, interaction_id = (
+                tree.interaction.session_id,
+                tree.interaction.interaction_id,
+            )
+            self._book.note_interrupt(session_id, interaction_id)
+
+    def _count_failure(self, what: str, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            _log.warning(
+                "%s raised %s; a record may be incomplete; more are counted only."
+                " [langchain-callback]",
+                what,
+                type(error).__name__,
+            )
+
+
+def _book_of(client: SessionBat) -> RunBook:
+    """Get the book that all handlers of a client share."""
+    made = RunBook(record_abandoned)
+    book = _books.setdefault(client, made)
+    if book is made:
+        client.on_close(book.end_all)
+    return book
+
+
+_books: WeakKeyDictionary[SessionBat, RunBook] = WeakKeyDictionary()
