@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sessionbat import SessionBat
-from tests.endpoints import Endpoint, receipt
+from sessionbat.testing import Endpoint, receipt
 
 
 @pytest.fixture(autouse=True)

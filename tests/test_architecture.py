@@ -40,6 +40,8 @@ MAY_IMPORT = {
     "errors": set(),
     "event": set(),
     "transports": {"accounting", "event", "errors"},
+    "testing": {"_fault_endpoint", "accounting", "client", "errors", "event", "transports"},
+    "_fault_endpoint": set(),
     "_delivery": {
         "_delivery", "_cutting", "_settings", "_version", "accounting", "errors", "event",
     },
@@ -60,7 +62,7 @@ RUNS_WHAT_IT_IMPORTS = {"cli", "__main__", "demo"}
 THIRD_PARTIES = {
     "orjson": {"_encoding", "_scope", "_masking", "server.ingest", "server.api", "server.store"},
     "urllib3": {"_delivery.sender"},
-    "zstandard": {"_delivery.sender", "server.ingest", "server.store"},
+    "zstandard": {"_delivery.sender", "_fault_endpoint", "server.ingest", "server.store"},
     "langchain_core": {"langchain", "_langchain_payloads", "_langchain_runs", "demo"},
     "langchain": {"demo"},
     "langgraph": {"demo"},

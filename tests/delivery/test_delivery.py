@@ -11,8 +11,7 @@ import pytest
 
 from sessionbat import SessionBat
 from sessionbat._delivery import worker as worker_module
-from tests.conftest import eventually
-from tests.endpoints import (
+from sessionbat.testing import (
     OFFERS_BATCHES,
     Answer,
     Endpoint,
@@ -21,6 +20,7 @@ from tests.endpoints import (
     single_events_only,
     unused_port,
 )
+from tests.conftest import eventually
 
 NewClient = Callable[..., SessionBat]
 

@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from tests.endpoints import Answer, Endpoint, receipt
+from sessionbat.testing import Answer, Endpoint, receipt
 
 PREAMBLE = """
 import os, sys, time

@@ -1,5 +1,8 @@
-"""An ingestion endpoint that does what a test tells it to: real sockets on loopback, one thread a
-connection. It notes every request and which events it has acknowledged."""
+"""An ingestion endpoint that does what a test tells it to, on real sockets of this machine.
+
+Published by ``testing``; the SDK's own suite runs against it. It notes every request, and which
+events it has acknowledged. One thread a connection; standard library only, and zstd where it is.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +11,50 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Final, TypeAlias
 
-import zstandard
+try:
+    import zstandard
+except ImportError:
+    zstandard = None  # type: ignore[assignment]
+
+#: What an endpoint says to be sent batches, and compressed ones.
+OFFERS_BATCHES: Final = {
+    "Accept-Post": "application/json, application/x-ndjson",
+    "Accept-Encoding": "gzip" if zstandard is None else "zstd, gzip",
+}
 
 
 @dataclass
 class Request:
     """One request as it came, and the events that it holds."""
 
+    #: Which it was since the endpoint began, from 0.
     number: int
     path: str
+    #: With names in lower case.
     headers: dict[str, str]
+    #: The body as it came, perhaps compressed.
     raw: bytes
+    #: When it had arrived, in seconds of ``time.monotonic``.
     at: float = field(default_factory=time.monotonic)
 
     @property
     def content_type(self) -> str:
+        """The header of that name; empty when there was none."""
         return self.headers.get("content-type", "")
 
     @property
     def is_batch(self) -> bool:
+        """Whether the body is NDJSON, one event a line."""
         return self.content_type == "application/x-ndjson"
 
     @property
     def body(self) -> bytes:
+        """The body after decompression."""
         encoding = self.headers.get("content-encoding")
         if encoding == "zstd":
             return zstandard.ZstdDecompressor().decompressobj().decompress(self.raw)
@@ -43,37 +62,45 @@ class Request:
 
     @property
     def events(self) -> list[dict[str, Any]]:
+        """The events of the body, decoded."""
         return [json.loads(line) for line in self.body.splitlines()]
 
     @property
     def ids(self) -> list[str]:
+        """The ids of the events, in order."""
         return [event["id"] for event in self.events]
 
 
 @dataclass
 class Answer:
-    """What the endpoint answers; ``hang`` never does, ``reset`` breaks the connection instead."""
+    """What the endpoint answers a request with, and how badly."""
 
     status: int = 202
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    #: Wait before the answer.
     delay_s: float = 0.0
+    #: Wait after each byte of it.
     byte_delay_s: float = 0.0
+    #: Never answer, until ``release`` or ``close``.
     hang: bool = False
+    #: Break the connection instead.
     reset: bool = False
+    #: End the connection after the answer without having announced it.
     close: bool = False
 
 
-OFFERS_BATCHES = {
-    "Accept-Post": "application/json, application/x-ndjson",
-    "Accept-Encoding": "zstd, gzip",
-}
-
-Behaviour = Callable[[Request], Answer]
+#: Decides what a request is answered with. Called from many threads.
+Behaviour: TypeAlias = Callable[[Request], Answer]
 
 
 def receipt(request: Request, rejected: list[dict[str, Any]] | None = None) -> Answer:
-    """Answer as our server does."""
+    """Answer as a SessionBat server does: batches are welcome, and this became of each event.
+
+    Args:
+        request: What is answered.
+        rejected: What was not taken of it: ``{"id", "slug"}`` each.
+    """
     rejected = rejected or []
     count = len(request.events) - len(rejected)
     body = json.dumps({"accepted": count, "duplicates": 0, "rejected": rejected})
@@ -88,24 +115,34 @@ def single_events_only(request: Request) -> Answer:
 
 
 class Endpoint:
-    """A listening endpoint; ``behave`` may be replaced while it runs."""
+    """An endpoint that listens on loopback from its construction until ``close``.
+
+    Args:
+        behave: What it answers; may be replaced while it runs.
+        port: Where to listen; 0 takes a free port.
+    """
 
     def __init__(self, behave: Behaviour = receipt, port: int = 0) -> None:
         self.behave = behave
+        #: Every request so far, whatever it was answered with.
         self.requests: list[Request] = []
+        #: The ids of the events it took, as often as it took them.
         self.acknowledged: list[str] = []
+        #: How many connections were opened to it.
         self.connections = 0
+        #: What could not be read; a correct sender leaves it empty.
         self.malformed: list[Exception] = []
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._released = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
         self.port: int = self._listener.getsockname()[1]
+        #: What to pass as ``endpoint=``.
         self.url = f"http://127.0.0.1:{self.port}/api/v1/ingestion/events"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Stop listening and break every connection."""
+        """Stop listening and break every connection. A second call does nothing."""
         if self._released.is_set() and self._listener.fileno() == -1:
             return
         self._released.set()
@@ -119,6 +156,19 @@ class Endpoint:
     def release(self) -> None:
         """Let hanging requests go unanswered to their end."""
         self._released.set()
+
+    def __enter__(self) -> Endpoint:
+        """Use the endpoint for a block; it is closed at the end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
 
     def _accept(self) -> None:
         while True:
@@ -140,7 +190,7 @@ class Endpoint:
                         return
         except OSError:
             return
-        except Exception as failure:  # a test reads it: nothing malformed may be sent
+        except Exception as failure:  # noqa: BLE001 - a test reads it: nothing malformed may come
             self.malformed.append(failure)
         finally:
             with self._lock:
@@ -191,16 +241,6 @@ class Endpoint:
         except (ValueError, KeyError, TypeError):
             rejected = set()
         return [event_id for event_id in request.ids if event_id not in rejected]
-
-
-@contextmanager
-def endpoint(behave: Behaviour = receipt) -> Iterator[Endpoint]:
-    """Run an endpoint for a block."""
-    running = Endpoint(behave)
-    try:
-        yield running
-    finally:
-        running.close()
 
 
 def unused_port() -> int:
