@@ -173,6 +173,23 @@ def test_a_running_server_stops_with_its_block(tmp_path: Path) -> None:
     assert [name for name in left if name.startswith("sessionbat")] == []
 
 
+def test_an_answer_does_not_wait_for_a_delayed_acknowledgement(tmp_path: Path) -> None:
+    # 40 ms each where head and body are sent apart without TCP_NODELAY.
+    with (
+        running(Settings(port=0, store_url=f"sqlite:///{tmp_path / 'store.db'}")) as url,
+        socket.create_connection(Wire(url).address, timeout=20) as connection,
+    ):
+        seconds = []
+        for _ in range(20):
+            started = time.monotonic()
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += connection.recv(65_536)
+            seconds.append(time.monotonic() - started)
+    assert min(seconds[5:]) < 0.03  # a new connection acknowledges at once for a while
+
+
 def test_two_servers_run_in_one_process(tmp_path: Path) -> None:
     one, two = (f"sqlite:///{tmp_path / name}" for name in ("one.db", "two.db"))
     with (

@@ -87,6 +87,7 @@ ODD_VALUES: list[Any] = [
     {"messages": [[{"role": "user", "content": "batched"}]]},
     {"messages": [{"role": "user", "content": ["a", 1, None, {"type": "text"}]}]},
     {"messages": [{"role": "assistant", "tool_calls": [1, {}, {"function": 1}, {"name": None}]}]},
+    {"messages": [{"type": []}, {"content": [{"type": {}}]}], "type": []},
     {"prompt": ["a", 1]},
     {"choices": [{"message": None}]},
     {"choices": []},

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from html import unescape
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markup import Document
 from payloads import ATTRIBUTE, DEEP, KINDS, MARKUP, ODD_VALUES
 from wire import Wire, event
 
+from sessionbat.server.presenting.observation import IN_FULL, ON_A_PAGE, WORDS_ONLY
+from sessionbat.server.presenting.session import present_session
+from sessionbat.server.records import StoredEvent
+
 Read = Look = Callable[..., Document]
 
+_FIELDS = ("input", "output", "error", "metadata", "metrics", "name", "started_at")
+_ENVELOPE = ("created_at", "interaction_id", "tags", "context")
+_NAMES = (
+    *("messages", "role", "content", "type", "text", "tool_calls", "function", "name", "parts"),
+    *("query", "documents", "score", "id", "title", "message", "status", "latency_ms", "model"),
+)
 _FORBIDDEN = frozenset(
     {"img", "iframe", "object", "embed", "style", "base", "frame", "audio", "video", "math"}
 )
@@ -88,6 +102,31 @@ def test_no_shape_of_a_payload_breaks_the_page_of_its_session(look: Look, kind: 
 def test_no_shape_of_a_payload_breaks_its_own_page(look: Look, kind: str) -> None:
     for number in range(len(ODD_VALUES)):
         look("/session", app="support-bot", id=f"odd-{kind}", event=f"{kind}-{number}")
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(_NAMES) | st.text(max_size=3), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    fields=st.fixed_dictionaries({}, optional=dict.fromkeys(_FIELDS, _json)),
+    envelope=st.fixed_dictionaries({}, optional=dict.fromkeys(_ENVELOPE, _json)),
+)
+def test_no_event_at_all_is_too_odd_to_present(
+    kind: str, fields: dict[str, Any], envelope: dict[str, Any]
+) -> None:
+    odd = {**envelope, "type": kind, "observation": {**fields, "kind": kind}}
+    stored = StoredEvent("e1", json.dumps(odd).encode())
+    for limits in (ON_A_PAGE, IN_FULL, WORDS_ONLY):
+        view = present_session([stored, stored], limits=limits)
+        assert sum(len(turn.steps) for turn in view.turns) == 2
 
 
 def test_what_is_nested_very_deeply_is_cut_visibly(look: Look) -> None:

@@ -261,8 +261,8 @@ def test_long_texts_are_cut_visibly_and_whole_on_the_events_own_page(
 ) -> None:
     server.send(llm("e1", [user("q")], "w" * 10_000))
     page = read("/session", **SESSION)
-    assert "7 000 more characters." in page.text
-    assert "w" * 3001 not in page.html
+    assert "2 000 more characters." in page.text
+    assert "w" * 8001 not in page.html
     assert "w" * 10_000 in read(page.link("In full")).html
 
 

@@ -107,10 +107,10 @@ class GroupCommit:
             try:
                 decoded = self._decode(body, self._clock_ns() // 1000)
             except Refused as refused:
-                _fail(future, refused)
+                _settle([(future, refused)])
             except Exception as exc:  # noqa: BLE001 - no body may end the thread
                 _log.exception("a body could not be decoded")
-                _fail(future, exc)
+                _settle([(future, exc)])
             else:
                 group.append(_Decoded(decoded, future))
                 size += decoded.size
@@ -124,10 +124,12 @@ class GroupCommit:
             self._store_apart(group, exc)
             return
         start = 0
+        settlements = []
         for decoded, future in group:
             end = start + len(decoded.events)
-            _answer(future, decoded, is_new[start:end])
+            settlements.append((future, _stored(decoded, is_new[start:end])))
             start = end
+        _settle(settlements)
 
     def _store_apart(self, group: Sequence[_Decoded], exc: Exception) -> None:
         """After a failure, find the request that caused it, so that the others do not share it."""
@@ -136,7 +138,7 @@ class GroupCommit:
                 self._store_group([request])
         else:
             _log.error("events could not be stored: %s", exc)
-            _fail(group[0].future, exc)
+            _settle([(group[0].future, exc)])
 
 
 class _Request(NamedTuple):
@@ -149,20 +151,29 @@ class _Decoded(NamedTuple):
     future: asyncio.Future[Stored]
 
 
-def _answer(future: asyncio.Future[Stored], decoded: Decoded, is_new: Sequence[bool]) -> None:
+_Settlement = tuple["asyncio.Future[Stored]", Stored | Exception]
+
+
+def _stored(decoded: Decoded, is_new: Sequence[bool]) -> Stored:
     accepted = sum(is_new)
-    stored = Stored(accepted, len(is_new) - accepted, decoded.rejected, decoded.is_single)
-    _in_its_loop(future, lambda: future.set_result(stored))
+    return Stored(accepted, len(is_new) - accepted, decoded.rejected, decoded.is_single)
 
 
-def _fail(future: asyncio.Future[Stored], exc: Exception) -> None:
-    _in_its_loop(future, lambda: future.set_exception(exc))
+def _settle(settlements: Sequence[_Settlement]) -> None:
+    """Tell those who wait, with one call into each event loop: waking it costs a system call."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Settlement]] = {}
+    for future, result in settlements:
+        by_loop.setdefault(future.get_loop(), []).append((future, result))
+    for loop, results in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle_in_loop, results)
 
 
-def _in_its_loop(future: asyncio.Future[Stored], settle: Callable[[], None]) -> None:
-    def settle_unless_cancelled() -> None:
-        if not future.done():
-            settle()
-
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        future.get_loop().call_soon_threadsafe(settle_unless_cancelled)
+def _settle_in_loop(results: Sequence[_Settlement]) -> None:
+    for future, result in results:
+        if future.done():  # given up meanwhile
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
