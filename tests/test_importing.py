@@ -73,6 +73,19 @@ def test_every_assistant_message_is_a_model_call_and_every_tool_call_a_tool_obse
     )
 
 
+def test_the_page_of_each_session_shows_each_of_its_observations(
+    server: str, airline: Path
+) -> None:
+    import_file(server, airline)
+    for place, (session_id, (model_calls, tool_calls)) in enumerate(figures(server).items()):
+        query = urlencode({"app": "airline-agent-sessions", "id": session_id})
+        items = json.loads(get(f"{server}/session.json?{query}"))["items"]
+        assert Counter(item["type"] for item in items) == Counter(llm=model_calls, tool=tool_calls)
+        if place % 10 == 0:  # the page asks what its twin asks; some of them tell enough
+            page = get(f"{server}/session?{query}").decode()
+            assert [item["id"] for item in items if item["id"] not in page] == []
+
+
 def test_importing_twice_stores_nothing_twice(server: str, airline: Path) -> None:
     import_file(server, airline)
     before = figures(server)
@@ -454,11 +467,15 @@ def import_file(url: str, path: Path) -> ImportSummary:
         )
 
 
+def get(url: str) -> bytes:
+    with build_opener(ProxyHandler({})).open(url, timeout=10) as answer:
+        body: bytes = answer.read()
+        return body
+
+
 def ask(url: str, path: str, **query: object) -> Iterator[dict[str, Any]]:
-    opener = build_opener(ProxyHandler({}))
     while True:
-        with opener.open(f"{url}/api/v1/{path}?{urlencode(query)}", timeout=10) as answer:
-            page = json.load(answer)
+        page = json.loads(get(f"{url}/api/v1/{path}?{urlencode(query)}"))
         yield from page["items"]
         if page["next"] is None:
             return
