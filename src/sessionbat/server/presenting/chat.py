@@ -142,14 +142,19 @@ _RESULT_TYPES = frozenset({"function_call_output", "tool_result", "tool_call_res
 
 def _role(raw: Mapping[str, Any], default: str) -> str:
     role = raw.get("role")
-    if role is None and raw.get("type") in _ROLES:
-        role = raw["type"]
+    if role is None and _type(raw) in _ROLES:
+        role = _type(raw)
     role = role if isinstance(role, str) and role else default
     return _ROLES.get(role.lower(), role)
 
 
+def _type(raw: Mapping[str, Any]) -> str:
+    kind = raw.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
 def _read_parts(raw: Mapping[str, Any], role: str) -> list[Part]:
-    if raw.get("type") in _CALL_TYPES | _RESULT_TYPES:
+    if _type(raw) in _CALL_TYPES | _RESULT_TYPES:
         return [_read_block(raw)]
     content = next((raw[key] for key in _CONTENT_KEYS if raw.get(key) is not None), None)
     if role == "tool":
@@ -183,7 +188,7 @@ def _read_block(block: Any) -> Part:
         return Words(block)
     if not isinstance(block, Mapping):
         return Other(block)
-    kind = block.get("type")
+    kind = _type(block)
     if kind in _CALL_TYPES:
         return _read_call(block)
     if kind in _RESULT_TYPES:
@@ -191,7 +196,7 @@ def _read_block(block: Any) -> Part:
         return Result(unwrap(_joined(next((block[k] for k in keys if k in block), None))))
     for key in ("text", "content"):
         text = block.get(key)
-        if isinstance(text, str) and kind in (None, "text", "input_text", "output_text"):
+        if isinstance(text, str) and kind in ("", "text", "input_text", "output_text"):
             return Words(text)
     return Other(block)
 
@@ -234,7 +239,7 @@ def _as_messages(value: Any, role: str) -> list[Any]:
         return [{"role": role, "content": value}]
     if _are_messages(value):
         return [
-            item if "role" in item or item.get("type") in _ROLES else {"role": role, **item}
+            item if "role" in item or _type(item) in _ROLES else {"role": role, **item}
             for item in value
         ]
     return []
@@ -251,7 +256,7 @@ def _with_instructions(messages: list[Any], rest: dict[str, Any]) -> Chat:
 def _is_message(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    if isinstance(value.get("role"), str) or value.get("type") in _ROLES:
+    if isinstance(value.get("role"), str) or _type(value) in _ROLES:
         return True
     return any(value.get(key) is not None for key in ("content", "tool_calls", "parts", "text"))
 
@@ -268,7 +273,7 @@ def _are_messages(values: list[Any]) -> bool:
 
 def _are_blocks(values: list[Any]) -> bool:
     kinds = {"text", "tool_use", "tool_result", "image_url", "image", "thinking", "output_text"}
-    return all(isinstance(v, dict) and "role" not in v and v.get("type") in kinds for v in values)
+    return all(isinstance(v, dict) and "role" not in v and _type(v) in kinds for v in values)
 
 
 def _said(text: str) -> dict[str, str]:

@@ -79,14 +79,17 @@ def unwrap(value: Any) -> Any:
 def gist(value: Any, limit: int = 120) -> str:
     """Say in one line what a value holds, most telling first: its keys and short values."""
     pieces: list[str] = []
-    length = 0
+    length, more = 0, False
     for piece in _gist_pieces(value, 0):
+        more = length > limit
+        if more:
+            break
         pieces.append(piece[: limit + 1])
         length += len(pieces[-1])
-        if length > limit:
-            break
     text = " ".join("".join(pieces).split())
-    return text if len(text) <= limit else _cut_at_word(text[:limit]) + "…"
+    if len(text) > limit:
+        return _cut_at_word(text[:limit]) + "…"
+    return f"{text}…" if more else text
 
 
 def _cut_at_word(text: str) -> str:

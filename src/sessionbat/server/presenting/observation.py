@@ -48,7 +48,7 @@ class Limits:
 
 
 ON_A_PAGE: Final = Limits(
-    characters=3_000, lines=80, messages=20, documents=20, page_characters=1_200_000
+    characters=8_000, lines=80, messages=20, documents=20, page_characters=1_200_000
 )
 IN_FULL: Final = Limits(
     characters=1_000_000, lines=50_000, messages=10_000, documents=10_000, page_characters=10**8
