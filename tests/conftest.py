@@ -13,9 +13,12 @@ from sessionbat.testing import Endpoint, receipt
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("API_KEY", "ENDPOINT", "APP", "ENABLED", "SPOOL_DIR"):
+def _settings_of_the_tests_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for name in ("API_KEY", "ENDPOINT", "APP", "ENABLED"):
         monkeypatch.delenv(f"SESSIONBAT_{name}", raising=False)
+    monkeypatch.setenv("SESSIONBAT_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
 
 
 @pytest.fixture

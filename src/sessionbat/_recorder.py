@@ -15,7 +15,7 @@ from sessionbat._encoding import Snapshot, encode_event
 from sessionbat._measure import Measurement
 from sessionbat._scope import Scope
 from sessionbat._well_formed import error_object, rfc3339, split_metrics, usable_id, with_model
-from sessionbat.accounting import FlushResult, Ledger
+from sessionbat.accounting import FlushResult, Ledger, Stats
 from sessionbat.event import (
     MAX_EVENT_BYTES,
     RETRIEVAL,
@@ -23,7 +23,7 @@ from sessionbat.event import (
     is_event_id,
     new_event_id,
 )
-from sessionbat.transports import Transport
+from sessionbat.transports import IngestionTransport, Transport
 
 _log = logging.getLogger("sessionbat")
 
@@ -177,6 +177,12 @@ class Recorder:
                 self._mend("close-error", f"an act at close raised {type(error).__name__}")
         self._closed = True
         return self._wait_for("close", timeout)
+
+    def stats(self) -> Stats:
+        """Count what became of everything recorded."""
+        if isinstance(self._transport, IngestionTransport):
+            return self._transport.stats()
+        return self.ledger.stats()
 
     def _wait_for(self, what: str, timeout: float | None) -> FlushResult:
         answer = None

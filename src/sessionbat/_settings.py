@@ -32,6 +32,47 @@ class Destination:
         return f"Destination({self.endpoint!r})"
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """How a destination is served. Clients that ask for the same share a worker.
+
+    ``durability`` is ``"memory"``, or ``"sync"``: written to the spool before ``send`` returns.
+    """
+
+    spool: bool = True
+    spool_dir: str | None = None
+    app: str = ""
+    durability: str = "memory"
+    exit_timeout: float = 2.0
+
+
+def settle_delivery(
+    *, spool: bool, durability: str, exit_timeout: float, app: str
+) -> DeliveryOptions:
+    """Settle how events are kept and for how long the process may be held at its end.
+
+    Raises:
+        ConfigurationError: An unknown durability, one that needs the spool that is turned off, or
+            a time that is no number of seconds.
+    """
+    if durability not in ("memory", "sync"):
+        raise ConfigurationError(
+            f"durability must be 'memory' or 'sync', got {durability!r}.", slug="bad-durability"
+        )
+    if durability == "sync" and not spool:
+        raise ConfigurationError(
+            "durability='sync' writes to the spool, which spool=False turns off. Drop one of them.",
+            slug="bad-durability",
+        )
+    if not isinstance(exit_timeout, int | float) or not 0 <= exit_timeout <= 3600:
+        raise ConfigurationError(
+            f"exit_timeout is seconds from 0 to 3600, got {exit_timeout!r}.",
+            slug="bad-exit-timeout",
+        )
+    spool_dir = os.environ.get("SESSIONBAT_SPOOL_DIR", "").strip() or None
+    return DeliveryOptions(bool(spool), spool_dir, app, durability, float(exit_timeout))
+
+
 def recording_enabled() -> bool:
     """Whether this process records at all: ``SESSIONBAT_ENABLED=0`` turns it off."""
     return os.environ.get("SESSIONBAT_ENABLED", "1").strip().lower() not in _OFF

@@ -29,6 +29,8 @@ class Stats(NamedTuple):
     spooled: int = 0
     dropped: Mapping[str, int] = _NOTHING
     mended: Mapping[str, int] = _NOTHING
+    #: Events that earlier processes had left on disk and this one has delivered for them.
+    adopted: int = 0
 
 
 class FlushResult(NamedTuple):

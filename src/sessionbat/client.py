@@ -33,9 +33,13 @@ class SessionBat:
         transport: Takes the events instead; then no key is needed.
         default_tags: Labels of every event of this client.
         default_context: Who and where, of every event of this client.
+        spool: Whether events that the endpoint has not taken after 150 ms are kept on disk, so that
+            a later process delivers them if this one cannot; see ``docs/delivery.md``.
+        durability: ``"memory"``, or ``"sync"``: on disk before a recording call returns.
+        exit_timeout: Seconds that the process's end may be held up for delivery at the most.
 
     Raises:
-        ConfigurationError: No key for a distant endpoint, or an endpoint or key that cannot work.
+        ConfigurationError: No key for a distant endpoint, or something that cannot work as given.
     """
 
     def __init__(
@@ -47,6 +51,9 @@ class SessionBat:
         transport: Transport | None = None,
         default_tags: Iterable[str] | None = None,
         default_context: Mapping[str, Any] | None = None,
+        spool: bool = True,
+        durability: str = "memory",
+        exit_timeout: float = 2.0,
     ) -> None:
         # Loaded by the first client and not by ``import sessionbat``: the encoder and what it
         # knows of types take longer to load than everything else together.
@@ -56,7 +63,14 @@ class SessionBat:
 
         enabled = recording_enabled()
         if transport is None and enabled:
-            transport = IngestionTransport(endpoint=endpoint, api_key=api_key)
+            transport = IngestionTransport(
+                endpoint=endpoint,
+                api_key=api_key,
+                app=app,
+                spool=spool,
+                durability=durability,
+                exit_timeout=exit_timeout,
+            )
         self._recorder = Recorder(transport, enabled=enabled)
         self._scope = Scope(app_name(app)).extended(default_tags, default_context)
 
@@ -135,7 +149,7 @@ class SessionBat:
 
     def stats(self) -> Stats:
         """Count what became of everything recorded; see ``Stats``. Never waits."""
-        return self._recorder.ledger.stats()
+        return self._recorder.stats()
 
     def __enter__(self) -> SessionBat:
         """Use the client for a block; it is closed at the end."""

@@ -44,20 +44,41 @@ class IngestionTransport:
         endpoint: Where to; else ``SESSIONBAT_ENDPOINT``, else the hosted endpoint. A URL without a
             path gets ``/api/v1/ingestion/events``.
         api_key: The key to send; else ``SESSIONBAT_API_KEY``. Not needed on loopback.
+        app: Whose events these are: later processes of the same endpoint and app deliver what this
+            one could not.
+        spool: Whether events that the endpoint has not taken after 150 ms are kept on disk, in
+            ``SESSIONBAT_SPOOL_DIR`` or the user's state directory.
+        durability: ``"sync"`` writes each event to disk before ``send`` returns.
+        exit_timeout: Seconds that the process's end may be held up at the most.
 
     Raises:
-        ConfigurationError: The endpoint or the key cannot work.
+        ConfigurationError: The endpoint, the key or an option cannot work.
     """
 
-    def __init__(self, *, endpoint: str | None = None, api_key: str | None = None) -> None:
-        from sessionbat._settings import settle_destination
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        api_key: str | None = None,
+        app: str | None = None,
+        spool: bool = True,
+        durability: str = "memory",
+        exit_timeout: float = 2.0,
+    ) -> None:
+        from sessionbat._settings import app_name, settle_delivery, settle_destination
 
         destination = settle_destination(endpoint, api_key)
+        options = settle_delivery(
+            spool=spool,
+            durability=durability,
+            exit_timeout=exit_timeout,
+            app=app_name(app) if destination.api_key else "",
+        )
         # Here, on the caller, and not in the worker's thread: a process that forks while a thread
         # imports leaves the child with a module lock that nobody will ever release.
         from sessionbat._delivery.worker import shared_worker
 
-        self._worker = shared_worker(destination)
+        self._worker = shared_worker(destination, options)
         self._closed = False
         #: The counts of what was sent through this transport; two clients that share it share them.
         self.ledger = Ledger()
@@ -90,7 +111,7 @@ class IngestionTransport:
 
     def stats(self) -> Stats:
         """Count what became of what was sent."""
-        return self.ledger.stats()
+        return self.ledger.stats()._replace(adopted=self._worker.adopted())
 
 
 class MemoryTransport:

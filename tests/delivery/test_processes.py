@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +17,7 @@ from sessionbat.testing import Answer, Endpoint, receipt
 PREAMBLE = """
 import os, sys, time
 from sessionbat import SessionBat
-client = SessionBat(app="test-app", endpoint=sys.argv[1])
+client = SessionBat(app="test-app", endpoint=sys.argv[1], OPTIONS)
 interaction = client.session(session_id="s").interaction()
 def record(count, text="hello"):
     for n in range(count):
@@ -25,15 +25,16 @@ def record(count, text="hello"):
 """
 
 
-def run(
-    code: str, url: str, *arguments: str, timeout: float = 30
-) -> subprocess.CompletedProcess[str]:
-    script = PREAMBLE + textwrap.dedent(code)
+def script(code: str, options: str = "") -> str:
+    return PREAMBLE.replace("OPTIONS", options) + textwrap.dedent(code)
+
+
+def run(code: str, url: str, options: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", script, url, *arguments],
+        [sys.executable, "-c", script(code, options), url],
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=40,
         check=False,
     )
 
@@ -61,20 +62,13 @@ def test_any_python_exit_delivers(endpoint: Endpoint, ending: str, status: int) 
     assert stored(endpoint) == {"hello": 500}
 
 
-def test_an_exit_with_nobody_listening_ends_in_time_and_says_what_was_lost(
-    endpoint: Endpoint,
+@pytest.mark.parametrize("hang", [False, True])
+def test_without_a_spool_an_exit_during_an_outage_ends_in_time_and_says_what_was_lost(
+    endpoint: Endpoint, hang: bool
 ) -> None:
-    endpoint.close()
+    endpoint.behave = lambda request: Answer(503, hang=hang)
     started = time.monotonic()
-    done = run("record(100)", endpoint.url)
-    assert time.monotonic() - started < 20
-    assert "dropped 100 events" in done.stderr
-
-
-def test_an_exit_with_an_endpoint_that_never_answers_ends_in_time(endpoint: Endpoint) -> None:
-    endpoint.behave = lambda request: Answer(hang=True)
-    started = time.monotonic()
-    done = run("record(100)", endpoint.url)
+    done = run("record(100)", endpoint.url, options="spool=False")
     assert time.monotonic() - started < 20
     assert "dropped 100 events" in done.stderr
 
@@ -157,11 +151,9 @@ def test_a_child_that_ends_normally_delivers_and_leaves_the_parents_events_alone
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_multiprocessing_children_deliver(
-    endpoint: Endpoint, method: str, tmp_path: os.PathLike[str]
-) -> None:
-    script = tmp_path / "job.py"  # type: ignore[operator]
-    script.write_text(
+def test_multiprocessing_children_deliver(endpoint: Endpoint, method: str, tmp_path: Path) -> None:
+    job = tmp_path / "job.py"
+    job.write_text(
         "import multiprocessing, sys\n"
         "from sessionbat import SessionBat\n"
         "def work(url, number):\n"
@@ -177,7 +169,7 @@ def test_multiprocessing_children_deliver(
         "    [job.join() for job in jobs]\n"
         "    sys.exit(max(job.exitcode for job in jobs))\n"
     )
-    done = subprocess.run([sys.executable, str(script), endpoint.url], timeout=30, check=False)
+    done = subprocess.run([sys.executable, str(job), endpoint.url], timeout=30, check=False)
     assert done.returncode == 0
     assert stored(endpoint) == {"parent": 1, "child": 300}
 
@@ -200,18 +192,18 @@ def test_the_delivery_thread_imports_nothing(endpoint: Endpoint) -> None:
 
 def test_ctrl_c_ends_a_flush_at_once_and_keeps_the_events(endpoint: Endpoint) -> None:
     endpoint.behave = lambda request: Answer(hang=True)
-    script = PREAMBLE + textwrap.dedent(
+    code = script(
         """
         record(10)
         print("flushing", flush=True)
         try:
             client.flush(None)
         except KeyboardInterrupt:
-            print(client.stats().pending, flush=True)
+            print(client.stats().pending + client.stats().spooled, flush=True)
         """
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script, endpoint.url], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, endpoint.url], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "flushing\n"

@@ -1,88 +1,54 @@
-"""Events waiting in memory, already in batches, bounded in bytes; it says no when full.
+"""Events waiting for delivery, already in batches, bounded in bytes; it says no when full.
 
-Callers ``put``, one worker ``take``s. An event is appended to the open batch as one line, so a
-batch is NDJSON from the start: no object per event is kept, and nothing is copied to send it.
+Callers ``put``, one worker ``take``s, the keeper asks what is to be spooled. An event is appended
+to the open batch as one line, so a batch is NDJSON from the start: no object per event is kept.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from io import BytesIO
-from typing import Final
+from typing import Final, NamedTuple
 
+from sessionbat._delivery.batch import Batch
+from sessionbat._delivery.segment import Extent
 from sessionbat.accounting import Ledger
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024
+#: From here on, full batches are compressed by whoever fills them: a background thread would come
+#: too late, because the caller who causes the load also holds the interpreter.
+PACK_ABOVE_BYTES: Final = 16 * 1024 * 1024
+#: From here on, what is on disk whole is not held in memory as well.
+RELEASE_ABOVE_BYTES: Final = 32 * 1024 * 1024
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 MAX_BATCH_EVENTS: Final = 1000
 LINGER_S: Final = 0.05  # 59 requests instead of 141 for 3,000 paced events
 LAST_TRIES_S: Final = 0.2  # between tries once the process ends or the last client has closed
 
 
-class Batch:
-    """Events of one request, as NDJSON, and whose they are: runs of (ledger, number of events)."""
+class Chunk(NamedTuple):
+    """Events of a batch that are to be written to disk."""
 
-    __slots__ = ("_lines", "_owners", "_waiting", "born", "count", "number", "size", "unsettled")
+    batch: Batch
+    body: bytes
+    events: int
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.born = 0.0
-        self.count = 0
-        self.size = 0
-        self.unsettled = 0
-        self._owners: list[tuple[Ledger, int]] = []
-        self._waiting: list[Ledger | None] = []
-        self._lines = BytesIO()
 
-    def append(self, ledger: Ledger, line: bytes) -> None:
-        """Add one event. Only the queue calls this, under its lock."""
-        self.size += self._lines.write(line + b"\n")
-        if self._owners and self._owners[-1][0] is ledger:
-            self._owners[-1] = (ledger, self._owners[-1][1] + 1)
-        else:
-            self._owners.append((ledger, 1))
-        self.count += 1
-        self.unsettled += 1
+class Waiting(NamedTuple):
+    """What a client recorded before some moment, and how much of it was not settled."""
 
-    def body(self) -> bytes:
-        """All events as NDJSON."""
-        return self._lines.getvalue()
-
-    def settle(self, first: int, count: int) -> list[tuple[Ledger, int]]:
-        """Note that events are done with and say whose they were; those noted before do not count.
-
-        Only the queue calls this, under its lock.
-        """
-        if count == self.unsettled == self.count:
-            self.unsettled = 0
-            return self._owners
-        if not self._waiting:
-            self._waiting = [ledger for ledger, number in self._owners for _ in range(number)]
-        settled = [ledger for ledger in self._waiting[first : first + count] if ledger is not None]
-        self._waiting[first : first + count] = [None] * count
-        self.unsettled -= len(settled)
-        return list(Counter(settled).items())
-
-    def waiting_of(self, ledger: Ledger) -> int:
-        """How many events of a ledger are not settled yet."""
-        if self._waiting:
-            return self._waiting.count(ledger)
-        return sum(number for owner, number in self._owners if owner is ledger)
-
-    def waiting(self) -> list[tuple[Ledger, int]]:
-        """Whose events are not settled yet."""
-        ledgers = {id(ledger): ledger for ledger, _ in self._owners}.values()
-        return [(ledger, self.waiting_of(ledger)) for ledger in ledgers]
+    recorded: int
+    pending: int
+    spooled: int
 
 
 class EventQueue:
     """The queue of one worker.
 
     Args:
-        max_bytes: The most that events not yet settled may take.
+        max_bytes: The most that events not yet settled may take in memory.
         clock: Seconds, ascending.
     """
 
@@ -90,15 +56,17 @@ class EventQueue:
         self, max_bytes: int = MAX_QUEUE_BYTES, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.max_bytes = max_bytes
-        self._clock = clock
+        self.clock = clock
         #: Guards everything here and the ledgers of all clients of this queue. Reentrant, because a
         #: signal handler or a finalizer may record while the same thread is recording.
         self.lock = threading.RLock()
         self._ready = threading.Condition(self.lock)
         self._settled = threading.Condition(self.lock)
         self._stopping = threading.Condition(self.lock)
+        self._ageing = threading.Condition(self.lock)
         #: Whether a thread takes batches, or is about to.
         self.has_taker = False
+        self.bytes_held = 0
         self._appending = False
         self._interrupting: deque[tuple[Ledger, bytes]] = deque()
         self._taker_waits = False
@@ -107,13 +75,22 @@ class EventQueue:
         self._open = Batch(0)
         self._sealed: deque[Batch] = deque()
         self._unsettled: dict[int, Batch] = {}
-        self.bytes_held = 0
+        self._settled_events = 0
+        self._progress_awaited = False
+        # What an earlier process left behind and this one has adopted: held, and not taken yet.
+        self._offered: dict[int, Batch] = {}
+        self._untaken: deque[Batch] = deque()
+        self._next_offered = -1
+
+    # The way in.
 
     def put(self, ledger: Ledger, line: bytes) -> bool:
-        """Take an event; false, and counted by the caller, when there is no room. Never waits.
+        """Take an event; false when there is no room. It counts as recorded either way.
 
-        The event counts as recorded either way.
+        Never waits for a disk or a network. Above ``PACK_ABOVE_BYTES`` the call that fills a batch
+        compresses it: some milliseconds, once in a thousand calls.
         """
+        full = None
         with self.lock:
             if self._appending:
                 # Interrupted in the middle of another ``put`` of this very thread.
@@ -124,9 +101,13 @@ class EventQueue:
                 taken = self._put(ledger, line)
                 while self._interrupting:
                     self._put_or_drop(*self._interrupting.popleft())
-                return taken
+                if self._sealed and self.bytes_held > PACK_ABOVE_BYTES:
+                    full = self._sealed[-1]
             finally:
                 self._appending = False
+        if full is not None and full.number == self._open.number - 1:
+            self._pack(full)
+        return taken
 
     def _put_or_drop(self, ledger: Ledger, line: bytes) -> None:
         if not self._put(ledger, line):
@@ -140,10 +121,11 @@ class EventQueue:
         if batch.size + len(line) >= MAX_BATCH_BYTES and batch.count:
             batch = self._seal()
         if not batch.count:
-            batch.born = self._clock()
+            batch.born = self.clock()
+            if not self._unsettled:
+                self._ageing.notify()
             self._unsettled[batch.number] = batch
-        batch.append(ledger, line)
-        self.bytes_held += len(line) + 1
+        self.bytes_held += batch.append(ledger, line)
         if batch.count >= MAX_BATCH_EVENTS:
             self._seal()
         if self._taker_waits:
@@ -156,6 +138,16 @@ class EventQueue:
         self._open = Batch(self._open.number + 1)
         return self._open
 
+    def _pack(self, batch: Batch) -> None:
+        if batch.held < batch.size:
+            return
+        packed = batch.pack()
+        with self.lock:
+            if batch.number in self._unsettled and batch.held == batch.size:
+                self.bytes_held -= batch.hold_packed(packed)
+
+    # The way out.
+
     def take(self) -> Batch | None:
         """Wait for a batch: a full one at once, else what has come ``LINGER_S`` after its first.
 
@@ -165,12 +157,14 @@ class EventQueue:
             while True:
                 if self._sealed:
                     return self._sealed.popleft()
-                if self._open.count:
-                    ripe_in = self._open.born + LINGER_S - self._clock()
-                    if ripe_in <= 0 or self._stopped or self._open.number <= self._hurry_through:
-                        self._seal()
-                    else:
-                        self._ready.wait(ripe_in)
+                ripe_in = self._open.born + LINGER_S - self.clock() if self._open.count else None
+                hurry = self._stopped or self._open.number <= self._hurry_through
+                if ripe_in is not None and (hurry or ripe_in <= 0):
+                    self._seal()
+                elif self._untaken:
+                    return self._untaken.popleft()
+                elif ripe_in is not None:
+                    self._ready.wait(ripe_in)
                 elif self._stopped:
                     self.has_taker = False
                     return None
@@ -179,58 +173,134 @@ class EventQueue:
                     self._ready.wait()
                     self._taker_waits = False
 
+    def offer(self, batches: list[Batch]) -> None:
+        """Hand out batches that another process left behind, whenever nothing else is ready.
+
+        They are numbered below zero: no flush waits for them.
+        """
+        with self.lock:
+            for batch in batches:
+                batch.number = self._next_offered
+                self._next_offered -= 1
+                self._offered[batch.number] = batch
+                self.bytes_held += batch.held
+                self._untaken.append(batch)
+            self._ready.notify()
+
     def put_back(self) -> None:
         """Hand out again whatever is not settled, to the next taker: this one has died."""
         with self.lock:
             self.has_taker = False
             self._sealed = deque(b for b in self._unsettled.values() if b is not self._open)
+            self._untaken = deque(self._offered.values())
+
+    def settle(
+        self, batch: Batch, first: int, count: int, dropped: str | None = None
+    ) -> list[Extent]:
+        """Count events of a batch as delivered, or as dropped for a reason.
+
+        Returns:
+            The batch's places on disk, to be released, once all of it is settled.
+        """
+        with self.lock:
+            if not self._holds(batch):
+                return []  # given up while its request was still under way
+            for ledger, number, spooled in batch.settle(first, count):
+                ledger.spooled -= spooled
+                self._settled_events += number
+                if dropped is None:
+                    ledger.deliver(number)
+                else:
+                    ledger.drop(dropped, number)
+            if self._progress_awaited:
+                self._settled.notify_all()
+            return self._forget(batch) if batch.unsettled <= 0 else []
 
     def pause(self, seconds: float) -> None:
         """Let the worker wait between tries; ``stop`` ends the pause and shortens later ones."""
         with self.lock:
             self._stopping.wait(min(seconds, LAST_TRIES_S) if self._stopped else seconds)
 
-    def settle(self, batch: Batch, first: int, count: int, dropped: str | None = None) -> None:
-        """Count events of a batch as delivered, or as dropped for a reason, and let go of them."""
+    def _holds(self, batch: Batch) -> bool:
+        return batch.number in self._unsettled or batch.number in self._offered
+
+    def _forget(self, batch: Batch) -> list[Extent]:
+        del (self._unsettled if batch.number >= 0 else self._offered)[batch.number]
+        self.bytes_held -= batch.held
+        self._settled.notify_all()
+        return batch.extents
+
+    # The way to the disk.
+
+    def wait_until_older(self, age_s: float) -> bool:
+        """Wait until something unsettled and unspooled is so old; false when the queue stops."""
+        with self.lock:
+            while not self._stopped:
+                born = next((b.born for b in self._unsettled.values() if b.spooled < b.count), None)
+                left = None if born is None else born + age_s - self.clock()
+                if left is not None and left <= 0:
+                    return True
+                self._ageing.wait(left)
+            return False
+
+    def unspooled(self, age_s: float) -> list[Batch]:
+        """List batches so old that hold events which are not on disk, oldest first."""
+        with self.lock:
+            latest = self.clock() - age_s
+            batches = self._unsettled.values()
+            return [b for b in batches if b.spooled < b.count and b.born <= latest]
+
+    def chunk(self, batch: Batch) -> Chunk | None:
+        """Copy what of a batch is not on disk; None when it is settled by now."""
+        with self.lock:
+            if batch.number not in self._unsettled or batch.spooled >= batch.count:
+                return None
+            return Chunk(batch, batch.unspooled(), batch.count - batch.spooled)
+
+    def note_spooled(self, chunk: Chunk, extent: Extent) -> bool:
+        """Count events as being on disk; false when they are settled by now."""
+        batch = chunk.batch
         with self.lock:
             if batch.number not in self._unsettled:
-                return  # given up at exit while its request was still under way
-            for ledger, number in batch.settle(first, count):
-                if dropped is None:
-                    ledger.deliver(number)
-                else:
-                    ledger.drop(dropped, number)
-            if batch.unsettled <= 0:
-                self._unsettled.pop(batch.number, None)
-                self.bytes_held -= batch.size
-                self._settled.notify_all()
+                return False
+            for ledger, number in batch.note_spooled(chunk.events, len(chunk.body), extent):
+                ledger.spooled += number
+            if (
+                self.bytes_held > RELEASE_ABOVE_BYTES
+                and batch.spooled == batch.count
+                and batch is not self._open
+            ):
+                self.bytes_held -= batch.hold_nothing()
+            return True
 
-    def wait_until_settled(self, ledger: Ledger, timeout: float | None) -> tuple[int, int]:
-        """Wait until everything put before this call is settled, at most ``timeout`` seconds.
+    # The end.
 
-        Returns:
-            How many events of the ledger were recorded before the call, and how many of those wait.
-        """
-        deadline = None if timeout is None else self._clock() + timeout
+    def wait_until_settled(self, ledger: Ledger, timeout: float | None) -> Waiting:
+        """Wait until everything put before this call is settled, at most ``timeout`` seconds."""
+        deadline = None if timeout is None else self.clock() + timeout
         with self.lock:
             recorded = ledger.recorded
             ticket = self._open.number
             if self._open.count and not self._appending:
                 self._seal()
-            self.hurry(ticket)
+            self._hurry_through = max(self._hurry_through, ticket)
+            self._ready.notify_all()
             # A signal handler that interrupted ``put`` must not wait for what it interrupted.
             while self._first_unsettled() <= ticket and not self._appending:
-                left = None if deadline is None else deadline - self._clock()
+                left = None if deadline is None else deadline - self.clock()
                 if left is not None and left <= 0:
                     break
                 self._settled.wait(left)
-            return recorded, self._waiting_of(ledger, ticket)
+            return self._waiting(recorded, ledger, ticket)
 
-    def hurry(self, through: int) -> None:
-        """Wake the worker; batches up to this number do not linger."""
+    def wait_for_progress(self, seconds: float) -> bool:
+        """Wait until an event is settled; false when none was, though there are some, in time."""
         with self.lock:
-            self._hurry_through = max(self._hurry_through, through)
-            self._ready.notify_all()
+            before = self._settled_events
+            self._progress_awaited = True
+            self._settled.wait(0.005 if self.is_empty else seconds)
+            self._progress_awaited = False
+            return self._settled_events > before or self.is_empty
 
     def stop(self) -> None:
         """Take no time any more: ``take`` hands out what is left, then None."""
@@ -238,6 +308,7 @@ class EventQueue:
             self._stopped = True
             self._ready.notify_all()
             self._stopping.notify_all()
+            self._ageing.notify_all()
 
     def resume(self) -> None:
         """Undo ``stop``, for a client that comes after the last one had left."""
@@ -246,27 +317,49 @@ class EventQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether every event put so far is settled."""
-        return not self._unsettled
+        """Whether every event put or offered so far is settled."""
+        return not self._unsettled and not self._offered
 
-    def drop_all(self, reason: str) -> int:
-        """Give up everything that is not settled; returns how many events that were."""
+    @property
+    def wants_more(self) -> bool:
+        """Whether a taker would find nothing that is ready."""
+        return not (self._sealed or self._untaken)
+
+    def unsettled(self) -> list[Batch]:
+        """List every batch with events that are neither delivered nor dropped."""
+        with self.lock:
+            return [*self._offered.values(), *self._unsettled.values()]
+
+    def drop(self, batches: list[Batch], reason: str) -> tuple[int, list[Extent]]:
+        """Give up what is not settled of some batches; how many events, and places to release."""
+        with self.lock:
+            number, extents = 0, []
+            for batch in batches:
+                number += batch.unsettled
+                extents += self.settle(batch, 0, batch.count, dropped=reason)
+                for ready in (self._sealed, self._untaken):
+                    if batch in ready:
+                        ready.remove(batch)
+            return number, extents
+
+    def drop_unspooled(self, reason: str) -> int:
+        """Give up every event that is not settled and not on disk; returns how many."""
         with self.lock:
             number = 0
-            for batch in self._unsettled.values():
-                for ledger, waiting in batch.waiting():
-                    ledger.drop(reason, waiting)
-                    number += waiting
-            self._unsettled.clear()
-            self._sealed.clear()
-            self._open = Batch(self._open.number + 1)
-            self.bytes_held = 0
-            self._settled.notify_all()
+            for batch in list(self._unsettled.values()):
+                before = batch.unsettled
+                self.settle(batch, batch.spooled, batch.count - batch.spooled, dropped=reason)
+                number += before - batch.unsettled
             return number
 
     def _first_unsettled(self) -> float:
         return next(iter(self._unsettled), float("inf"))
 
-    def _waiting_of(self, ledger: Ledger, ticket: int) -> int:
-        batches = self._unsettled.values()
-        return sum(batch.waiting_of(ledger) for batch in batches if batch.number <= ticket)
+    def _waiting(self, recorded: int, ledger: Ledger, ticket: int) -> Waiting:
+        pending = spooled = 0
+        for batch in self._unsettled.values():
+            if batch.number <= ticket:
+                waiting, on_disk = batch.waiting_of(ledger)
+                pending += waiting - on_disk
+                spooled += on_disk
+        return Waiting(recorded, pending, spooled)

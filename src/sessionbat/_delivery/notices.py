@@ -27,6 +27,7 @@ class Notices:
         self._failing_since: float | None = None
         self._reason = ""
         self._denied = False
+        self._spool_works = True
         self._untold: dict[str, int] = {}
         self._told_at: dict[str, float] = {}
 
@@ -59,6 +60,20 @@ class Notices:
             seconds = self._clock() - since
             _log.info("delivering to %s again after %.0f s. [recovered]", self._host, seconds)
 
+    def spool_off(self, why: str) -> None:
+        """Note that the disk takes nothing; said once until it does again."""
+        if self._spool_works:
+            self._spool_works = False
+            _log.warning(
+                "cannot keep events on disk (%s); they are kept in memory only. [spool-off]", why
+            )
+
+    def spool_on(self) -> None:
+        """Note that the disk takes events; said once after it did not."""
+        if not self._spool_works:
+            self._spool_works = True
+            _log.info("events are kept on disk again. [spool-on]")
+
     def dropped(self, reason: str, number: int) -> None:
         """Note events given up; said at once, then once a minute at most for each reason."""
         self._untold[reason] = self._untold.get(reason, 0) + number
@@ -84,5 +99,8 @@ class Notices:
 
 _DROPPED_BECAUSE: Final = {
     "queue-full": "the queue is full",
-    "exit": "the process ended before they were delivered",
+    "exit": "the process ended before they were delivered, and there is no spool to keep them",
+    "spool-full": "the spool reached its cap, and the oldest went first",
+    "spool-expired": "they had waited in the spool for more than seven days",
+    "spool-corrupt": "their record in the spool was damaged",
 }

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sessionbat._delivery.event_queue import Batch
+from sessionbat._delivery.batch import Batch
+from sessionbat._delivery.compression import compress
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,11 @@ class Parcel:
     def whole(cls, batch: Batch) -> Parcel:
         """Make one of a whole batch."""
         return cls(batch, 0, batch.count, batch.body())
+
+    def packed(self, coding: str) -> bytes:
+        """Its events, compressed."""
+        whole = self.count == self.batch.count
+        return self.batch.packed(coding) if whole else compress(self.body, coding)
 
     def singles(self) -> Iterator[Parcel]:
         """Take it apart into single events."""

@@ -12,7 +12,6 @@ import json
 import os
 import ssl
 import time
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -22,14 +21,11 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 import urllib3.exceptions
 
+from sessionbat._delivery.compression import choose
+from sessionbat._delivery.parcel import Parcel
 from sessionbat._delivery.retry import retry_after_s
 from sessionbat._settings import Destination
 from sessionbat._version import __version__
-
-try:
-    import zstandard
-except ImportError:
-    zstandard = None  # type: ignore[assignment]
 
 CONNECT_TIMEOUT_S: Final = 3.0
 REQUEST_DEADLINE_S: Final = 10.0
@@ -87,27 +83,28 @@ class Sender:
         self._pool = _new_pool(destination.endpoint)
         #: Whether the endpoint has said that it takes batches, and how they may be compressed.
         self.takes_batches = False
-        self._compress: Callable[[bytes], bytes] | None = None
-        self._content_encoding = ""
+        self._coding: str | None = None
 
     def post_event(self, line: bytes) -> Outcome:
         """Post a single event, in the one form that any endpoint knows."""
         answer = self._post(line, {"Content-Type": "application/json"})
         return answer if isinstance(answer, Outcome) else self._single_outcome(answer)
 
-    def post_batch(self, body: bytes, count: int) -> Outcome:
-        """Post NDJSON, compressed in the way that the endpoint has offered."""
+    def post_batch(self, parcel: Parcel) -> Outcome:
+        """Post several events as NDJSON, compressed in the way that the endpoint has offered."""
         headers = {"Content-Type": "application/x-ndjson"}
-        if self._compress is not None:
-            body = self._compress(body)
-            headers["Content-Encoding"] = self._content_encoding
+        if self._coding is None:
+            body = parcel.body
+        else:
+            body = parcel.packed(self._coding)
+            headers["Content-Encoding"] = self._coding
         answer = self._post(body, headers)
-        return answer if isinstance(answer, Outcome) else self._batch_outcome(answer, count)
+        return answer if isinstance(answer, Outcome) else self._batch_outcome(answer, parcel.count)
 
     def forget_batches(self) -> None:
         """Go back to single events until the endpoint offers batches anew."""
         self.takes_batches = False
-        self._compress = None
+        self._coding = None
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -199,11 +196,7 @@ class Sender:
         """Read the endpoint's offers: ``Accept-Post`` (W3C LDP), ``Accept-Encoding`` (RFC 7694)."""
         if "application/x-ndjson" not in _list_header(headers.get("Accept-Post")):
             return
-        offered = _list_header(headers.get("Accept-Encoding"))
-        if zstandard is not None and "zstd" in offered:
-            self._compress, self._content_encoding = _zstd, "zstd"
-        elif "gzip" in offered:
-            self._compress, self._content_encoding = _gzip, "gzip"
+        self._coding = choose(_list_header(headers.get("Accept-Encoding")))
         self.takes_batches = True
 
 
@@ -261,7 +254,8 @@ def _read_answer(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
 
 
 def _network_reason(error: Exception) -> str:
-    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # of urllib3's timeouts
+    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError) and not refused:
         return "timeout"
     return "network"
 
@@ -273,15 +267,6 @@ def _same_origin(url: str, target: str) -> bool:
 
 def _list_header(header: str | None) -> list[str]:
     return [item.partition(";")[0].strip().lower() for item in (header or "").split(",")]
-
-
-def _zstd(body: bytes) -> bytes:
-    # A compressor of its own for each call: they are cheap, and not safe between threads.
-    return zstandard.ZstdCompressor(level=1).compress(body)
-
-
-def _gzip(body: bytes) -> bytes:
-    return zlib.compress(body, 1, wbits=31)
 
 
 def _new_pool(endpoint: str) -> urllib3.PoolManager:

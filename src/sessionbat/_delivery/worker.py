@@ -16,16 +16,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from sessionbat._delivery.event_queue import Batch, EventQueue
+from sessionbat._delivery.batch import Batch
+from sessionbat._delivery.event_queue import EventQueue
+from sessionbat._delivery.keeper import Keeper
 from sessionbat._delivery.notices import Notices
 from sessionbat._delivery.oversize import cut_line
 from sessionbat._delivery.parcel import Parcel
 from sessionbat._delivery.retry import DENIED_RETRY_S, backoff_s
 from sessionbat._delivery.sender import MAX_SENDERS, Outcome, Sender, Verdict
-from sessionbat._settings import Destination
+from sessionbat._delivery.spool import open_spool
+from sessionbat._settings import DeliveryOptions, Destination
 from sessionbat.accounting import FlushResult, Ledger
 
-EXIT_TIMEOUT_S: Final = 2.0
+#: At exit, an endpoint that has taken nothing for so long is left alone, if there is a spool.
+EXIT_PATIENCE_S: Final = 0.4
 #: A helper pays once this many single events wait for each thread that sends them.
 EVENTS_PER_SENDER: Final = 4
 
@@ -37,22 +41,37 @@ class Worker:
 
     Args:
         destination: Where to.
+        options: Whether and where events are kept on disk, and how long the end may take.
         backoff: Seconds to wait after n failures in a row.
     """
 
     def __init__(
-        self, destination: Destination, backoff: Callable[[int], float] = backoff_s
+        self,
+        destination: Destination,
+        options: DeliveryOptions = DeliveryOptions(spool=False),  # noqa: B008 - immutable
+        backoff: Callable[[int], float] = backoff_s,
     ) -> None:
         self.destination = destination
-        self.queue = EventQueue()
+        self.options = options
         self._backoff = backoff
-        self._sender = Sender(destination)
-        self._notices = Notices(destination.endpoint)
         self._ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.queue = EventQueue()
+        self._notices = Notices(self.destination.endpoint)
+        self._sender = Sender(self.destination)
+        self._keeper = self._new_keeper()
         self._thread: threading.Thread | None = None
         self._knows_endpoint = False
         self._failures = 0
         self._gave_up = False
+
+    def _new_keeper(self) -> Keeper | None:
+        if not self.options.spool:
+            return None
+        spool = open_spool(self.destination, self.options.app, self.options.spool_dir)
+        return None if spool is None else Keeper(self.queue, spool, self._notices)
 
     # Called by the host's threads.
 
@@ -64,50 +83,72 @@ class Worker:
             self.queue.resume()
 
     def record(self, ledger: Ledger, line: bytes) -> None:
-        """Take one event. Never waits for the network or the disk, never raises."""
+        """Take one event. Never waits for the network, never raises.
+
+        Waits for the disk only with ``durability="sync"``.
+        """
         queue = self.queue
         if not queue.put(ledger, line):
             self._drop(ledger, "queue-full")
         if not queue.has_taker:
             self._start()
+        if self.options.durability == "sync" and self._keeper is not None:
+            self._keeper.keep()
 
     def flush(self, ledger: Ledger, timeout: float | None) -> FlushResult:
-        """Wait until what a client recorded so far is settled, at most ``timeout`` seconds."""
+        """Wait until what a client recorded so far is settled, at most ``timeout`` seconds.
+
+        Also takes up what earlier processes left, without waiting for it.
+        """
         if not self.queue.has_taker:
+            if self._keeper is not None and not self._gave_up:
+                self._keeper.adopt_next()
             self._start()
-        recorded, pending = self.queue.wait_until_settled(ledger, timeout)
-        return ledger.flush_result(recorded, pending, 0)
+        waiting = self.queue.wait_until_settled(ledger, timeout)
+        return ledger.flush_result(*waiting)
 
     def leave(self, ledger: Ledger, timeout: float | None) -> FlushResult:
-        """Flush for a client that closes; the last one stops the thread."""
+        """Flush for a client that closes; the last one stops the threads."""
         result = self.flush(ledger, timeout)
         with self.queue.lock:
             self._ledgers.discard(ledger)
-            last = not self._ledgers
-        if last and not result.pending:
-            self.queue.stop()
+            if not self._ledgers and self.queue.is_empty:
+                self.queue.stop()
         return result
 
+    def adopted(self) -> int:
+        """How many events of earlier processes this one has delivered."""
+        return 0 if self._keeper is None else self._keeper.adopted.delivered
+
     def finish(self, deadline: float) -> None:
-        """Deliver what can be delivered until a point in monotonic time, drop the rest. At exit."""
+        """Deliver while that goes forward, until a point in monotonic time, and keep the rest.
+
+        At exit. With a spool, an endpoint that fails or says nothing is not waited for.
+        """
         self.queue.stop()
-        thread = self._thread
-        if thread is not None and thread.is_alive():
-            thread.join(max(0.0, deadline - time.monotonic()))
+        while self._has_work() and (left := deadline - time.monotonic()) > 0:
+            going = self.queue.wait_for_progress(min(left, EXIT_PATIENCE_S))
+            if self._keeper is not None and (self._failures or not going):
+                break
         self._gave_up = True
-        number = self.queue.drop_all("exit")
+        if self._keeper is not None:
+            self._keeper.keep()
+        number = self.queue.drop_unspooled("exit")
         if number:
             self._notices.dropped("exit", number)
 
+    def _has_work(self) -> bool:
+        if not self.queue.is_empty:
+            return True
+        return self.queue.has_taker and self._keeper is not None and self._keeper.may_find_more()
+
     def restart_in_child(self) -> None:
         """Begin again in a forked child: nothing waits here, and no lock or socket is shared."""
-        self.queue = EventQueue(self.queue.max_bytes)
+        if self._keeper is not None:
+            self._keeper.spool.abandon_in_child()
+        self._begin()
         for ledger in list(self._ledgers):
             ledger.restart(self.queue.lock)
-        self._sender = Sender(self.destination)
-        self._notices = Notices(self.destination.endpoint)
-        self._thread = None
-        self._failures = 0
 
     def _drop(self, ledger: Ledger, reason: str) -> None:
         with self.queue.lock:
@@ -115,34 +156,48 @@ class Worker:
         self._notices.dropped(reason, 1)
 
     def _start(self) -> None:
-        queue = self.queue
+        queue, keeper = self.queue, self._keeper
         with queue.lock:
             if queue.has_taker or queue.is_empty:
                 return
-            if self._gave_up:
-                queue.drop_all("exit")
-                return
-            self._thread = threading.Thread(
-                target=self._run, args=(queue,), name="sessionbat-worker", daemon=True
-            )
-            queue.has_taker = True
-            try:
-                self._thread.start()
-            except RuntimeError:  # the interpreter is shutting down and starts no more threads
-                queue.has_taker = False
-                queue.drop_all("exit")
+            if self._gave_up or not self._start_threads(queue, keeper):
+                self._end_late(queue, keeper)
+
+    def _start_threads(self, queue: EventQueue, keeper: Keeper | None) -> bool:
+        self._thread = threading.Thread(
+            target=self._run, args=(queue, keeper), name="sessionbat-worker", daemon=True
+        )
+        queue.has_taker = _started(self._thread)
+        if queue.has_taker and keeper is not None:
+            keeping = threading.Thread(target=keeper.run, name="sessionbat-keeper", daemon=True)
+            _started(keeping)
+        return queue.has_taker
+
+    def _end_late(self, queue: EventQueue, keeper: Keeper | None) -> None:
+        """Keep what comes when the interpreter is ending and no thread can be started any more."""
+        if keeper is not None:
+            keeper.keep()
+        queue.drop_unspooled("exit")
 
     # Runs in the thread.
 
-    def _run(self, queue: EventQueue) -> None:
+    def _run(self, queue: EventQueue, keeper: Keeper | None) -> None:
         try:
+            self._adopt(queue, keeper)
             while (batch := queue.take()) is not None:
                 self._deliver(queue, batch)
+                self._adopt(queue, keeper)
         except BaseException:  # noqa: BLE001
             # Nothing below raises by design. If it does, the events are kept: the next ``record``
             # starts a new thread, which begins with what had not been settled.
             queue.put_back()
             _log.exception("the delivery thread stopped; another will take over. [worker-died]")
+
+    def _adopt(self, queue: EventQueue, keeper: Keeper | None) -> None:
+        """Take up what an earlier process left, when nothing else is ready and the endpoint is."""
+        while keeper is not None and not self._failures and queue.wants_more:
+            if not keeper.adopt_next():
+                return
 
     def _deliver(self, queue: EventQueue, batch: Batch) -> None:
         waiting = deque([Parcel.whole(batch)])
@@ -171,7 +226,7 @@ class Worker:
         )
 
     def _deliver_many(self, queue: EventQueue, parcel: Parcel) -> list[Parcel]:
-        outcome = self._sender.post_batch(parcel.body, parcel.count)
+        outcome = self._sender.post_batch(parcel)
         match outcome.verdict:
             case Verdict.ACCEPTED:
                 self._succeed()
@@ -198,7 +253,7 @@ class Worker:
         match outcome.verdict:
             case Verdict.ACCEPTED:
                 self._succeed()
-                queue.settle(parcel.batch, parcel.first, 1)
+                self._settle(queue, parcel.batch, parcel.first, 1)
             case Verdict.TOO_LARGE if (shorter := cut_line(parcel.body)) is not None:
                 return [Parcel(parcel.batch, parcel.first, 1, shorter)], None
             case Verdict.TOO_LARGE | Verdict.REFUSED:
@@ -248,10 +303,17 @@ class Worker:
         reasons = dict(outcome.rejected)
         for position, event_id in list(parcel.positions(set(reasons))) if reasons else ():
             self._refuse(queue, parcel.batch, position, reasons[event_id])
-        queue.settle(parcel.batch, parcel.first, parcel.count)
+        self._settle(queue, parcel.batch, parcel.first, parcel.count)
+
+    def _settle(
+        self, queue: EventQueue, batch: Batch, first: int, count: int, dropped: str | None = None
+    ) -> None:
+        extents = queue.settle(batch, first, count, dropped)
+        if extents and self._keeper is not None:
+            self._keeper.spool.release(extents)
 
     def _refuse(self, queue: EventQueue, batch: Batch, position: int, reason: str) -> None:
-        queue.settle(batch, position, 1, dropped=f"refused:{reason}")
+        self._settle(queue, batch, position, 1, dropped=f"refused:{reason}")
         self._notices.dropped(f"refused:{reason}", 1)
 
     def _succeed(self) -> None:
@@ -279,26 +341,26 @@ def _started(thread: threading.Thread) -> bool:
     return True
 
 
-_workers: dict[Destination, Worker] = {}
+_workers: dict[tuple[Destination, DeliveryOptions], Worker] = {}
 _workers_lock = threading.Lock()
 
 
-def shared_worker(destination: Destination) -> Worker:
+def shared_worker(destination: Destination, options: DeliveryOptions) -> Worker:
     """Get this process's worker for a destination."""
     with _workers_lock:
-        worker = _workers.get(destination)
+        worker = _workers.get((destination, options))
         if worker is None:
-            worker = _workers[destination] = Worker(destination)
+            worker = _workers[destination, options] = Worker(destination, options)
         return worker
 
 
 def _finish_all() -> None:
-    deadline = time.monotonic() + EXIT_TIMEOUT_S
+    started = time.monotonic()
     workers = list(_workers.values())
     for worker in workers:
         worker.queue.stop()
     for worker in workers:
-        worker.finish(deadline)
+        worker.finish(started + worker.options.exit_timeout)
 
 
 def _restart_all_in_child() -> None:

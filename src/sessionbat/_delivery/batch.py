@@ -1,0 +1,175 @@
+"""Events of one request, and whose they are; in memory, compressed in memory, or on disk.
+
+The queue owns every batch and guards it with its lock; the worker only reads ``body``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import BytesIO
+
+from sessionbat._delivery.compression import PREFERRED, compress, decompress
+from sessionbat._delivery.segment import Extent
+from sessionbat.accounting import Ledger
+
+
+class Batch:
+    """Some events as NDJSON, with the runs of (ledger, number of events) that they belong to."""
+
+    __slots__ = (
+        "_lines",
+        "_owners",
+        "_packed",
+        "_waiting",
+        "born",
+        "count",
+        "extents",
+        "held",
+        "number",
+        "size",
+        "spooled",
+        "spooled_size",
+        "unsettled",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        #: When its first event came, by the queue's clock.
+        self.born = 0.0
+        self.count = 0
+        #: Bytes as NDJSON, and bytes that it takes in memory at present.
+        self.size = 0
+        self.held = 0
+        self.unsettled = 0
+        #: How many events from the first on are on disk, how many bytes those are, and where.
+        self.spooled = 0
+        self.spooled_size = 0
+        self.extents: list[Extent] = []
+        self._owners: list[tuple[Ledger, int]] = []
+        # One entry an event once some are settled and others are not; None marks the settled.
+        self._waiting: list[Ledger | None] = []
+        self._lines: BytesIO | None = BytesIO()
+        self._packed: bytes | None = None
+
+    @classmethod
+    def adopted(cls, ledger: Ledger, body: bytes, count: int, place: Extent) -> Batch:
+        """Make one of a record that another process left on disk; the queue numbers it."""
+        batch = cls(-1)
+        batch._lines = BytesIO(body)
+        batch.count = batch.unsettled = batch.spooled = count
+        batch.size = batch.held = batch.spooled_size = len(body)
+        batch.extents = [place]
+        batch._owners = [(ledger, count)]
+        return batch
+
+    def append(self, ledger: Ledger, line: bytes) -> int:
+        """Add one event; returns the bytes that it takes."""
+        assert self._lines is not None
+        written = self._lines.write(line + b"\n")
+        self.size += written
+        self.held += written
+        if self._owners and self._owners[-1][0] is ledger:
+            self._owners[-1] = (ledger, self._owners[-1][1] + 1)
+        else:
+            self._owners.append((ledger, 1))
+        self.count += 1
+        self.unsettled += 1
+        return written
+
+    def body(self) -> bytes:
+        """All events as NDJSON, wherever they are.
+
+        Raises:
+            OSError: They are on disk only, and the disk gave an error.
+        """
+        lines, packed = self._lines, self._packed
+        if lines is not None:
+            return lines.getvalue()
+        if packed is not None:
+            return decompress(packed, PREFERRED)
+        return b"".join(extent.read() for extent in self.extents)
+
+    def packed(self, coding: str) -> bytes:
+        """All events, compressed; nothing is done twice where they are held so already."""
+        packed = self._packed
+        if packed is not None and coding == PREFERRED:
+            return packed
+        return compress(self.body(), coding)
+
+    def unspooled(self) -> bytes:
+        """The events that are not on disk yet."""
+        if self._lines is None:
+            return self.body()[self.spooled_size :]
+        with self._lines.getbuffer() as view:
+            return bytes(view[self.spooled_size : self.size])
+
+    def pack(self) -> bytes:
+        """Compress without changing anything yet: this takes milliseconds and needs no lock."""
+        return compress(self.body(), PREFERRED)
+
+    def hold_packed(self, packed: bytes) -> int:
+        """Keep the compressed form only; returns the bytes saved."""
+        saved = self.held - len(packed)
+        self._packed, self._lines, self.held = packed, None, len(packed)
+        return saved
+
+    def hold_nothing(self) -> int:
+        """Keep nothing in memory of what is on disk whole; returns the bytes saved."""
+        saved, self.held = self.held, 0
+        self._lines = self._packed = None
+        return saved
+
+    def settle(self, first: int, count: int) -> list[tuple[Ledger, int, int]]:
+        """Note that events are done with; those noted before do not count again.
+
+        Returns:
+            For each ledger: how many, and how many of those had been spooled.
+        """
+        if count == self.unsettled == self.count and self.spooled in (0, count):
+            self.unsettled = 0
+            return [(ledger, n, n if self.spooled else 0) for ledger, n in self._owners]
+        waiting = self._each_waiting()
+        settled: Counter[Ledger] = Counter()
+        spooled: Counter[Ledger] = Counter()
+        for position in range(first, first + count):
+            ledger = waiting[position]
+            if ledger is not None:
+                settled[ledger] += 1
+                spooled[ledger] += position < self.spooled
+                waiting[position] = None
+        self.unsettled -= settled.total()
+        return [(ledger, number, spooled[ledger]) for ledger, number in settled.items()]
+
+    def note_spooled(self, count: int, size: int, extent: Extent) -> list[tuple[Ledger, int]]:
+        """Note that further events are on disk; returns whose they are, without the settled."""
+        first, self.spooled = self.spooled, self.spooled + count
+        self.spooled_size += size
+        self.extents.append(extent)
+        if not self._waiting and count == self.count:
+            return self._owners
+        waiting = self._each_waiting()[first : self.spooled]
+        return list(Counter(ledger for ledger in waiting if ledger is not None).items())
+
+    def waiting(self) -> dict[Ledger, int]:
+        """How many events of each ledger are not settled yet."""
+        if self._waiting:
+            return Counter(ledger for ledger in self._waiting if ledger is not None)
+        totals: Counter[Ledger] = Counter()
+        for ledger, number in self._owners:
+            totals[ledger] += number
+        return totals
+
+    def waiting_of(self, ledger: Ledger) -> tuple[int, int]:
+        """How many events of a ledger are not settled, and how many of those are on disk."""
+        if not self._waiting and self.spooled in (0, self.count):
+            number = sum(n for owner, n in self._owners if owner is ledger)
+            return number, number if self.spooled else 0
+        waiting = self._each_waiting()
+        return waiting.count(ledger), waiting[: self.spooled].count(ledger)
+
+    def _each_waiting(self) -> list[Ledger | None]:
+        known = len(self._waiting)
+        if known < self.count:
+            owners = [ledger for ledger, number in self._owners for _ in range(number)]
+            self._waiting += owners[known:]
+        return self._waiting

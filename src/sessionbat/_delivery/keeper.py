@@ -1,0 +1,165 @@
+"""The second thread of a destination: writes to disk what the endpoint has not taken in time.
+
+The worker cannot do it, because it may be waiting for the network just then. The keeper also adopts
+what processes that have ended left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from sessionbat._delivery.batch import Batch
+from sessionbat._delivery.event_queue import EventQueue
+from sessionbat._delivery.notices import Notices
+from sessionbat._delivery.segment import Extent, Record, Segment
+from sessionbat._delivery.spool import SPOOL_AFTER_S, Spool, SpoolFullError
+from sessionbat.accounting import Ledger
+
+#: Between two writes: one record holds what came meanwhile.
+WRITE_EVERY_S: Final = 0.1
+DISK_RETRY_S: Final = 60.0
+ADOPT_EVERY_S: Final = 60.0
+
+
+class Keeper:
+    """Keeps the events of one queue in one spool.
+
+    Args:
+        queue: Whose events.
+        spool: Where they are kept.
+        notices: Told when the disk says no.
+    """
+
+    def __init__(self, queue: EventQueue, spool: Spool, notices: Notices) -> None:
+        self.spool = spool
+        #: What became of the events that earlier processes had left; apart from every client's.
+        self.adopted = Ledger(queue.lock)
+        self._queue = queue
+        self._notices = notices
+        # One write at a time, so that a batch's events reach the disk once and in order.
+        self._writing = threading.RLock()
+        self._disk_off_until = 0.0
+        self._next_look = 0.0
+
+    def run(self) -> None:
+        """Keep until the queue stops. The keeper's thread runs this."""
+        while self._queue.wait_until_older(SPOOL_AFTER_S):
+            self.keep(SPOOL_AFTER_S)
+            time.sleep(WRITE_EVERY_S)
+
+    def keep(self, age_s: float = 0.0) -> bool:
+        """Write every unsettled event of a batch so old; false when the disk does not take it."""
+        with self._writing:
+            if self._queue.clock() < self._disk_off_until:
+                return False
+            for batch in self._queue.unspooled(age_s):
+                while not self._write(batch):
+                    if not self._make_room():
+                        self._turn_off("the spool is full of what other processes keep")
+                        return False
+            return True
+
+    def _write(self, batch: Batch) -> bool:
+        """Write what is new in a batch; false when room has to be made first."""
+        chunk = self._queue.chunk(batch)
+        if chunk is None:
+            return True
+        try:
+            extent = self.spool.append(chunk.body, chunk.events)
+        except SpoolFullError:
+            return False
+        except OSError as error:
+            self._turn_off(error.strerror or type(error).__name__)
+            return True
+        self._notices.spool_on()
+        if not self._queue.note_spooled(chunk, extent):
+            self.spool.release([extent])
+        return True
+
+    def _turn_off(self, why: str) -> None:
+        self._disk_off_until = self._queue.clock() + DISK_RETRY_S
+        self._notices.spool_off(why)
+
+    def _make_room(self) -> bool:
+        """Give up the oldest segment with what is in it; false when none is ours to give."""
+        segment = self.spool.oldest() or self.spool.adopt()
+        if segment is None:
+            return False
+        batches = [
+            batch
+            for batch in self._queue.unsettled()
+            if any(extent.segment is segment for extent in batch.extents)
+        ]
+        if batches:
+            number, extents = self._queue.drop(batches, "spool-full")
+            self.spool.release(extents)
+        else:
+            number = self._count_lost(segment, "spool-full")
+            self.spool.discard(segment)
+        self._notices.dropped("spool-full", number)
+        return True
+
+    # What others left behind.
+
+    def adopt_next(self) -> bool:
+        """Queue the oldest segment that nobody holds; false when there is none, or not yet again.
+
+        Called by the worker when it has nothing else to do.
+        """
+        now = self._queue.clock()
+        if now < self._next_look:
+            return False
+        segment = self.spool.adopt()
+        if segment is None:
+            self._next_look = now + ADOPT_EVERY_S
+            return False
+        if self.spool.expired(segment):
+            self._notices.dropped("spool-expired", self._count_lost(segment, "spool-expired"))
+            self.spool.discard(segment)
+        else:
+            self._offer(segment)
+        return True
+
+    def may_find_more(self) -> bool:
+        """Whether there are segments that were not looked at yet."""
+        return self._queue.clock() >= self._next_look and self.spool.has_orphans()
+
+    def _offer(self, segment: Segment) -> None:
+        batches = []
+        for record in self._readable(segment):
+            place = Extent(segment, record.offset, record.length)
+            batches.append(Batch.adopted(self.adopted, record.body, record.events, place))
+        segment.live = len(batches)
+        with self._queue.lock:
+            number = sum(batch.count for batch in batches)
+            self.adopted.recorded += number
+            self.adopted.spooled += number
+        if batches:
+            self._queue.offer(batches)
+        else:
+            self.spool.discard(segment)
+
+    def _readable(self, segment: Segment) -> Iterator[Record]:
+        """Read what is whole; a damaged stretch counts as one event, for want of knowing better."""
+        try:
+            for record in segment.records():
+                if record.events:
+                    yield record
+                else:
+                    self._lose("spool-corrupt", 1)
+                    self._notices.dropped("spool-corrupt", 1)
+        except OSError as error:
+            self._turn_off(error.strerror or type(error).__name__)
+
+    def _count_lost(self, segment: Segment, reason: str) -> int:
+        number = sum(record.events for record in self._readable(segment))
+        self._lose(reason, number)
+        return number
+
+    def _lose(self, reason: str, number: int) -> None:
+        with self._queue.lock:
+            self.adopted.recorded += number
+            self.adopted.drop(reason, number)
