@@ -144,3 +144,19 @@ def test_a_store_that_fails_is_told_to_every_request_of_the_commit() -> None:
             raise StoreError("disk full", slug="store-failed")
 
     assert all(isinstance(result, StoreError) for result in run(FullDisk(), body("a"), body("b")))
+
+
+def test_the_log_says_where_it_failed_and_nothing_of_the_payload(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Talkative(GatedStore):
+        def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
+            raise ValueError(f"cannot store {events[0].raw!r}")
+
+    group_commit = GroupCommit(Talkative(), decode)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="s3cret"):
+        asyncio.run(group_commit.commit(body("s3cret")))
+    group_commit.close()
+    assert "ValueError" in caplog.text
+    assert "in append" in caplog.text
+    assert "s3cret" not in caplog.text

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from sessionbat.errors import StoreError
 from sessionbat.server.ingest.body import Body, Decoded, Encoding, decode_body, too_large
-from sessionbat.server.ingest.group_commit import GroupCommit, Stored
+from sessionbat.server.ingest.group_commit import GroupCommit, Stored, describe_failure
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.protocol import Store
@@ -76,8 +76,8 @@ class Ingestion:
             return refusal_response(
                 Refused(503, exc.slug, "the store failed; try again", headers=_RETRY_AFTER)
             )
-        except Exception:  # noqa: BLE001 - answered here, so that 500 carries the capabilities
-            _log.exception("an ingestion request failed")
+        except Exception as exc:  # noqa: BLE001 - here, so that 500 carries the capabilities
+            _log.error("an ingestion request failed: %s", describe_failure(exc))
             return refusal_response(
                 Refused(500, "internal-error", "the server failed; its log says why")
             )

@@ -11,11 +11,13 @@ import contextlib
 import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from sessionbat.errors import StoreError
 from sessionbat.server.ingest.body import Body, Decoded, Rejected
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
@@ -109,7 +111,7 @@ class GroupCommit:
             except Refused as refused:
                 _settle([(future, refused)])
             except Exception as exc:  # noqa: BLE001 - no body may end the thread
-                _log.exception("a body could not be decoded")
+                _log.error("a body could not be decoded: %s", describe_failure(exc))
                 _settle([(future, exc)])
             else:
                 group.append(_Decoded(decoded, future))
@@ -137,8 +139,19 @@ class GroupCommit:
             for request in group:
                 self._store_group([request])
         else:
-            _log.error("events could not be stored: %s", exc)
+            _log.error("events could not be stored: %s", describe_failure(exc))
             _settle([(group[0].future, exc)])
+
+
+def describe_failure(exc: Exception) -> str:
+    """Describe an error for the log: what and where, never its message, which may quote a payload.
+
+    Errors of the store are ours, name no payload, and are given in full.
+    """
+    if isinstance(exc, StoreError):
+        return str(exc)
+    places = traceback.format_tb(exc.__traceback__)
+    return f"{type(exc).__name__}\n{''.join(places)}"
 
 
 class _Request(NamedTuple):
