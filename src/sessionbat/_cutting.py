@@ -1,4 +1,4 @@
-"""Cutting long strings where a reader can see it: ``…[+n characters]``.
+"""Making a value smaller where a reader can see it: ``…[+n characters]`` and ``<n more>``.
 
 Pure functions over plain values, for the encoder (an event over its limit) and for delivery (an
 event that the endpoint calls too large).
@@ -7,23 +7,46 @@ event that the endpoint calls too large).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
+
+#: What a mark adds to a text; a text is never cut for less than it saves.
+_MARK_CHARACTERS: Final = 24
+#: Up to so many characters the size of a text is exact, beyond it is estimated from its head.
+_MEASURED_CHARACTERS: Final = 1024
 
 
-def cut_strings(root: Any, limit: int | None) -> int:
-    """Cut the longest strings until all together have at most ``limit`` characters.
+def cut_strings(root: Any, limit: int) -> int:
+    """Cut the longest strings, in place, until all together have about ``limit`` characters.
 
-    Returns how many bytes the strings had before, counting a character that is not ASCII as three.
-    With a limit of None nothing is cut.
+    Returns how many characters there were before.
     """
-    texts = [(owner, key, text) for owner, key, text in _texts(root)]
-    total = sum(len(text) if text.isascii() else 3 * len(text) for _, _, text in texts)
-    if limit is not None:
+    texts = list(_texts(root))
+    total = sum(len(text) for _, _, text in texts)
+    if total > limit:
         longest = _longest_allowed(sorted(len(text) for _, _, text in texts), limit)
         for owner, key, text in texts:
-            if len(text) > longest:
-                owner[key] = cut_text(text, longest)
+            owner[key] = cut_text(text, longest)
     return total
+
+
+def cut_text(text: str, longest: int) -> str:
+    """Cut a text to so many characters, and say how many are gone, also those of earlier cuts."""
+    if len(text) <= max(longest, _MARK_CHARACTERS):
+        return text
+    keep = max(longest - _MARK_CHARACTERS, 0)
+    earlier, head_characters = _earlier_cut(text)
+    return f"{text[:keep]}…[+{head_characters - keep + earlier} characters]"
+
+
+def _earlier_cut(text: str) -> tuple[int, int]:
+    """Say how many characters an earlier cut took, and how many of the text are not its mark."""
+    if text.endswith(" characters]"):
+        # Only the end is looked at: the text may be a gigabyte, and copying it takes a second.
+        mark = text[-40:].rpartition("…[+")[2]
+        number = mark[: -len(" characters]")]
+        if number.isascii() and number.isdigit():
+            return int(number), len(text) - len(mark) - len("…[+")
+    return 0, len(text)
 
 
 def _longest_allowed(lengths: list[int], limit: int) -> int:
@@ -38,23 +61,97 @@ def _longest_allowed(lengths: list[int], limit: int) -> int:
     return limit
 
 
-def cut_text(text: str, keep: int) -> str:
-    """Keep so many characters and say how many are gone, also those of an earlier cut."""
-    head, _, earlier = text.rpartition("…[+")
-    if head and earlier.endswith(" characters]") and earlier[:-12].isdigit():
-        return f"{head[:keep]}…[+{int(earlier[:-12]) + len(head[keep:])} characters]"
-    return f"{text[:keep]}…[+{len(text) - keep} characters]"
+def keep_items(roots: Iterable[Any], limit: int) -> None:
+    """Take items from the ends of objects and arrays, in place, until at most ``limit`` are left.
+
+    What is nearer to the root stays; an object or array that lost some says how many.
+    """
+    owners = [root for root in roots if _is_container(root)]
+    for owner in owners:  # grows as it goes: level after level
+        if len(owner) > limit:
+            _drop_last(owner, len(owner) - limit)
+            limit = 0
+        else:
+            limit -= len(owner)
+        owners += filter(_is_container, owner.values() if type(owner) is dict else owner)
+
+
+def _drop_last(owner: Any, number: int) -> None:
+    dropped = 0
+    for _ in range(number):
+        last = owner.popitem()[0] if type(owner) is dict else owner.pop()
+        dropped += _more(last) or 1
+    if type(owner) is dict:
+        owner[more_mark(dropped)] = None
+    else:
+        owner.append(more_mark(dropped))
+
+
+def more_mark(number: int) -> str:
+    """Say how many items are missing here."""
+    return f"<{number} more>"
+
+
+def _more(mark: object) -> int:
+    if type(mark) is str and mark.startswith("<") and mark.endswith(" more>"):
+        number = mark[1:-6]
+        return int(number) if number.isascii() and number.isdigit() and len(number) < 20 else 0
+    return 0
+
+
+def utf8_bytes(root: Any) -> int:
+    """Say how many bytes the strings of a value take in UTF-8; of long ones an estimate."""
+    sizes: dict[int, int] = {}
+    total = 0
+    for _, _, text in _texts(root):
+        size = len(text) if text.isascii() else sizes.get(id(text))
+        if size is None:
+            size = sizes[id(text)] = _utf8_bytes_of(text)
+        total += size
+    return total
+
+
+def _utf8_bytes_of(text: str) -> int:
+    head = text[:_MEASURED_CHARACTERS].encode("utf-8", "surrogatepass")
+    if len(text) <= _MEASURED_CHARACTERS:
+        return len(head)
+    return len(head) * len(text) // _MEASURED_CHARACTERS
+
+
+def strings_of(root: Any) -> list[str]:
+    """List every string of a value, without its keys."""
+    return [text for _, _, text in _texts(root)]
+
+
+def mend_strings(root: Any) -> None:
+    """Make every string of a value valid Unicode, in place."""
+    for owner, key, text in list(_texts(root)):
+        owner[key] = mend_text(text)
+
+
+def mend_text(text: str) -> str:
+    """Return the text as valid Unicode: surrogate pairs are joined, lone ones become U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _texts(root: Any) -> Iterator[tuple[Any, Any, str]]:
-    stack = [root]
-    while stack:
-        owner = stack.pop()
+    owners = [root]
+    for owner in owners:  # grows as it goes
         pairs: Iterable[tuple[Any, Any]] = (
-            list(owner.items()) if type(owner) is dict else enumerate(owner)
+            owner.items() if type(owner) is dict else enumerate(owner)
         )
         for key, value in pairs:
             if type(value) is str:
                 yield owner, key, value
-            elif type(value) is dict or type(value) is list:
-                stack.append(value)
+            elif _is_container(value):
+                owners.append(value)
+
+
+def _is_container(value: object) -> bool:
+    return type(value) is dict or type(value) is list

@@ -1,151 +1,290 @@
 """Any Python value → valid JSON bytes, at the call: the snapshot that an event carries.
 
-Plain values (what JSON itself knows) are encoded as they stand, after a walk that bounds depth,
+Plain values (what JSON itself knows) are encoded as they stand, after a look that bounds depth,
 nodes and size. Everything else is first rebuilt from known types by ``_plain_values``. Nothing here
 raises, runs code of an unknown type or waits; what does not fit is cut where a reader can see it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import orjson
 
-from sessionbat._cutting import cut_strings
-from sessionbat._plain_values import MAX_DEPTH, MAX_NODES, SCALARS, mend_text, to_plain
+from sessionbat._class_facts import name_of
+from sessionbat._cutting import (
+    cut_strings,
+    cut_text,
+    keep_items,
+    mend_strings,
+    mend_text,
+    strings_of,
+    utf8_bytes,
+)
+from sessionbat._plain_values import MAX_DEPTH, MAX_NODES, Conversion, to_plain
+from sessionbat._well_formed import only_numbers
 from sessionbat.event import MAX_EVENT_BYTES
 
-_OPTIONS: Final = orjson.OPT_UTC_Z
-# An event of the default size, all of it items of an array, then holds no more than MAX_NODES.
-_ITEM_COST: Final = -(-MAX_EVENT_BYTES // MAX_NODES)
+#: No event is cut below this; room for its envelope.
+MIN_EVENT_BYTES: Final = 16 * 1024
+
+# What the look has not seen, because another thread put it there since, orjson shall not know.
+_OPTIONS: Final = (
+    orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
+)
+#: In the order of their turn to use the nodes of an event, each leaving some to those behind it.
+_PAYLOAD: Final = ("error", "metrics", "metadata", "output", "input")
+_NODES_KEPT_FOR_OTHERS: Final = 1000
+_ATTEMPTS_TO_FIT: Final = 16
+_NOT_SHOWN: Final = "<not shown: too long>"
+_MAX_BARE_CHARACTERS: Final = 256
+_ENVELOPE_TEXTS: Final = ("type", "id", "app", "session_id", "interaction_id")
 
 
 class Snapshot:
     """A value as it was at one moment, already JSON; may stand for ``input`` or ``output``."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "original_bytes")
 
     def __init__(self, value: object) -> None:
         """Take the snapshot; later changes of ``value`` do not reach it."""
-        self.data = encode_value(value)
+        #: How long it would have been, where it was cut; else None.
+        self.original_bytes: int | None = None
+        self.data = encode_value(value, on_cut=self._cut_from)
+
+    def _cut_from(self, original_bytes: int) -> None:
+        self.original_bytes = original_bytes
 
     def value(self) -> Any:
         """Decode it again into plain values."""
         return orjson.loads(self.data)
 
 
-def encode_value(value: object, max_bytes: int = MAX_EVENT_BYTES) -> bytes:
-    """Encode one value by the table of ``docs/event-format.md``, cut to a limit; never raises."""
-    line = _encode_as_is(value) if is_plain([value], max_bytes) else None
-    if line is not None and len(line) <= max_bytes:
-        return line
-    # In a list, because a string on its own has nowhere to be cut in place.
-    plain = [to_plain(value)]
-    cut_strings(plain, limit=max_bytes // 6)
-    return orjson.dumps(plain)[1:-1]
+def encode_value(
+    value: object,
+    max_bytes: int = MAX_EVENT_BYTES,
+    on_cut: Callable[[int], object] | None = None,
+) -> bytes:
+    """Encode one value by the table of ``docs/event-format.md``, cut to a limit; never raises.
+
+    Args:
+        value: Any Python value.
+        max_bytes: The longest result allowed.
+        on_cut: Told how long it would have been, where it had to be cut.
+    """
+    try:
+        if is_plain((value,), max_bytes):
+            line = _encode_as_is(value)
+            if line is not None and len(line) <= max_bytes:
+                return line
+        # In a list, because a string on its own has nowhere to be cut in place.
+        holder = [to_plain(value)]
+        line = _encode_to_fit(holder, holder, holder, max_bytes + 2, on_cut or (lambda _: None))
+        return line[1:-1] if line is not None else _NOT_SHOWN.encode()
+    except Exception as failure:  # noqa: BLE001 - nothing is known to get here; the host is safe
+        return orjson.dumps(_failure_note(failure))
 
 
-def encode_event(envelope: dict[str, Any], observation: dict[str, Any], max_bytes: int) -> bytes:
+def encode_event(
+    envelope: dict[str, Any], observation: dict[str, Any], max_bytes: int = MAX_EVENT_BYTES
+) -> bytes:
     """Encode one event as a single line; never raises and never exceeds ``max_bytes``.
 
     Args:
         envelope: The outer fields without ``observation``; it is completed in place.
-        observation: The inner fields, holding any Python values.
-        max_bytes: The longest line allowed; longer ones have their longest strings cut.
+        observation: The inner fields, holding any Python values; a ``Snapshot`` may be ``input`` or
+            ``output``.
+        max_bytes: The longest line allowed, at least ``MIN_EVENT_BYTES``. Of a longer one the
+            longest strings are cut, and items left out where that is not enough.
     """
     envelope["observation"] = observation
-    if is_plain(observation.values(), max_bytes):
-        line = _encode_as_is(envelope)
+    try:
+        if is_plain(observation.values(), max_bytes):
+            line = _encode_as_is(envelope)
+        else:
+            line = _encode_with_snapshots(envelope, observation, max_bytes)
         if line is not None and len(line) <= max_bytes:
             return line
-    return _encode_mended(envelope, observation, max_bytes)
+        line = _encode_converted(envelope, observation, max_bytes)
+        return line if line is not None else _encode_bare(envelope, observation, _NOT_SHOWN)
+    except Exception as failure:  # noqa: BLE001 - nothing is known to get here; the host is safe
+        return _encode_bare(envelope, observation, _failure_note(failure))
 
 
 def is_plain(values: Iterable[Any], room: int = MAX_EVENT_BYTES) -> bool:
     """Whether orjson can encode the values as they stand, within the limits on every side.
 
-    Looks at exact types only, so it runs nobody's code, and it gives up before a shared or endless
-    structure could unfold: each item costs ``_ITEM_COST`` of the room, each character one.
+    Compares exact types by identity, so it runs nobody's code. It gives up before a shared, endless
+    or huge structure could unfold: nodes and characters count as often as they are met.
     """
-    try:
-        for value in values:
-            kind = type(value)
-            if kind is str:
-                room -= len(value)
-            elif kind is Snapshot:
-                room -= len(value.data)
-            elif kind not in SCALARS:
-                room = _room_after(value, kind, room, MAX_DEPTH)
-    except Exception:  # noqa: BLE001 - not plain, or another thread is changing it just now
-        return False
-    return room >= 0
-
-
-def _room_after(value: Any, kind: type, room: int, depth: int) -> int:
-    """Say how much room a container leaves; raises when it is not plain or does not fit."""
-    if kind is dict:
-        items = value.values()
-    elif kind is list or kind is tuple:
-        items = value
-    else:
-        raise TypeError
-    room -= _ITEM_COST * len(value)
-    if room < 0 or depth == 0:
-        raise ValueError
-    for item in items:
-        kind = type(item)
+    nodes = [*values]
+    for value in nodes:  # grows as it goes, level after level: half the price of a recursion
+        kind = type(value)
         if kind is str:
-            room -= len(item)
-        elif kind not in SCALARS:
-            room = _room_after(item, kind, room, depth - 1)
-    return room
+            room -= len(value)
+        elif value is None or kind is int or kind is float or kind is bool:
+            continue
+        elif kind is dict or kind is list or kind is tuple:
+            if len(value) > MAX_NODES - len(nodes):
+                return False
+            nodes += value.values() if kind is dict else value
+        else:
+            return False
+    # So deep takes as many nodes at least: small events need no second look.
+    return room >= 0 and (len(nodes) <= MAX_DEPTH or _is_shallow([*values]))
+
+
+def _is_shallow(level: list[Any]) -> bool:
+    """Whether containers are nested no deeper than ``MAX_DEPTH``."""
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is dict:
+                below += value.values()
+            elif kind is list or kind is tuple:
+                below += value
+        if not below:
+            return True
+        level = below
+    return False
 
 
 def _encode_as_is(value: object) -> bytes | None:
     try:
-        return orjson.dumps(value, _snapshot_as_it_is, _OPTIONS)
-    except Exception:  # noqa: BLE001 - a lone surrogate, a wide integer: the caller mends it
+        return orjson.dumps(value, option=_OPTIONS)
+    except Exception:  # noqa: BLE001 - a lone surrogate, a wide integer: it has to be converted
         return None
 
 
-def _snapshot_as_it_is(value: object) -> orjson.Fragment:
-    if type(value) is Snapshot:
-        return orjson.Fragment(value.data)
-    raise TypeError
+def _encode_with_snapshots(
+    envelope: dict[str, Any], observation: dict[str, Any], max_bytes: int
+) -> bytes | None:
+    """Encode an event of plain values and whole snapshots; None if it is not that."""
+    snapshots = {name: value for name, value in observation.items() if type(value) is Snapshot}
+    if not snapshots or any(taken.original_bytes for taken in snapshots.values()):
+        return None
+    others = [value for name, value in observation.items() if name not in snapshots]
+    room = max_bytes - sum(len(taken.data) for taken in snapshots.values())
+    if not is_plain(others, room):
+        return None
+    fragments = {name: orjson.Fragment(taken.data) for name, taken in snapshots.items()}
+    return _encode_as_is({**envelope, "observation": {**observation, **fragments}})
 
 
-def _encode_mended(envelope: dict[str, Any], observation: dict[str, Any], max_bytes: int) -> bytes:
+def _encode_converted(
+    envelope: dict[str, Any], observation: dict[str, Any], max_bytes: int
+) -> bytes | None:
+    cut_from = sum(
+        taken.original_bytes or 0 for taken in observation.values() if type(taken) is Snapshot
+    )
     for name, value in envelope.items():
         if type(value) is str:
             envelope[name] = mend_text(value)
-    for name, value in observation.items():
+    _convert_in_place(observation)
+    if cut_from:
+        observation["truncated"] = {"original_bytes": cut_from}
+
+    def mark_as_cut(original_bytes: int) -> None:
+        observation["truncated"] = {"original_bytes": max(original_bytes, cut_from)}
+
+    payload = [observation.get(name) for name in _PAYLOAD]
+    return _encode_to_fit(envelope, observation, payload, max_bytes, mark_as_cut)
+
+
+def _convert_in_place(observation: dict[str, Any]) -> None:
+    nodes_left = MAX_NODES
+    turns_left = len(_PAYLOAD)
+    for name in (*_PAYLOAD, *(observation.keys() - set(_PAYLOAD))):
+        value = observation.get(name)
+        turns_left -= 1
         if type(value) is Snapshot:
             observation[name] = value.value()
-    plain: dict[str, Any] = to_plain(observation)
-    envelope["observation"] = plain
-    characters = cut_strings(plain, limit=None)
-    original_bytes = characters
-    if characters <= max_bytes:
-        line = orjson.dumps(envelope, option=_OPTIONS)
+            continue
+        kept_back = max(turns_left * _NODES_KEPT_FOR_OTHERS, 0)
+        conversion = Conversion(max(nodes_left - kept_back, 0))
+        observation[name] = conversion.convert(value)
+        nodes_left = conversion.nodes_left + kept_back
+    observation["metrics"], observation["metadata"] = only_numbers(
+        observation["metrics"], observation["metadata"]
+    )
+
+
+def _encode_to_fit(
+    document: Any,
+    texts_in: Any,
+    items_in: list[Any],
+    max_bytes: int,
+    on_cut: Callable[[int], object],
+) -> bytes | None:
+    """Encode plain values, cutting in place until they fit; None if they cannot.
+
+    Args:
+        document: What is encoded.
+        texts_in: The part of it whose strings may be cut.
+        items_in: The parts of it that may lose items.
+        max_bytes: The longest result allowed.
+        on_cut: Told how long it would have been, before anything is cut.
+    """
+    original_bytes = utf8_bytes(texts_in)
+    if original_bytes <= max_bytes:
+        line = _encode_mended(document, texts_in)
         if len(line) <= max_bytes:
             return line
         original_bytes = len(line)
-    return _encode_cut(envelope, plain, max_bytes, original_bytes)
-
-
-def _encode_cut(
-    envelope: dict[str, Any], plain: dict[str, Any], max_bytes: int, original_bytes: int
-) -> bytes:
-    plain["truncated"] = {"original_bytes": original_bytes}
-    room = max_bytes
-    # A character takes up to six bytes as JSON, so a few halvings always suffice.
-    for _ in range(6):
-        room //= 2
-        cut_strings(plain, limit=room)
-        line = orjson.dumps(envelope, option=_OPTIONS)
+    on_cut(original_bytes)
+    characters, items = max_bytes, MAX_NODES
+    for _ in range(_ATTEMPTS_TO_FIT):
+        characters = min(characters, cut_strings(texts_in, characters))
+        line = _encode_mended(document, texts_in)
         if len(line) <= max_bytes:
             return line
-    for name in ("input", "output", "metadata", "metrics", "error"):
-        plain[name] = {} if name.startswith("met") else None
-    return orjson.dumps(envelope, option=_OPTIONS)
+        text_bytes = len(orjson.dumps(strings_of(texts_in)))
+        other_bytes = len(line) - text_bytes
+        if other_bytes > max_bytes // 2:
+            items //= 4
+            keep_items(items_in, items)
+        else:
+            # A little less than the share: the marks of the cuts take room as well.
+            characters = characters * (max_bytes - other_bytes) * 31 // (text_bytes * 32)
+    return None
+
+
+def _encode_mended(document: Any, texts_in: Any) -> bytes:
+    line = _encode_as_is(document)
+    if line is not None:
+        return line
+    mend_strings(texts_in)
+    return orjson.dumps(document, option=_OPTIONS)
+
+
+def _encode_bare(envelope: dict[str, Any], observation: dict[str, Any], note: str) -> bytes:
+    """Encode what is left of an event that cannot be shown: who and when, and a note why."""
+    bare: dict[str, Any] = {"tags": [], "context": {}}
+    for owner, names, target in (
+        (envelope, _ENVELOPE_TEXTS, bare),
+        (observation, ("kind", "name"), bare.setdefault("observation", {})),
+    ):
+        for name in names:
+            value = owner.get(name)
+            target[name] = _short_text(value) if type(value) is str else None
+    bare["created_at"] = envelope.get("created_at")
+    bare["observation"] |= {
+        "started_at": None,
+        "input": note,
+        "output": note,
+        "error": None,
+        "metadata": {},
+        "metrics": {},
+        "truncated": observation.get("truncated"),
+    }
+    return orjson.dumps(bare, option=_OPTIONS)
+
+
+def _short_text(text: str) -> str:
+    return mend_text(cut_text(text, _MAX_BARE_CHARACTERS))
+
+
+def _failure_note(failure: Exception) -> str:
+    return mend_text(f"<not encoded: {name_of(type(failure))[:_MAX_BARE_CHARACTERS]}>")

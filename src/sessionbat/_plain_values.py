@@ -1,332 +1,388 @@
-"""Known Python types → values that JSON knows: the table of ``docs/event-format.md`` as code.
+"""Any Python value → dicts, lists, strings, numbers, booleans and None: the conversion.
 
-Pure functions for ``_encoding``. What is not known by its type becomes its name in angle brackets:
-no method of an unknown class is ever called, so recording cannot block, recurse or have effects.
+Called by ``_encoding`` and for small things by ``_well_formed`` and ``_scope``. Never raises, and
+calls no method of an unknown class, so recording cannot block, recurse or have effects. Strings are
+handed on as they are, however long: cutting and mending them comes after.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import sys
 from collections import deque
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Iterator
 from enum import Enum
-from fractions import Fraction
-from pathlib import PurePath
-from types import FunctionType, MappingProxyType, MemberDescriptorType, NoneType
-from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from functools import partial
+from gc import get_referents
+from itertools import islice
+from types import MappingProxyType, WrapperDescriptorType
+from typing import Any, Final, NamedTuple
 
-from sessionbat._cutting import cut_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from sessionbat._class_facts import (
+    instance_dict,
+    is_a,
+    module_of,
+    mro_of,
+    name_of,
+    namespace_of,
+    slot_value,
+    static_of,
+    type_name,
+)
+from sessionbat._cutting import cut_strings, cut_text, mend_text, more_mark
+from sessionbat._known_types import (
+    MASKED,
+    describe_array,
+    is_array,
+    is_secret,
+    leaf_writer,
+    number_of,
+)
 
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 50_000
 MAX_KEY_CHARACTERS: Final = 1024
-MAX_BASE64_BYTES: Final = 1024
+#: All keys of a value together.
+MAX_KEYS_CHARACTERS: Final = 1024 * 1024
 
-SCALARS: Final = frozenset({int, float, bool, NoneType})
-
-_MASKED: Final = "**********"
 _NOT_CONSUMED: Final = "<generator>"
-_INT64: Final = range(-(1 << 63), 1 << 64)  # what orjson takes as a number
-_ARRAY_LIBRARIES: Final = frozenset(
-    {"numpy", "pandas", "torch", "tensorflow", "jax", "jaxlib", "polars", "PIL", "cupy", "xarray"}
-)
+_MAX_MESSAGE_CHARACTERS: Final = 64 * 1024
+_ARGUMENT_NODES: Final = 100
+_READ_TRIES: Final = 20
 
 
-def to_plain(value: object) -> Any:
-    """Rebuild a value from dicts, lists, strings, numbers, booleans and None; never raises."""
-    return _Walk().convert(value, 0)
-
-
-def mend_text(text: str) -> str:
-    """Return the text as valid Unicode: surrogate pairs are joined, lone ones become U+FFFD."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-def type_name(kind: type) -> str:
-    """Name a class as ``<module.Class>`` without asking the class anything."""
-    try:
-        module = type.__getattribute__(kind, "__module__")
-        name = type.__getattribute__(kind, "__qualname__")
-        return mend_text(f"<{module}.{name}>") if type(module) is str else f"<{name}>"
-    except Exception:  # noqa: BLE001 - a class may delete its own names
-        return "<object>"
+def to_plain(value: object, max_nodes: int = MAX_NODES) -> Any:
+    """Rebuild a value from what JSON knows, in containers of its own; never raises."""
+    return Conversion(max_nodes).convert(value)
 
 
 def describe_exception(error: BaseException) -> dict[str, str]:
-    """Describe an exception as ``{"type", "message"}`` without running Python's ``__str__``."""
-    return {"type": type(error).__name__, "message": mend_text(_exception_message(error))}
+    """Describe an exception as ``{"type", "message"}`` without running a ``__str__`` in Python."""
+    try:
+        message = _exception_message(error)
+    except Exception:  # noqa: BLE001 - an exception in a broken state; its name remains
+        message = type_name(type(error))
+    return {"type": name_of(type(error)), "message": message}
 
 
-class _Walk:
-    """One conversion: how many nodes are left, and which containers are open above."""
+class _Contents(NamedTuple):
+    """What a container holds: how many, and a way to read the first of them."""
 
-    __slots__ = ("nodes_left", "open_ids")
+    size: int
+    read: Callable[[int], list[Any]]
+    is_object: bool = False
 
-    def __init__(self) -> None:
-        self.nodes_left = MAX_NODES
-        self.open_ids: set[int] = set()
 
-    def convert(self, value: object, depth: int) -> Any:
+class _Open:
+    """A container under conversion: what it becomes, and what of it is still to come."""
+
+    __slots__ = ("id", "rest", "target", "to_come")
+
+    def __init__(self, id: int, target: Any, rest: Iterator[Any], to_come: int) -> None:
+        self.id = id
+        self.target = target
+        self.rest = rest
+        self.to_come = to_come
+
+
+class Conversion:
+    """One conversion, with a budget of nodes and of characters in keys.
+
+    Walks with a stack of its own: the host may call from deep inside its own recursion.
+    """
+
+    def __init__(self, max_nodes: int = MAX_NODES, *, inside_exception: bool = False) -> None:
+        self.nodes_left = max_nodes
+        self.key_characters_left = MAX_KEYS_CHARACTERS
+        self._inside_exception = inside_exception
+        self._open: list[_Open] = []
+        self._open_ids: set[int] = set()
+
+    def convert(self, root: object) -> Any:
+        """Convert a value and everything in it."""
+        converted = self._begin(root)
+        while self._open:
+            container = self._open[-1]
+            if type(container.target) is dict:
+                self._fill_object(container)
+            else:
+                self._fill_array(container)
+            if container is self._open[-1]:
+                self._open.pop()
+                self._open_ids.discard(container.id)
+        return converted
+
+    def _fill_array(self, container: _Open) -> None:
+        """Append what comes next, until something has to be filled first."""
+        target, depth = container.target, len(self._open)
+        for item in container.rest:
+            container.to_come -= 1
+            target.append(self._begin(item))
+            if len(self._open) > depth:
+                return
+        if container.to_come:
+            target.append(more_mark(container.to_come))
+
+    def _fill_object(self, container: _Open) -> None:
+        target, depth = container.target, len(self._open)
+        for key, item in container.rest:
+            text = _free_key(_key_text(key), target)
+            self.key_characters_left -= len(text)
+            if self.key_characters_left < 0:
+                break
+            container.to_come -= 1
+            target[text] = self._begin(item)
+            if len(self._open) > depth:
+                return
+        if container.to_come:
+            target[_free_key(more_mark(container.to_come), target)] = None
+
+    def _begin(self, value: Any) -> Any:
+        """Convert a single value; of a container make the empty counterpart and open it."""
         kind = type(value)
-        if kind is str:
-            return mend_text(value)  # type: ignore[arg-type]
-        if kind is bool or value is None or kind is float:
+        if kind is str or value is None or kind is float or kind is bool:
             return value
         if kind is int:
-            return value if value in _INT64 else _wide_int(value)  # type: ignore[arg-type]
+            return number_of(value)
         try:
-            return self._convert_other(value, kind, depth)
+            return self._begin_other(value, kind)
         except Exception:  # noqa: BLE001 - a known type in a broken state; its name remains
             return type_name(kind)
 
-    def _convert_other(self, value: Any, kind: type, depth: int) -> Any:
-        for ancestor in type.__getattribute__(kind, "__mro__"):
-            leaf = _LEAVES.get(ancestor)
-            if leaf is not None:
-                converted = leaf(value)
-                return self.convert(converted, depth) if ancestor is Enum else converted
-        if kind.__module__.partition(".")[0] in _ARRAY_LIBRARIES:
-            return self.convert(_array_summary(value, kind), depth)
-        if _is_secret(kind):
-            return _MASKED
-        return self._convert_container(value, kind, depth)
+    def _begin_other(self, value: Any, kind: type) -> Any:
+        if is_secret(kind):
+            return MASKED
+        if is_a(kind, Enum):
+            stored = instance_dict(value)["_value_"]
+            return type_name(kind) if is_a(type(stored), Enum) else self._begin(stored)
+        writer = leaf_writer(kind)
+        if writer is not None:
+            return writer(value)
+        if is_a(kind, BaseException):
+            return type_name(kind) if self._inside_exception else describe_exception(value)
+        contents = _contents_of(value, kind)
+        if contents is not None:
+            return self._begin_container(value, contents)
+        if is_array(kind):
+            return describe_array(value)
+        if _is_iterator(kind):
+            return _NOT_CONSUMED
+        return type_name(value if is_a(kind, type) else kind)
 
-    def _convert_container(self, value: Any, kind: type, depth: int) -> Any:
-        parts = _parts(value, kind)
-        if parts is None:
-            return type_name(value if isinstance(value, type) else kind)
-        if type(parts) is str:
-            return parts
-        if id(value) in self.open_ids:
+    def _begin_container(self, value: object, contents: _Contents) -> Any:
+        if id(value) in self._open_ids:
             return "<cycle>"
-        if depth >= MAX_DEPTH:
+        if len(self._open) >= MAX_DEPTH:
             return "<depth>"
-        self.open_ids.add(id(value))
-        try:
-            if type(parts) is dict:
-                return self._object(list(parts.items()), depth + 1)
-            return self._array(parts, depth + 1)
-        finally:
-            self.open_ids.discard(id(value))
-
-    def _object(self, pairs: list[tuple[Any, Any]], depth: int) -> dict[str, Any]:
-        converted: dict[str, Any] = {}
-        for done, (key, value) in enumerate(pairs):
-            if self.nodes_left <= 0:
-                converted[f"<{len(pairs) - done} more>"] = None
-                break
-            self.nodes_left -= 1
-            converted[_free_key(_key_text(key), converted)] = self.convert(value, depth)
-        return converted
-
-    def _array(self, items: Any, depth: int) -> list[Any]:
-        converted: list[Any] = []
-        for done, item in enumerate(items):
-            if self.nodes_left <= 0:
-                converted.append(f"<{len(items) - done} more>")
-                break
-            self.nodes_left -= 1
-            converted.append(self.convert(item, depth))
-        return converted
+        items = contents.read(min(contents.size, self.nodes_left))
+        self.nodes_left -= len(items)
+        target: Any = {} if contents.is_object else []
+        to_come = max(contents.size, len(items))
+        self._open.append(_Open(id(value), target, iter(items), to_come))
+        self._open_ids.add(id(value))
+        return target
 
 
-def _parts(value: Any, kind: type) -> Any:
-    """What a container holds, read in one step that other threads cannot disturb.
-
-    A dict for objects, a sequence for arrays, a text for what is not to be read, None if unknown.
-    """
-    if has_base(kind, dict):
-        return dict(dict.items(value)) if kind is not dict else value.copy()
-    fields = _field_names(kind)
+def _contents_of(value: Any, kind: type) -> _Contents | None:
+    """Find what a container holds; None where it is not one of those that are known."""
+    for ancestor in mro_of(kind):
+        if ancestor is dict:
+            return _Contents(
+                dict.__len__(value), partial(_first_of, _iterate_items, value), is_object=True
+            )
+    fields = _fields_of(value, kind)
     if fields is not None:
-        return _stored_fields(value, fields)
-    for base, read in _SEQUENCES.items():
-        if has_base(kind, base):
-            return read(value)
+        return _Contents(len(fields), lambda n: fields[:n], is_object=True)
+    for ancestor in mro_of(kind):
+        known = _ARRAYS.get(id(ancestor))
+        if known is not None:
+            size, iterate = known
+            return _Contents(size(value), partial(_first_of, iterate, value))
     if kind is MappingProxyType:
-        return dict(value)
-    if any("__next__" in k.__dict__ or "__anext__" in k.__dict__ for k in kind.__mro__):
-        return _NOT_CONSUMED
-    if issubclass(kind, BaseException):
-        return describe_exception(value)
+        # Asked of the proxy itself, the mapping behind it would answer: anybody's code.
+        behind = get_referents(value)[0]
+        return _contents_of(behind, type(behind)) if is_a(type(behind), dict) else None
     return None
 
 
-def has_base(kind: type, base: type) -> bool:
-    """Whether a class has ``base`` among its ancestors, without ``__instancecheck__`` hooks."""
-    return base in type.__getattribute__(kind, "__mro__")
+def _iterate_items(value: dict[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    return iter(dict.items(value))
 
 
-def _field_names(kind: type) -> list[str] | None:
-    """Name the fields of a dataclass, attrs, pydantic or namedtuple class; None for any other."""
-    if has_base(kind, tuple):
-        names = _static(kind, "_fields")
-        return list(names) if type(names) is tuple else None
-    for marker in ("__dataclass_fields__", "__pydantic_fields__", "__fields__"):
-        names = _static(kind, marker)
-        if isinstance(names, dict):
-            return list(names)
-    attrs = _static(kind, "__attrs_attrs__")
-    if isinstance(attrs, tuple):
-        return [attribute.name for attribute in attrs]
-    return None
-
-
-def _static(kind: type, name: str) -> Any:
-    for ancestor in type.__getattribute__(kind, "__mro__"):
-        if name in ancestor.__dict__:
-            return ancestor.__dict__[name]
-    return None
-
-
-def _stored_fields(value: Any, names: list[str]) -> dict[str, Any]:
-    """Read fields where they are stored; a property or ``__getattr__`` is never asked."""
-    if isinstance(value, tuple):
-        return dict(zip(names, tuple.__iter__(value), strict=False))
-    stored = _instance_dict(value)
-    fields = {}
-    for name in names:
-        if name in stored:
-            fields[name] = stored[name]
+def _first_of(iterate: Callable[[Any], Iterator[Any]], value: Any, number: int) -> list[Any]:
+    """Read the first items in one step of the interpreter."""
+    for _ in range(_READ_TRIES):
+        try:
+            return list(islice(iterate(value), number))
+        except RuntimeError:  # another thread changed it between that step and the one before
             continue
-        slot = _static(type(value), name)
-        if isinstance(slot, MemberDescriptorType):
-            fields[name] = slot.__get__(value)
-    extra = _static(type(value), "__pydantic_extra__")
-    if isinstance(extra, MemberDescriptorType):
-        fields.update(extra.__get__(value) or {})
-    return fields
+    raise RuntimeError
 
 
-def _instance_dict(value: Any) -> dict[str, Any]:
-    try:
-        stored = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return {}
-    return stored if type(stored) is dict else {}
+def _fields_of(value: Any, kind: type) -> list[tuple[str, Any]] | None:
+    """Read the fields of a dataclass, attrs, pydantic or namedtuple object; None for any other.
+
+    They are read where they are stored: a property or ``__getattr__`` is never asked.
+    """
+    if is_a(kind, tuple):
+        names = static_of(kind, "_fields")
+        if type(names) is not tuple or len(names) != tuple.__len__(value):
+            return None
+        return list(zip(names, tuple.__iter__(value), strict=True))
+    declared = _declared_fields(kind)
+    if declared is None:
+        return None
+    stored = instance_dict(value)
+    fields = []
+    for name in declared:
+        field = stored.get(name, _MISSING) if type(name) is str else _MISSING
+        if field is _MISSING:
+            field = slot_value(value, name, _MISSING)
+        if field is not _MISSING:
+            fields.append((name, field))
+    extra = slot_value(value, "__pydantic_extra__")
+    return [*fields, *extra.copy().items()] if type(extra) is dict else fields
 
 
-def _is_secret(kind: type) -> bool:
-    return kind.__module__.startswith("pydantic") and kind.__name__.startswith("Secret")
+_MISSING: Final = object()
 
 
-def _key_text(key: Any) -> str:
-    kind = type(key)
-    if kind is str:
-        text = mend_text(key)
-    elif has_base(kind, Enum):
-        text = _key_text(key._value_)
-    elif has_base(kind, str):
-        text = mend_text(str.__str__(key))
-    elif kind in _NAMED_BY_STR or (kind is tuple and all(type(k) in _NAMED_BY_STR for k in key)):
-        text = mend_text(str(key))
-    else:
-        text = type_name(kind)
-    return text if len(text) <= MAX_KEY_CHARACTERS else cut_text(text, MAX_KEY_CHARACTERS)
+def _declared_fields(kind: type) -> list[Any] | None:
+    for marker in ("__dataclass_fields__", "__pydantic_fields__", "model_fields", "__fields__"):
+        declared = static_of(kind, marker)
+        if type(declared) is dict:
+            return list(declared)
+    attributes = static_of(kind, "__attrs_attrs__")
+    if is_a(type(attributes), tuple):
+        return [slot_value(attribute, "name") for attribute in tuple.__iter__(attributes)]
+    return None
+
+
+def _is_iterator(kind: type) -> bool:
+    """Whether a class is a generator, an iterator or a file."""
+    return any(
+        "__next__" in namespace_of(ancestor) or "__anext__" in namespace_of(ancestor)
+        for ancestor in mro_of(kind)
+    )
 
 
 def _free_key(key: str, taken: dict[str, Any]) -> str:
+    """Find a key that is not taken: ``key``, ``key#2``, ``key#3``."""
     if key not in taken:
         return key
-    number = 2
-    while f"{key}#{number}" in taken:
-        number += 1
-    return f"{key}#{number}"
+    # Doubling and halving, because thousands of objects of one class may be keys of one dict.
+    high = 2
+    while f"{key}#{high}" in taken:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if f"{key}#{middle}" in taken else (low, middle)
+    return f"{key}#{high}"
 
 
-def _wide_int(value: int) -> str:
-    # Python refuses to print very long integers in decimal (CVE-2020-10735); hex is always allowed.
+def _key_text(key: Any) -> str:
+    """Write a key that need not be a string as ``str(key)`` does, for types that are known."""
+    kind = type(key)
+    if kind is str:
+        return _short(key)
     try:
-        return str(value)
-    except ValueError:
-        return hex(value)
+        return _short(_other_key_text(key, kind))
+    except Exception:  # noqa: BLE001 - a known type in a broken state; its name remains
+        return type_name(kind)
 
 
-def _subclass_int(value: int) -> int | str:
-    plain = int.__int__(value)
-    return plain if plain in _INT64 else _wide_int(plain)
+def _other_key_text(key: Any, kind: type) -> str:
+    if key is None or kind is bool or kind is float:
+        return str(key)
+    if kind is tuple and len(key) <= _MAX_KEY_PARTS:
+        parts = [_key_part(part) for part in key]
+        return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
+    if kind is bytes:
+        return repr(key[:MAX_KEY_CHARACTERS])
+    if is_a(kind, Enum):
+        stored = instance_dict(key)["_value_"]
+        return type_name(kind) if is_a(type(stored), Enum) else _key_text(stored)
+    writer = leaf_writer(kind)
+    written = writer(key) if writer is not None and not is_secret(kind) else None
+    return str(written) if type(written) in (str, int, float) else type_name(kind)
 
 
-def _bytes_summary(value: Any) -> dict[str, Any]:
-    data = memoryview(value).cast("B") if memoryview(value).contiguous else memoryview(bytes(value))
-    summary: dict[str, Any] = {"type": "bytes", "size": data.nbytes}
-    if data.nbytes <= MAX_BASE64_BYTES:
-        summary["base64"] = base64.b64encode(data).decode("ascii")
-    else:
-        summary["sha256"] = hashlib.sha256(data).hexdigest()
-    return summary
+def _key_part(part: Any) -> str:
+    return repr(_short(part)) if type(part) is str else _key_text(part)
+
+
+def _short(text: str) -> str:
+    return mend_text(cut_text(text, MAX_KEY_CHARACTERS))
 
 
 def _exception_message(error: BaseException) -> str:
-    args = error.args
-    printable = all(type(arg) in _NAMED_BY_STR for arg in args)
-    if printable and not isinstance(type(error).__str__, FunctionType):
-        return str(error)
-    return ", ".join(str(a) if type(a) in _NAMED_BY_STR else type_name(type(a)) for a in args)
+    args = _ARGS_OF(error)
+    stored = [_builtin_attribute(error, name) for name in _STORED_BESIDE_ARGS]
+    if _prints_itself(type(error)) and all(_is_short_and_plain(arg) for arg in [*args, *stored]):
+        return str(static_of(type(error), "__str__")(error))
+    pydantic_core = sys.modules.get("pydantic_core")
+    if pydantic_core is not None and type(error) is vars(pydantic_core).get("ValidationError"):
+        # Its own text holds the repr of what was validated.
+        return f"{error.error_count()} validation error(s) for {error.title}"  # type: ignore[attr-defined]
+    texts = [_argument_text(arg) for arg in args[:_ARGUMENT_NODES]]
+    return cut_text(", ".join(texts), _MAX_MESSAGE_CHARACTERS)
 
 
-def _array_summary(value: Any, kind: type) -> Any:
-    """Describe an array, frame, tensor or image; a numpy scalar becomes its number."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.generic):
-        return value.item()
-    summary: dict[str, Any] = {"type": type_name(kind)[1:-1]}
-    if kind.__module__.startswith("PIL"):
-        return summary | {"shape": list(value.size), "dtype": str(value.mode)}
-    shape = getattr(value, "shape", None)
-    if shape is None:
-        return type_name(kind)
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        dtypes = getattr(value, "dtypes", ())
-        return summary | {"shape": list(shape), "dtype": [str(d) for d in dtypes]}
-    return summary | {"shape": list(shape), "dtype": str(dtype)}
+def _prints_itself(kind: type) -> bool:
+    """Whether the class prints itself by the interpreter's own code."""
+    for ancestor in mro_of(kind):
+        method = namespace_of(ancestor).get("__str__")
+        if method is not None:
+            return type(method) is WrapperDescriptorType and module_of(ancestor) == "builtins"
+    return False
 
 
-_LEAVES: Final[dict[type, Callable[[Any], Any]]] = {
-    Enum: lambda v: v._value_,
-    str: lambda v: mend_text(str.__str__(v)),
-    int: _subclass_int,
-    float: float.__float__,
-    datetime: datetime.isoformat,
-    date: date.isoformat,
-    time: time.isoformat,
-    timedelta: timedelta.total_seconds,
-    Decimal: Decimal.__str__,
-    Fraction: Fraction.__str__,
-    complex: lambda v: str(complex(v)),
-    UUID: UUID.__str__,
-    PurePath: lambda v: mend_text(PurePath.__str__(v)),
-    bytes: _bytes_summary,
-    bytearray: _bytes_summary,
-    memoryview: _bytes_summary,
-}
+def _builtin_attribute(error: BaseException, name: str) -> Any:
+    """Read what a built-in exception keeps beside its arguments; None if it has no such thing."""
+    for ancestor in mro_of(type(error)):
+        slot = namespace_of(ancestor).get(name)
+        if slot is not None and module_of(ancestor) == "builtins":
+            return slot.__get__(error)
+    return None
 
-_SEQUENCES: Final[dict[type, Callable[[Any], Any]]] = {
-    list: lambda v: [*list.__iter__(v)],
-    tuple: lambda v: [*tuple.__iter__(v)],
-    set: lambda v: [*set.__iter__(v)],
-    frozenset: lambda v: [*frozenset.__iter__(v)],
-    deque: lambda v: [*deque.__iter__(v)],
-    range: lambda v: v,
-    type({}.keys()): list,
-    type({}.values()): list,
-    type({}.items()): list,
-}
 
-_NAMED_BY_STR: Final = frozenset(
-    {str, int, float, bool, NoneType, complex, bytes, UUID, Decimal, Fraction, date, datetime}
+def _is_short_and_plain(arg: Any) -> bool:
+    kind = type(arg)
+    if kind is str or kind is bytes:
+        return len(arg) <= _MAX_MESSAGE_CHARACTERS
+    return arg is None or kind is bool or kind is float or (kind is int and number_of(arg) is arg)
+
+
+def _argument_text(arg: Any) -> str:
+    if type(arg) is str:
+        return cut_text(arg, _MAX_MESSAGE_CHARACTERS)
+    written = [Conversion(_ARGUMENT_NODES, inside_exception=True).convert(arg)]
+    cut_strings(written, _MAX_MESSAGE_CHARACTERS)
+    return str(written[0])
+
+
+_ARGS_OF: Final[Callable[[BaseException], tuple[Any, ...]]] = BaseException.__dict__["args"].__get__
+_STORED_BESIDE_ARGS: Final = ("errno", "filename", "filename2", "message", "msg", "strerror")
+_MAX_KEY_PARTS: Final = 16
+
+
+def _range_size(value: range) -> int:
+    # len() refuses more than 2**63.
+    return max(0, -((value.start - value.stop) // value.step))
+
+
+_ARRAY_TYPES: Final[tuple[Any, ...]] = (
+    list,
+    tuple,
+    set,
+    frozenset,
+    deque,
+    type({}.keys()),
+    type({}.values()),
+    type({}.items()),
 )
+#: By the identity of the type: how many items, and how to iterate over them.
+_ARRAYS: Final[dict[int, tuple[Callable[[Any], int], Callable[[Any], Iterator[Any]]]]] = {
+    **{id(known): (known.__len__, known.__iter__) for known in _ARRAY_TYPES},
+    id(range): (_range_size, range.__iter__),
+}

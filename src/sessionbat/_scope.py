@@ -6,12 +6,18 @@ Merged and encoded once when a session or interaction is made, not at each call.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from sessionbat._cutting import cut_text, mend_text
 from sessionbat._encoding import encode_value
 from sessionbat._plain_values import to_plain
+from sessionbat._well_formed import as_object
+
+MAX_TAGS: Final = 100
+MAX_TAG_CHARACTERS: Final = 256
+MAX_CONTEXT_BYTES: Final = 64 * 1024
 
 
 class Scope:
@@ -32,25 +38,28 @@ class Scope:
         app: str,
         session_id: str = "",
         interaction_id: str = "",
-        tags: tuple[str, ...] = (),
+        tags: Iterable[str] | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> None:
         self.app = app
         self.session_id = session_id
         self.interaction_id = interaction_id
-        self.tags = tags
+        self.tags = _merged_tags((), tags)
+        self.tags_json = _tags_json(self.tags)
         #: As it was when the scope was made: later changes by the host do not reach it.
-        self.context: dict[str, Any] = to_plain(context) if context else {}
-        self.tags_json = orjson.Fragment(encode_value(list(tags)))
-        self.context_json = orjson.Fragment(encode_value(self.context))
+        self.context, self.context_json = _merged_context({}, context)
 
     def within_session(self, session_id: str) -> Scope:
         """Make the scope of a session."""
-        return Scope(self.app, session_id, "", self.tags, self.context)
+        scope = self._copy()
+        scope.session_id = session_id
+        return scope
 
     def within_interaction(self, interaction_id: str) -> Scope:
         """Make the scope of one turn."""
-        return Scope(self.app, self.session_id, interaction_id, self.tags, self.context)
+        scope = self._copy()
+        scope.interaction_id = interaction_id
+        return scope
 
     def extended(
         self, tags: Iterable[str] | None = None, context: Mapping[str, Any] | None = None
@@ -58,25 +67,53 @@ class Scope:
         """Add tags behind those that are there, without repeats, and merge context over it."""
         if tags is None and context is None:
             return self
-        merged_tags = dict.fromkeys([*self.tags, *_tag_texts(tags)])
-        merged_context = {**self.context, **_context_object(context)}
-        return Scope(
-            self.app, self.session_id, self.interaction_id, tuple(merged_tags), merged_context
-        )
+        scope = self._copy()
+        if tags is not None:
+            scope.tags = _merged_tags(self.tags, tags)
+            scope.tags_json = _tags_json(scope.tags)
+        if context is not None:
+            scope.context, scope.context_json = _merged_context(self.context, context)
+        return scope
+
+    def _copy(self) -> Scope:
+        copy = Scope.__new__(Scope)
+        for name in Scope.__slots__:
+            setattr(copy, name, getattr(self, name))
+        return copy
+
+
+def _merged_tags(tags: tuple[str, ...], added: object) -> tuple[str, ...]:
+    merged = tuple(dict.fromkeys([*tags, *_tag_texts(added)]))
+    if len(merged) <= MAX_TAGS:
+        return merged
+    return (*merged[: MAX_TAGS - 1], f"<{len(merged) - MAX_TAGS + 1} more>")
 
 
 def _tag_texts(tags: object) -> list[str]:
-    if tags is None:
-        return []
-    if isinstance(tags, str):
-        return [tags]
-    plain = to_plain(tags)
-    items = plain if isinstance(plain, list) else [plain]
-    return [item if isinstance(item, str) else str(item) for item in items if item is not None]
+    plain = to_plain(tags, 10 * MAX_TAGS)
+    items = plain if type(plain) is list else [plain]
+    return [_tag_text(item) for item in items if item is not None]
 
 
-def _context_object(context: object) -> dict[str, Any]:
-    if context is None:
-        return {}
-    plain = to_plain(context)
-    return plain if isinstance(plain, dict) else {"context": plain}
+def _tag_text(item: Any) -> str:
+    if type(item) is not str:
+        item = encode_value(item, MAX_TAG_CHARACTERS).decode()
+    return mend_text(cut_text(item, MAX_TAG_CHARACTERS))
+
+
+def _tags_json(tags: tuple[str, ...]) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(tags))
+
+
+def _merged_context(
+    context: dict[str, Any], added: object
+) -> tuple[dict[str, Any], orjson.Fragment]:
+    if added is not None:
+        context = {**context, **_known_only(added)}
+    data = encode_value(context, MAX_CONTEXT_BYTES)
+    return orjson.loads(data), orjson.Fragment(data)
+
+
+def _known_only(context: object) -> dict[str, Any]:
+    plain = to_plain(as_object(context, "context"))
+    return plain if type(plain) is dict else {"context": plain}

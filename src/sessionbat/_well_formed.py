@@ -2,80 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Any
-from uuid import UUID
+from typing import Any, Final
 
-from sessionbat._plain_values import describe_exception, mend_text, to_plain
+from sessionbat._class_facts import is_a, library_of, name_of
+from sessionbat._cutting import mend_text
+from sessionbat._known_types import as_number, moment_of
+from sessionbat._plain_values import describe_exception, to_plain
+
+#: A longer id of a session or interaction keeps its beginning, and a hash of the whole.
+MAX_ID_CHARACTERS: Final = 256
+_MAX_HASHED_CHARACTERS: Final = 1024 * 1024
 
 
 def usable_id(given: object) -> str | None:
     """Turn a host's id into text; None when there is nothing to go by."""
-    if type(given) is str:
-        return mend_text(given) or None
-    if isinstance(given, str):
-        return mend_text(str.__str__(given)) or None
-    if isinstance(given, int | UUID) and not isinstance(given, bool):
-        return str(to_plain(given))
-    return None
+    kind = type(given)
+    if is_a(kind, bool) or not (is_a(kind, str) or is_a(kind, int) or _is_uuid(kind)):
+        return None
+    text = to_plain(given)
+    if type(text) is not str:
+        text = str(text)
+    if len(text) > MAX_ID_CHARACTERS:
+        digest = hashlib.sha256(text[:_MAX_HASHED_CHARACTERS].encode("utf-8", "surrogatepass"))
+        text = f"{text[: MAX_ID_CHARACTERS - 65]}#{digest.hexdigest()}"
+    return mend_text(text) or None
 
 
 def error_object(error: object) -> Any:
     """Turn an error as given into ``{"type", "message", …}``; an empty one stays an error."""
-    if isinstance(error, BaseException):
-        return describe_exception(error)
-    if isinstance(error, str):
-        return {"type": "Error", "message": error}
-    if isinstance(error, Mapping):
+    kind = type(error)
+    if kind is dict:
         return error
-    return {"type": "Error", "message": str(to_plain(error))}
+    if is_a(kind, BaseException):
+        return describe_exception(error)  # type: ignore[arg-type]
+    if is_a(kind, type) and is_a(error, BaseException):  # type: ignore[arg-type]
+        return {"type": name_of(error), "message": ""}  # type: ignore[arg-type]
+    plain = to_plain(error)
+    if type(plain) is dict:
+        return plain
+    if type(plain) is list:
+        return {"type": "Error", "message": "", "value": plain}
+    return {"type": "Error", "message": plain if type(plain) is str else str(plain)}
 
 
 def rfc3339(moment: object) -> Any:
     """Write a datetime (naive: local time) or seconds since the epoch as UTC; text stays text."""
-    if moment is None or isinstance(moment, str):
+    kind = type(moment)
+    if moment is None or kind is str:
         return moment
     try:
-        if isinstance(moment, int | float):
-            moment = datetime.fromtimestamp(moment, UTC)
-        if isinstance(moment, datetime):
-            return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        if is_a(kind, datetime):
+            known = moment_of(moment)  # type: ignore[arg-type]
+            return to_plain(moment) if known is None else _in_utc(known)
+        plain = to_plain(moment)
+        if type(plain) is int or type(plain) is float:
+            return _in_utc(datetime.fromtimestamp(plain, UTC))
     except (ValueError, OverflowError, OSError):
-        return None
-    return to_plain(moment)
+        return to_plain(moment)  # a time beyond the years 1 to 9999: it stays visible as it is
+    return plain
 
 
 def with_model(metadata: Any, model: object) -> Any:
     """Put the model's name into metadata, where an event keeps it; the argument wins."""
     if model is None:
         return metadata
-    if not metadata:
+    if metadata is None:
         return {"model": model}
-    return {**_as_object(metadata, "metadata"), "model": model}
+    return {**as_object(metadata, "metadata"), "model": model}
+
+
+def as_object(given: Any, name: str) -> dict[Any, Any]:
+    """Make an object of an argument that should be one: ``{name: given}`` of anything else."""
+    if given is None:
+        return {}
+    if type(given) is dict:
+        return given
+    plain = to_plain(given)
+    return plain if type(plain) is dict else {name: plain}
 
 
 def split_metrics(metrics: Any, metadata: Any) -> tuple[Any, Any]:
     """Keep finite numbers as metrics and move anything else to metadata."""
     if type(metrics) is dict:
+        metrics = metrics.copy()  # it may be changed by another thread meanwhile
         for value in metrics.values():
             kind = type(value)
             if kind is not int and not (kind is float and isfinite(value)):
                 break
         else:
             return metrics, metadata
-    plain = to_plain(_as_object(metrics, "metrics"))
-    numbers = {name: value for name, value in plain.items() if _is_number(value)}
-    others = {name: value for name, value in plain.items() if name not in numbers}
-    return numbers, {**others, **_as_object(metadata or {}, "metadata")}
+    return only_numbers(metrics, metadata)
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isfinite(value)
+def only_numbers(metrics: Any, metadata: Any) -> tuple[dict[str, Any], dict[Any, Any]]:
+    """Do what ``split_metrics`` does, of anything: both results are objects."""
+    numbers: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    given = as_object(metrics, "metrics").copy()
+    exact = {name: as_number(value) for name, value in given.items()}
+    for name, value in to_plain(exact).items():
+        kind = type(value)
+        is_number = kind is int or (kind is float and isfinite(value))
+        (numbers if is_number else others)[name] = value
+    if not others:
+        return numbers, as_object(metadata, "metadata")
+    merged = dict(as_object(metadata, "metadata"))
+    for name, value in others.items():
+        merged[name if name not in merged else f"metrics.{name}"] = value
+    return numbers, merged
 
 
-def _as_object(given: object, name: str) -> Mapping[Any, Any]:
-    return given if isinstance(given, Mapping) else {name: given}
+def _in_utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _is_uuid(kind: type) -> bool:
+    return library_of(kind) == "uuid" and name_of(kind) == "UUID"
