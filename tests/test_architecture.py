@@ -23,8 +23,8 @@ MAY_IMPORT = {
     "__main__": {"errors"},
     "client": {"_current", "accounting", "event", "transports", "_measure"},
     "_recorder": {
-        "_encoding", "_masking", "_measure", "_scope", "_well_formed", "accounting", "event",
-        "transports",
+        "_encoding", "_masking", "_measure", "_scope", "_timestamp", "_well_formed",
+        "accounting", "event", "transports",
     },
     "_scope": {"_encoding", "_plain_values"},
     "_well_formed": {"_plain_values"},

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from sessionbat._encoding import Snapshot, encode_event
+from sessionbat._masking import Mask
 from sessionbat._measure import Measurement
+from sessionbat._plain_values import to_plain
+from sessionbat._sampling import is_sampled
 from sessionbat._scope import Scope
+from sessionbat._timestamp import utc_now
 from sessionbat._well_formed import error_object, rfc3339, split_metrics, usable_id, with_model
 from sessionbat.accounting import FlushResult, Ledger, Stats
 from sessionbat.event import (
@@ -33,10 +37,25 @@ class Recorder:
 
     Args:
         transport: Takes the events; None where recording is turned off, then nothing is counted.
+        enabled: Whether anything is recorded at all.
+        mask: Removes what may not leave the process; None leaves events as they are.
+        sample_rate: The share of sessions that is recorded, 0 to 1.
+        max_event_bytes: The longest an event may be.
     """
 
-    def __init__(self, transport: Transport | None, *, enabled: bool) -> None:
+    def __init__(
+        self,
+        transport: Transport | None,
+        *,
+        enabled: bool,
+        mask: Mask | None = None,
+        sample_rate: float = 1.0,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+    ) -> None:
         self._transport = transport
+        self._mask = mask
+        self._sample_rate = sample_rate
+        self._max_event_bytes = max_event_bytes
         self._enabled = enabled and transport is not None
         # A transport with a ledger says itself what became of an event; of any other, an event
         # that was taken without an exception counts as delivered.
@@ -63,6 +82,9 @@ class Recorder:
         """Encode one observation and hand it to the transport. Never raises, never waits."""
         if not self._enabled:
             return
+        if self._sample_rate < 1 and not is_sampled(scope.session_id, self._sample_rate):
+            self.ledger.sample_out()
+            return
         if self._closed:
             self._drop("closed", "the client is closed")
             return
@@ -84,18 +106,38 @@ class Recorder:
             envelope = {
                 "type": kind,
                 "id": event_id,
-                "created_at": datetime.now(UTC),
+                "created_at": utc_now(),
                 "app": scope.app,
                 "session_id": scope.session_id,
                 "interaction_id": scope.interaction_id,
                 "tags": scope.tags_json,
                 "context": scope.context_json,
             }
-            line = encode_event(envelope, observation, MAX_EVENT_BYTES)
+            if self._mask is not None:
+                masked = self._masked(self._mask, scope, envelope, observation)
+                if masked is None:
+                    return
+                observation = masked
+            line = encode_event(envelope, observation, self._max_event_bytes)
         except Exception as failure:  # noqa: BLE001 - the host is protected here
             self._drop("not-encoded", f"encoding raised {type(failure).__name__}")
             return
         self._send(EncodedEvent(event_id, line))
+
+    def _masked(
+        self, mask: Mask, scope: Scope, envelope: dict[str, Any], observation: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Mask an observation, and the envelope's tags and context in place; None: do not send."""
+        envelope["tags"], envelope["context"] = to_plain([scope.tags, scope.context])
+        event, trouble = mask.apply(envelope, observation)
+        if event is None:
+            self._drop("masked", "the mask returned None for it")
+            return None
+        if trouble is not None:
+            self._mend(trouble, _MASK_TROUBLES[trouble])
+        envelope["tags"], envelope["context"] = event["tags"], event["context"]
+        masked: dict[str, Any] = event["observation"]
+        return masked
 
     def measurement(
         self,
@@ -109,7 +151,8 @@ class Recorder:
         model: str | None = None,
     ) -> Measurement:
         """Begin to measure an operation; its input is taken as it is now."""
-        taken = Snapshot(input)
+        # A mask has to see all of it: a snapshot may be cut, and hold half of what is looked for.
+        taken = Snapshot(input) if self._mask is None else to_plain(input)
 
         def record(call: Measurement) -> None:
             output = call.output
@@ -220,6 +263,12 @@ class Recorder:
     def _mend(self, reason: str, message: str) -> None:
         if self.ledger.mend(reason):
             _log.warning("%s; more are counted only. [%s]", message, reason)
+
+
+_MASK_TROUBLES: Final = {
+    "mask-failed": "the mask raised or returned no event; what it should have masked is not sent",
+    "mask-identity": "the mask changed an event's id, time, app or session; they are sent as given",
+}
 
 
 class NoSessionError(LookupError):

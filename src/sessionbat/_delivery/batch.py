@@ -17,19 +17,19 @@ class Batch:
     """Some events as NDJSON, with the runs of (ledger, number of events) that they belong to."""
 
     __slots__ = (
+        "_latest_owner",
         "_lines",
-        "_owners",
         "_packed",
+        "_runs",
         "_waiting",
         "born",
         "count",
         "extents",
-        "held",
         "number",
+        "settled",
         "size",
         "spooled",
         "spooled_size",
-        "unsettled",
     )
 
     def __init__(self, number: int) -> None:
@@ -37,15 +37,16 @@ class Batch:
         #: When its first event came, by the queue's clock.
         self.born = 0.0
         self.count = 0
-        #: Bytes as NDJSON, and bytes that it takes in memory at present.
+        #: Bytes as NDJSON.
         self.size = 0
-        self.held = 0
-        self.unsettled = 0
+        self.settled = 0
         #: How many events from the first on are on disk, how many bytes those are, and where.
         self.spooled = 0
         self.spooled_size = 0
         self.extents: list[Extent] = []
-        self._owners: list[tuple[Ledger, int]] = []
+        # Whose events these are: a ledger, and the position of its first event in a row.
+        self._runs: list[tuple[Ledger, int]] = []
+        self._latest_owner: Ledger | None = None
         # One entry an event once some are settled and others are not; None marks the settled.
         self._waiting: list[Ledger | None] = []
         self._lines: BytesIO | None = BytesIO()
@@ -56,25 +57,31 @@ class Batch:
         """Make one of a record that another process left on disk; the queue numbers it."""
         batch = cls(-1)
         batch._lines = BytesIO(body)
-        batch.count = batch.unsettled = batch.spooled = count
-        batch.size = batch.held = batch.spooled_size = len(body)
+        batch.count = batch.spooled = count
+        batch.size = batch.spooled_size = len(body)
         batch.extents = [place]
-        batch._owners = [(ledger, count)]
+        batch._runs = [(ledger, 0)]
         return batch
 
-    def append(self, ledger: Ledger, line: bytes) -> int:
-        """Add one event; returns the bytes that it takes."""
-        assert self._lines is not None
-        written = self._lines.write(line + b"\n")
-        self.size += written
-        self.held += written
-        if self._owners and self._owners[-1][0] is ledger:
-            self._owners[-1] = (ledger, self._owners[-1][1] + 1)
-        else:
-            self._owners.append((ledger, 1))
+    def append(self, ledger: Ledger, line: bytes) -> None:
+        """Add one event."""
+        if ledger is not self._latest_owner:
+            self._latest_owner = ledger
+            self._runs.append((ledger, self.count))
+        self.size += self._lines.write(line + b"\n")  # type: ignore[union-attr]
         self.count += 1
-        self.unsettled += 1
-        return written
+
+    @property
+    def unsettled(self) -> int:
+        """How many events are neither delivered nor dropped."""
+        return self.count - self.settled
+
+    @property
+    def held(self) -> int:
+        """Bytes that it takes in memory at present."""
+        if self._lines is not None:
+            return self.size
+        return 0 if self._packed is None else len(self._packed)
 
     def body(self) -> bytes:
         """All events as NDJSON, wherever they are.
@@ -110,12 +117,12 @@ class Batch:
     def hold_packed(self, packed: bytes) -> int:
         """Keep the compressed form only; returns the bytes saved."""
         saved = self.held - len(packed)
-        self._packed, self._lines, self.held = packed, None, len(packed)
+        self._packed, self._lines = packed, None
         return saved
 
     def hold_nothing(self) -> int:
         """Keep nothing in memory of what is on disk whole; returns the bytes saved."""
-        saved, self.held = self.held, 0
+        saved = self.held
         self._lines = self._packed = None
         return saved
 
@@ -126,8 +133,8 @@ class Batch:
             For each ledger: how many, and how many of those had been spooled.
         """
         if count == self.unsettled == self.count and self.spooled in (0, count):
-            self.unsettled = 0
-            return [(ledger, n, n if self.spooled else 0) for ledger, n in self._owners]
+            self.settled = count
+            return [(ledger, n, n if self.spooled else 0) for ledger, n in self._owners()]
         waiting = self._each_waiting()
         settled: Counter[Ledger] = Counter()
         spooled: Counter[Ledger] = Counter()
@@ -137,7 +144,7 @@ class Batch:
                 settled[ledger] += 1
                 spooled[ledger] += position < self.spooled
                 waiting[position] = None
-        self.unsettled -= settled.total()
+        self.settled += settled.total()
         return [(ledger, number, spooled[ledger]) for ledger, number in settled.items()]
 
     def note_spooled(self, count: int, size: int, extent: Extent) -> list[tuple[Ledger, int]]:
@@ -146,7 +153,7 @@ class Batch:
         self.spooled_size += size
         self.extents.append(extent)
         if not self._waiting and count == self.count:
-            return self._owners
+            return self._owners()
         waiting = self._each_waiting()[first : self.spooled]
         return list(Counter(ledger for ledger in waiting if ledger is not None).items())
 
@@ -155,14 +162,14 @@ class Batch:
         if self._waiting:
             return Counter(ledger for ledger in self._waiting if ledger is not None)
         totals: Counter[Ledger] = Counter()
-        for ledger, number in self._owners:
+        for ledger, number in self._owners():
             totals[ledger] += number
         return totals
 
     def waiting_of(self, ledger: Ledger) -> tuple[int, int]:
         """How many events of a ledger are not settled, and how many of those are on disk."""
         if not self._waiting and self.spooled in (0, self.count):
-            number = sum(n for owner, n in self._owners if owner is ledger)
+            number = sum(n for owner, n in self._owners() if owner is ledger)
             return number, number if self.spooled else 0
         waiting = self._each_waiting()
         return waiting.count(ledger), waiting[: self.spooled].count(ledger)
@@ -170,6 +177,13 @@ class Batch:
     def _each_waiting(self) -> list[Ledger | None]:
         known = len(self._waiting)
         if known < self.count:
-            owners = [ledger for ledger, number in self._owners for _ in range(number)]
+            owners = [ledger for ledger, number in self._owners() for _ in range(number)]
             self._waiting += owners[known:]
         return self._waiting
+
+    def _owners(self) -> list[tuple[Ledger, int]]:
+        """Turn where each run begins into how long it is."""
+        ends = [first for _, first in self._runs[1:]] + [self.count]
+        return [
+            (ledger, end - first) for (ledger, first), end in zip(self._runs, ends, strict=True)
+        ]

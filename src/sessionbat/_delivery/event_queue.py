@@ -90,7 +90,6 @@ class EventQueue:
         Never waits for a disk or a network. Above ``PACK_ABOVE_BYTES`` the call that fills a batch
         compresses it: some milliseconds, once in a thousand calls.
         """
-        full = None
         with self.lock:
             if self._appending:
                 # Interrupted in the middle of another ``put`` of this very thread.
@@ -99,39 +98,47 @@ class EventQueue:
             self._appending = True
             try:
                 taken = self._put(ledger, line)
-                while self._interrupting:
-                    self._put_or_drop(*self._interrupting.popleft())
-                if self._sealed and self.bytes_held > PACK_ABOVE_BYTES:
-                    full = self._sealed[-1]
             finally:
                 self._appending = False
-        if full is not None and full.number == self._open.number - 1:
-            self._pack(full)
+        if self._interrupting or self.bytes_held > PACK_ABOVE_BYTES:
+            self._catch_up()
         return taken
-
-    def _put_or_drop(self, ledger: Ledger, line: bytes) -> None:
-        if not self._put(ledger, line):
-            ledger.drop("queue-full")
 
     def _put(self, ledger: Ledger, line: bytes) -> bool:
         ledger.recorded += 1
         batch = self._open
-        if self.bytes_held + len(line) >= self.max_bytes:
+        size = len(line) + 1
+        if self.bytes_held + size > self.max_bytes:
             return False
-        if batch.size + len(line) >= MAX_BATCH_BYTES and batch.count:
-            batch = self._seal()
         if not batch.count:
-            batch.born = self.clock()
-            if not self._unsettled:
-                self._ageing.notify()
-            self._unsettled[batch.number] = batch
-        self.bytes_held += batch.append(ledger, line)
-        if batch.count >= MAX_BATCH_EVENTS:
-            self._seal()
+            self._note_first(batch)
+        elif batch.count >= MAX_BATCH_EVENTS or batch.size + size > MAX_BATCH_BYTES:
+            batch = self._seal()
+            self._note_first(batch)
+        batch.append(ledger, line)
+        self.bytes_held += size
         if self._taker_waits:
             self._taker_waits = False
             self._ready.notify()
         return True
+
+    def _note_first(self, batch: Batch) -> None:
+        batch.born = self.clock()
+        if not self._unsettled:
+            self._ageing.notify()
+        self._unsettled[batch.number] = batch
+
+    def _catch_up(self) -> None:
+        """Do what ``put`` leaves to the few calls that meet it: interruptions, and packing."""
+        while self._interrupting:
+            ledger, line = self._interrupting.popleft()
+            if not self.put(ledger, line):
+                with self.lock:
+                    ledger.drop("queue-full")
+        with self.lock:
+            full = self._sealed[-1] if self._sealed else None
+        if full is not None and full.held == full.size and self.bytes_held > PACK_ABOVE_BYTES:
+            self._pack(full)
 
     def _seal(self) -> Batch:
         self._sealed.append(self._open)
@@ -139,8 +146,6 @@ class EventQueue:
         return self._open
 
     def _pack(self, batch: Batch) -> None:
-        if batch.held < batch.size:
-            return
         packed = batch.pack()
         with self.lock:
             if batch.number in self._unsettled and batch.held == batch.size:
