@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sessionbat._encoding import Snapshot, encode_event
-from sessionbat._masking import Mask
 from sessionbat._measure import Measurement
 from sessionbat._plain_values import to_plain
 from sessionbat._sampling import is_sampled
@@ -28,6 +27,9 @@ from sessionbat.event import (
     new_event_id,
 )
 from sessionbat.transports import IngestionTransport, Transport
+
+if TYPE_CHECKING:
+    from sessionbat._masking import Mask
 
 _log = logging.getLogger("sessionbat")
 

@@ -16,6 +16,10 @@ DEFAULT_ENDPOINT = "https://ingest.sessionbat.com/api/v1/ingestion/events"
 INGESTION_PATH = "/api/v1/ingestion/events"
 DEFAULT_APP = "default"
 
+#: Between these a host may choose ``max_event_bytes``.
+MIN_EVENT_BYTES = 16 * 1024
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+
 _OFF = frozenset({"0", "false", "no", "off"})
 _API_KEY = re.compile(r"[\x21-\x7e]+\Z")
 
@@ -71,6 +75,36 @@ def settle_delivery(
         )
     spool_dir = os.environ.get("SESSIONBAT_SPOOL_DIR", "").strip() or None
     return DeliveryOptions(bool(spool), spool_dir, app, durability, float(exit_timeout))
+
+
+def settle_sample_rate(rate: float) -> float:
+    """Settle the share of sessions that is recorded.
+
+    Raises:
+        ConfigurationError: It is no number from 0 to 1.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+        raise ConfigurationError(
+            f"sample_rate is a share of all sessions from 0.0 to 1.0, got {rate!r}."
+            " Write 0.1 to record one session in ten.",
+            slug="bad-sample-rate",
+        )
+    return float(rate)
+
+
+def settle_max_event_bytes(limit: int) -> int:
+    """Settle how long an encoded event may be.
+
+    Raises:
+        ConfigurationError: Too small for an envelope, or larger than an endpoint would take.
+    """
+    if type(limit) is not int or not MIN_EVENT_BYTES <= limit <= MAX_EVENT_BYTES:
+        raise ConfigurationError(
+            f"max_event_bytes is a number of bytes from {MIN_EVENT_BYTES} to {MAX_EVENT_BYTES},"
+            f" got {limit!r}. Leave it out for 1 MiB.",
+            slug="bad-max-event-bytes",
+        )
+    return limit
 
 
 def recording_enabled() -> bool:

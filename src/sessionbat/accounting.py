@@ -20,7 +20,8 @@ class Stats(NamedTuple):
     """Counts of one client since it was made: recorded = delivered + pending + spooled + dropped.
 
     ``dropped`` counts by reason, ``mended`` counts arguments that were not usable as given and were
-    replaced (by reason; those events were recorded all the same).
+    replaced (by reason; those events were recorded all the same). ``sampled_out`` stands apart: it
+    counts events that were never recorded, because their session is not in the sample.
     """
 
     recorded: int = 0
@@ -31,6 +32,7 @@ class Stats(NamedTuple):
     mended: Mapping[str, int] = _NOTHING
     #: Events that earlier processes had left on disk and this one has delivered for them.
     adopted: int = 0
+    sampled_out: int = 0
 
 
 class FlushResult(NamedTuple):
@@ -54,7 +56,16 @@ class Ledger:
             its clients, so that a count and the queue never disagree. Must be reentrant.
     """
 
-    __slots__ = ("__weakref__", "_dropped", "_mended", "delivered", "lock", "recorded", "spooled")
+    __slots__ = (
+        "__weakref__",
+        "_dropped",
+        "_mended",
+        "_sampled_out",
+        "delivered",
+        "lock",
+        "recorded",
+        "spooled",
+    )
 
     def __init__(self, lock: AbstractContextManager[object] | None = None) -> None:
         self.lock = threading.RLock() if lock is None else lock
@@ -66,6 +77,7 @@ class Ledger:
         self.spooled = 0
         self._dropped: dict[str, int] = {}
         self._mended: dict[str, int] = {}
+        self._sampled_out = 0
 
     def restart(self, lock: AbstractContextManager[object]) -> None:
         """Begin again from nothing in a forked child; what the parent recorded stays the parent's.
@@ -92,6 +104,11 @@ class Ledger:
             self._mended[reason] = self._mended.get(reason, 0) + 1
             return first
 
+    def sample_out(self) -> None:
+        """Count an event that was not recorded because its session is not in the sample."""
+        with self.lock:
+            self._sampled_out += 1
+
     def record_dropped(self, reason: str) -> bool:
         """Count an event that never reached a queue; true for the first of this reason."""
         with self.lock:
@@ -113,6 +130,7 @@ class Ledger:
                 spooled=self.spooled,
                 dropped=MappingProxyType(dict(self._dropped)),
                 mended=MappingProxyType(dict(self._mended)),
+                sampled_out=self._sampled_out,
             )
 
     def flush_result(self, recorded: int, pending: int, spooled: int) -> FlushResult:

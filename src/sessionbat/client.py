@@ -11,13 +11,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sessionbat import _current
-from sessionbat.event import LLM, RETRIEVAL, TOOL
+from sessionbat.event import LLM, MAX_EVENT_BYTES, RETRIEVAL, TOOL
 from sessionbat.transports import IngestionTransport, Transport
 
 if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from sessionbat._masking import Mask, MaskOption
     from sessionbat._measure import Measurement
     from sessionbat.accounting import FlushResult, Stats
     from sessionbat.langchain import LangChainCallbackHandler
@@ -37,6 +38,11 @@ class SessionBat:
             a later process delivers them if this one cannot; see ``docs/delivery.md``.
         durability: ``"memory"``, or ``"sync"``: on disk before a recording call returns.
         exit_timeout: Seconds that the process's end may be held up for delivery at the most.
+        mask: What is removed before an event is queued or written: key names and compiled patterns,
+            or a function from event to event; see ``docs/masking.md``.
+        sample_rate: The share of sessions that is recorded, from 0.0 to 1.0; whole sessions are in
+            or out, alike in every process, and ``stats().sampled_out`` counts what is left out.
+        max_event_bytes: Of a longer event the longest strings are cut, visibly.
 
     Raises:
         ConfigurationError: No key for a distant endpoint, or something that cannot work as given.
@@ -54,14 +60,24 @@ class SessionBat:
         spool: bool = True,
         durability: str = "memory",
         exit_timeout: float = 2.0,
+        mask: MaskOption | None = None,
+        sample_rate: float = 1.0,
+        max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
         # Loaded by the first client and not by ``import sessionbat``: the encoder and what it
         # knows of types take longer to load than everything else together.
         from sessionbat._recorder import Recorder
         from sessionbat._scope import Scope
-        from sessionbat._settings import app_name, recording_enabled
+        from sessionbat._settings import (
+            app_name,
+            recording_enabled,
+            settle_max_event_bytes,
+            settle_sample_rate,
+        )
 
         enabled = recording_enabled()
+        rules = _mask(mask)
+        rate, limit = settle_sample_rate(sample_rate), settle_max_event_bytes(max_event_bytes)
         if transport is None and enabled:
             transport = IngestionTransport(
                 endpoint=endpoint,
@@ -71,7 +87,13 @@ class SessionBat:
                 durability=durability,
                 exit_timeout=exit_timeout,
             )
-        self._recorder = Recorder(transport, enabled=enabled)
+        self._recorder = Recorder(
+            transport,
+            enabled=enabled,
+            mask=rules,
+            sample_rate=rate,
+            max_event_bytes=limit,
+        )
         self._scope = Scope(app_name(app)).extended(default_tags, default_context)
 
     def session(
@@ -481,6 +503,14 @@ class Interaction:
     ) -> None:
         """Make current what was so before; never waits."""
         _current.leave(self._session, self)
+
+
+def _mask(option: MaskOption | None) -> Mask | None:
+    if option is None:
+        return None
+    from sessionbat._masking import Mask
+
+    return Mask(option)
 
 
 @lru_cache(maxsize=1)
