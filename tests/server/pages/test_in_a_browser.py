@@ -227,7 +227,6 @@ def test_the_empty_page_becomes_the_list_when_an_event_arrives(
 def test_printing_shows_what_was_closed(open_page: Open) -> None:
     page = open_page(LONG)
     page.emulate_media(media="print")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator(".evidence:visible").count() == 60
     assert page.locator("footer .keys").is_hidden()
     page.emulate_media(media="screen")

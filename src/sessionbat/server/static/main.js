@@ -2,7 +2,7 @@
 import { addCopyButtons } from "./copying.js";
 import { startFilter } from "./filter.js";
 import { listenToKeys } from "./keys.js";
-import { openAllForPrint, openTarget, startToggle } from "./opening.js";
+import { openTarget, startToggle } from "./opening.js";
 import { waitForSessions } from "./waiting.js";
 
 for (const element of document.querySelectorAll("[data-script]")) element.hidden = false;
@@ -15,5 +15,4 @@ startFilter();
 startToggle();
 listenToKeys();
 openTarget();
-openAllForPrint();
 waitForSessions();

@@ -1,4 +1,4 @@
-// Steps open and close: all at once, the one that the address points to, and all for printing.
+// Steps open and close: all at once, and the one that the address points to.
 
 export function startToggle() {
   document.querySelector("[data-toggle-all]")?.addEventListener("click", toggleAll);
@@ -32,15 +32,4 @@ function fragment() {
   } catch {
     return location.hash.slice(1);
   }
-}
-
-export function openAllForPrint() {
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
-    for (const each of closed) each.open = true;
-  });
-  addEventListener("afterprint", () => {
-    for (const each of closed) each.open = false;
-  });
 }
