@@ -100,6 +100,15 @@ class Segment:
             return None
         return cls(path, descriptor, status.st_size)
 
+    @classmethod
+    def read_only(cls, path: Path) -> Segment | None:
+        """Open a segment to look at it, whoever holds it; None when it has just gone."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        return cls(path, descriptor, os.fstat(descriptor).st_size)
+
     def append(self, body: bytes, count: int) -> Extent:
         """Write events; after this they survive the process.
 

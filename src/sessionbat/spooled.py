@@ -1,0 +1,101 @@
+"""What waits in the spools of this user: to list, to send, to write out.
+
+For ``sessionbat spool``. Reads what processes have left behind or are keeping just now, and takes
+nothing away from them; only ``send`` adopts, as any later process of the same app would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sessionbat._delivery.segment import SUFFIX, Segment
+from sessionbat._delivery.spool import ABOUT, spool_root
+from sessionbat.transports import IngestionTransport
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """One destination's spool, as it is now."""
+
+    directory: Path
+    endpoint: str
+    #: Empty for a destination without a key.
+    app: str
+    events: int
+    bytes: int
+    #: Age of the oldest segment.
+    oldest_s: float
+
+
+def list_spools() -> list[Spooled]:
+    """Look at every spool of this user that holds something.
+
+    Returns:
+        One entry a destination; none where nothing waits.
+    """
+    root = spool_root(os.environ.get("SESSIONBAT_SPOOL_DIR", "").strip() or None)
+    found = [_look(directory) for directory in sorted(root.glob("*/"))]
+    return [spooled for spooled in found if spooled is not None and spooled.bytes]
+
+
+def read_events(spooled: Spooled) -> Iterator[bytes]:
+    """Read the events of a spool as lines of JSON, oldest first; damaged records are left out."""
+    for path in _segments(spooled.directory):
+        segment = Segment.read_only(path)
+        if segment is None:
+            continue
+        try:
+            for record in segment.records():
+                yield from record.body.splitlines()
+        finally:
+            segment.close()
+
+
+def send(spooled: Spooled, timeout: float) -> Iterator[int]:
+    """Deliver what waits and is held by no running process; yields how many events are through.
+
+    Args:
+        spooled: Which spool.
+        timeout: Seconds without progress after which it gives up; the rest stays.
+
+    Raises:
+        ConfigurationError: The endpoint needs a key and ``SESSIONBAT_API_KEY`` is not set.
+    """
+    transport = IngestionTransport(endpoint=spooled.endpoint, app=spooled.app or None)
+    before = sent = transport.stats().adopted
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and sent - before < spooled.events:
+        transport.flush(0)
+        now = transport.stats().adopted
+        if now > sent:
+            sent, deadline = now, time.monotonic() + timeout
+            yield sent - before
+        time.sleep(0.02)
+    transport.close(timeout)
+
+
+def _look(directory: Path) -> Spooled | None:
+    try:
+        about = json.loads((directory / ABOUT).read_text())
+        endpoint, app = str(about["endpoint"]), str(about["app"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not a spool of ours
+    events = size = 0
+    oldest = time.time()
+    for path in _segments(directory):
+        segment = Segment.read_only(path)
+        if segment is not None:
+            size += segment.size
+            oldest = min(oldest, path.stat().st_mtime)
+            events += sum(record.events for record in segment.records())
+            segment.close()
+    return Spooled(directory, endpoint, app, events, size, max(0.0, time.time() - oldest))
+
+
+def _segments(directory: Path) -> list[Path]:
+    return sorted(p for p in directory.glob(f"*{SUFFIX}") if not p.name.startswith("."))
