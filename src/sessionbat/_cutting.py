@@ -7,10 +7,10 @@ event that the endpoint calls too large).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-#: What a mark adds to a text; a text is never cut for less than it saves.
-_MARK_CHARACTERS: Final = 24
+#: The room of a mark; no text is cut shorter than this.
+SHORTEST_CUT: Final = 24
 #: Up to so many characters the size of a text is exact, beyond it is estimated from its head.
 _MEASURED_CHARACTERS: Final = 1024
 
@@ -31,9 +31,9 @@ def cut_strings(root: Any, limit: int) -> int:
 
 def cut_text(text: str, longest: int) -> str:
     """Cut a text to so many characters, and say how many are gone, also those of earlier cuts."""
-    if len(text) <= max(longest, _MARK_CHARACTERS):
+    if len(text) <= max(longest, SHORTEST_CUT):
         return text
-    keep = max(longest - _MARK_CHARACTERS, 0)
+    keep = max(longest - SHORTEST_CUT, 0)
     earlier, head_characters = _earlier_cut(text)
     return f"{text[:keep]}…[+{head_characters - keep + earlier} characters]"
 
@@ -99,16 +99,24 @@ def _more(mark: object) -> int:
     return 0
 
 
-def utf8_bytes(root: Any) -> int:
-    """Say how many bytes the strings of a value take in UTF-8; of long ones an estimate."""
+class TextSize(NamedTuple):
+    """How long the strings of a value are together."""
+
+    characters: int
+    utf8_bytes: int
+
+
+def text_size(root: Any) -> TextSize:
+    """Measure the strings of a value, without its keys; the bytes of long ones are estimated."""
     sizes: dict[int, int] = {}
-    total = 0
+    characters = utf8_bytes = 0
     for _, _, text in _texts(root):
         size = len(text) if text.isascii() else sizes.get(id(text))
         if size is None:
             size = sizes[id(text)] = _utf8_bytes_of(text)
-        total += size
-    return total
+        characters += len(text)
+        utf8_bytes += size
+    return TextSize(characters, utf8_bytes)
 
 
 def _utf8_bytes_of(text: str) -> int:

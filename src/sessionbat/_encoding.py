@@ -14,13 +14,14 @@ import orjson
 
 from sessionbat._class_facts import name_of
 from sessionbat._cutting import (
+    SHORTEST_CUT,
     cut_strings,
     cut_text,
     keep_items,
     mend_strings,
     mend_text,
     strings_of,
-    utf8_bytes,
+    text_size,
 )
 from sessionbat._plain_values import MAX_DEPTH, MAX_NODES, Conversion, to_plain
 from sessionbat._well_formed import only_numbers
@@ -227,22 +228,25 @@ def _encode_to_fit(
         max_bytes: The longest result allowed.
         on_cut: Told how long it would have been, before anything is cut.
     """
-    original_bytes = utf8_bytes(texts_in)
+    characters, original_bytes = text_size(texts_in)
     if original_bytes <= max_bytes:
         line = _encode_mended(document, texts_in)
         if len(line) <= max_bytes:
             return line
         original_bytes = len(line)
     on_cut(original_bytes)
-    characters, items = max_bytes, MAX_NODES
+    items = MAX_NODES
+    # A little less than all the room, so that one attempt is mostly enough.
+    characters = characters * max_bytes * 63 // (original_bytes * 64)
     for _ in range(_ATTEMPTS_TO_FIT):
         characters = min(characters, cut_strings(texts_in, characters))
         line = _encode_mended(document, texts_in)
         if len(line) <= max_bytes:
             return line
-        text_bytes = len(orjson.dumps(strings_of(texts_in)))
+        texts = strings_of(texts_in)
+        text_bytes = len(orjson.dumps(texts))
         other_bytes = len(line) - text_bytes
-        if other_bytes > max_bytes // 2:
+        if other_bytes > max_bytes // 2 or len(texts) * SHORTEST_CUT > max_bytes // 2:
             items //= 4
             keep_items(items_in, items)
         else:

@@ -15,7 +15,7 @@ from functools import partial
 from gc import get_referents
 from itertools import islice
 from types import MappingProxyType, WrapperDescriptorType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sessionbat._class_facts import (
     instance_dict,
@@ -64,14 +64,6 @@ def describe_exception(error: BaseException) -> dict[str, str]:
     return {"type": name_of(type(error)), "message": message}
 
 
-class _Contents(NamedTuple):
-    """What a container holds: how many, and a way to read the first of them."""
-
-    size: int
-    read: Callable[[int], list[Any]]
-    is_object: bool = False
-
-
 class _Open:
     """A container under conversion: what it becomes, and what of it is still to come."""
 
@@ -96,6 +88,8 @@ class Conversion:
         self._inside_exception = inside_exception
         self._open: list[_Open] = []
         self._open_ids: set[int] = set()
+        self._ways: dict[int, _Way] = {}
+        self._kinds: list[type] = []
 
     def convert(self, root: object) -> Any:
         """Convert a value and everything in it."""
@@ -125,7 +119,9 @@ class Conversion:
     def _fill_object(self, container: _Open) -> None:
         target, depth = container.target, len(self._open)
         for key, item in container.rest:
-            text = _free_key(_key_text(key), target)
+            text = key if type(key) is str and _is_usual_key(key) else self._key_text(key)
+            if text in target:
+                text = _free_key(text, target)
             self.key_characters_left -= len(text)
             if self.key_characters_left < 0:
                 break
@@ -149,59 +145,145 @@ class Conversion:
             return type_name(kind)
 
     def _begin_other(self, value: Any, kind: type) -> Any:
-        if is_secret(kind):
-            return MASKED
-        if is_a(kind, Enum):
-            stored = instance_dict(value)["_value_"]
-            return type_name(kind) if is_a(type(stored), Enum) else self._begin(stored)
-        writer = leaf_writer(kind)
-        if writer is not None:
-            return writer(value)
-        if is_a(kind, BaseException):
-            return type_name(kind) if self._inside_exception else describe_exception(value)
-        contents = _contents_of(value, kind)
-        if contents is not None:
-            return self._begin_container(value, contents)
-        if is_array(kind):
-            return describe_array(value)
-        if _is_iterator(kind):
-            return _NOT_CONSUMED
-        return type_name(value if is_a(kind, type) else kind)
+        way = self._ways.get(id(kind))
+        if way is None:
+            way = self._ways[id(kind)] = _way_of(kind)
+            self._kinds.append(kind)  # as long as it lives, nothing else has its id
+        return way(self, value)
 
-    def _begin_container(self, value: object, contents: _Contents) -> Any:
+    def _key_text(self, key: Any) -> str:
+        """Write a key that need not be a string as ``str(key)`` does, for types that are known."""
+        kind = type(key)
+        if kind is str:
+            return _short(key)
+        if kind is int:
+            return _short(str(number_of(key)))
+        try:
+            return _short(self._other_key_text(key, kind))
+        except Exception:  # noqa: BLE001 - a known type in a broken state; its name remains
+            return type_name(kind)
+
+    def _other_key_text(self, key: Any, kind: type) -> str:
+        if key is None or kind is bool or kind is float:
+            return str(key)
+        if kind is tuple and len(key) <= _MAX_KEY_PARTS:
+            parts = [self._key_part(part) for part in key]
+            return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
+        if kind is bytes:
+            return repr(key[:MAX_KEY_CHARACTERS])
+        if is_a(kind, Enum):
+            stored = instance_dict(key)["_value_"]
+            return type_name(kind) if is_a(type(stored), Enum) else self._key_text(stored)
+        written = self._begin_other(key, kind) if leaf_writer(kind) is not None else None
+        return str(written) if type(written) in (str, int, float) else type_name(kind)
+
+    def _key_part(self, part: Any) -> str:
+        return repr(_short(part)) if type(part) is str else self._key_text(part)
+
+    def begin_enum(self, value: Any) -> Any:
+        """Convert a member of an enumeration as its value."""
+        stored = instance_dict(value)["_value_"]
+        return type_name(type(value)) if is_a(type(stored), Enum) else self._begin(stored)
+
+    def begin_exception(self, error: Any) -> Any:
+        """Describe an exception; inside another's arguments, name it only."""
+        return type_name(type(error)) if self._inside_exception else describe_exception(error)
+
+    def begin_array(self, value: object, size: int, read: Callable[[int], list[Any]]) -> Any:
+        """Open an array of so many items, of which ``read`` gets the first."""
+        return self._begin_container(value, [], size, read)
+
+    def begin_object(self, value: object, size: int, read: Callable[[int], list[Any]]) -> Any:
+        """Open an object of so many pairs, of which ``read`` gets the first."""
+        return self._begin_container(value, {}, size, read)
+
+    def _begin_container(
+        self, value: object, target: Any, size: int, read: Callable[[int], list[Any]]
+    ) -> Any:
         if id(value) in self._open_ids:
             return "<cycle>"
         if len(self._open) >= MAX_DEPTH:
             return "<depth>"
-        items = contents.read(min(contents.size, self.nodes_left))
+        items = read(min(size, self.nodes_left))
         self.nodes_left -= len(items)
-        target: Any = {} if contents.is_object else []
-        to_come = max(contents.size, len(items))
-        self._open.append(_Open(id(value), target, iter(items), to_come))
+        self._open.append(_Open(id(value), target, iter(items), max(size, len(items))))
         self._open_ids.add(id(value))
         return target
 
 
-def _contents_of(value: Any, kind: type) -> _Contents | None:
-    """Find what a container holds; None where it is not one of those that are known."""
-    for ancestor in mro_of(kind):
-        if ancestor is dict:
-            return _Contents(
-                dict.__len__(value), partial(_first_of, _iterate_items, value), is_object=True
-            )
-    fields = _fields_of(value, kind)
-    if fields is not None:
-        return _Contents(len(fields), lambda n: fields[:n], is_object=True)
+_Way = Callable[[Conversion, Any], Any]
+
+
+def _way_of(kind: type) -> _Way:
+    """Decide how the objects of a class are converted."""
+    if is_secret(kind):
+        return _always(MASKED)
+    if is_a(kind, Enum):
+        return Conversion.begin_enum
+    writer = leaf_writer(kind)
+    if writer is not None:
+        return lambda _, value: writer(value)
+    if is_a(kind, BaseException):
+        return Conversion.begin_exception
+    if is_a(kind, dict):
+        return _begin_dict
+    container = _way_of_fields(kind) or _way_of_items(kind)
+    if container is not None:
+        return container
+    if kind is MappingProxyType:
+        return _begin_mapping_proxy
+    if is_array(kind):
+        return lambda _, value: describe_array(value)
+    if _is_iterator(kind):
+        return _always(_NOT_CONSUMED)
+    if is_a(kind, type):
+        return lambda _, value: type_name(value)
+    return _always(type_name(kind))
+
+
+def _always(text: str) -> _Way:
+    return lambda *_: text
+
+
+def _begin_dict(conversion: Conversion, value: Any) -> Any:
+    read = partial(_first_of, _iterate_items, value)
+    return conversion.begin_object(value, dict.__len__(value), read)
+
+
+def _begin_mapping_proxy(conversion: Conversion, value: Any) -> Any:
+    # Asked of the proxy itself, the mapping behind it would answer: anybody's code.
+    behind = get_referents(value)[0]
+    if is_a(type(behind), dict):
+        return _begin_dict(conversion, behind)
+    return type_name(MappingProxyType)
+
+
+def _way_of_items(kind: type) -> _Way | None:
     for ancestor in mro_of(kind):
         known = _ARRAYS.get(id(ancestor))
         if known is not None:
             size, iterate = known
-            return _Contents(size(value), partial(_first_of, iterate, value))
-    if kind is MappingProxyType:
-        # Asked of the proxy itself, the mapping behind it would answer: anybody's code.
-        behind = get_referents(value)[0]
-        return _contents_of(behind, type(behind)) if is_a(type(behind), dict) else None
+            return lambda conversion, value: conversion.begin_array(
+                value, size(value), partial(_first_of, iterate, value)
+            )
     return None
+
+
+def _way_of_fields(kind: type) -> _Way | None:
+    """Find the way of a dataclass, attrs, pydantic or namedtuple class; None for any other."""
+    names: Any
+    if is_a(kind, tuple):
+        names, read = static_of(kind, "_fields"), _tuple_fields
+    else:
+        names, read = _declared_fields(kind), _stored_fields
+    if type(names) is not tuple:
+        return None
+
+    def begin(conversion: Conversion, value: Any) -> Any:
+        fields = read(value, names)
+        return conversion.begin_object(value, len(fields), lambda number: fields[:number])
+
+    return begin
 
 
 def _iterate_items(value: dict[Any, Any]) -> Iterator[tuple[Any, Any]]:
@@ -218,22 +300,17 @@ def _first_of(iterate: Callable[[Any], Iterator[Any]], value: Any, number: int) 
     raise RuntimeError
 
 
-def _fields_of(value: Any, kind: type) -> list[tuple[str, Any]] | None:
-    """Read the fields of a dataclass, attrs, pydantic or namedtuple object; None for any other.
+def _tuple_fields(value: Any, names: tuple[Any, ...]) -> list[tuple[Any, Any]]:
+    items = list(tuple.__iter__(value))
+    # What has no name, because the class says otherwise than it is, goes by its place.
+    return list(zip([*names[: len(items)], *range(len(names), len(items))], items, strict=True))
 
-    They are read where they are stored: a property or ``__getattr__`` is never asked.
-    """
-    if is_a(kind, tuple):
-        names = static_of(kind, "_fields")
-        if type(names) is not tuple or len(names) != tuple.__len__(value):
-            return None
-        return list(zip(names, tuple.__iter__(value), strict=True))
-    declared = _declared_fields(kind)
-    if declared is None:
-        return None
+
+def _stored_fields(value: Any, names: tuple[Any, ...]) -> list[tuple[Any, Any]]:
+    """Read fields where they are stored; a property or ``__getattr__`` is never asked."""
     stored = instance_dict(value)
     fields = []
-    for name in declared:
+    for name in names:
         field = stored.get(name, _MISSING) if type(name) is str else _MISSING
         if field is _MISSING:
             field = slot_value(value, name, _MISSING)
@@ -246,14 +323,14 @@ def _fields_of(value: Any, kind: type) -> list[tuple[str, Any]] | None:
 _MISSING: Final = object()
 
 
-def _declared_fields(kind: type) -> list[Any] | None:
+def _declared_fields(kind: type) -> tuple[Any, ...] | None:
     for marker in ("__dataclass_fields__", "__pydantic_fields__", "model_fields", "__fields__"):
         declared = static_of(kind, marker)
         if type(declared) is dict:
-            return list(declared)
+            return tuple(declared)
     attributes = static_of(kind, "__attrs_attrs__")
     if is_a(type(attributes), tuple):
-        return [slot_value(attribute, "name") for attribute in tuple.__iter__(attributes)]
+        return tuple(slot_value(attribute, "name") for attribute in tuple.__iter__(attributes))
     return None
 
 
@@ -280,35 +357,8 @@ def _free_key(key: str, taken: dict[str, Any]) -> str:
     return f"{key}#{high}"
 
 
-def _key_text(key: Any) -> str:
-    """Write a key that need not be a string as ``str(key)`` does, for types that are known."""
-    kind = type(key)
-    if kind is str:
-        return _short(key)
-    try:
-        return _short(_other_key_text(key, kind))
-    except Exception:  # noqa: BLE001 - a known type in a broken state; its name remains
-        return type_name(kind)
-
-
-def _other_key_text(key: Any, kind: type) -> str:
-    if key is None or kind is bool or kind is float:
-        return str(key)
-    if kind is tuple and len(key) <= _MAX_KEY_PARTS:
-        parts = [_key_part(part) for part in key]
-        return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
-    if kind is bytes:
-        return repr(key[:MAX_KEY_CHARACTERS])
-    if is_a(kind, Enum):
-        stored = instance_dict(key)["_value_"]
-        return type_name(kind) if is_a(type(stored), Enum) else _key_text(stored)
-    writer = leaf_writer(kind)
-    written = writer(key) if writer is not None and not is_secret(kind) else None
-    return str(written) if type(written) in (str, int, float) else type_name(kind)
-
-
-def _key_part(part: Any) -> str:
-    return repr(_short(part)) if type(part) is str else _key_text(part)
+def _is_usual_key(key: str) -> bool:
+    return len(key) <= MAX_KEY_CHARACTERS and key.isascii()
 
 
 def _short(text: str) -> str:

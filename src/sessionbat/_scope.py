@@ -111,7 +111,10 @@ def _merged_context(
     if added is not None:
         context = {**context, **_known_only(added)}
     data = encode_value(context, MAX_CONTEXT_BYTES)
-    return orjson.loads(data), orjson.Fragment(data)
+    decoded = orjson.loads(data)
+    if type(decoded) is not dict:  # a note that it could not be encoded
+        return _merged_context({}, {"context": decoded})
+    return decoded, orjson.Fragment(data)
 
 
 def _known_only(context: object) -> dict[str, Any]:
