@@ -133,8 +133,8 @@ class _Pages:
             here=_here(request, event=None),
             next=_continuation(request, page, view),
             first=_session_address(request, summary) if "after" in request.query_params else None,
-            event_address=lambda event_id: _here(request, event=event_id),
-            raw_address=lambda event_id: _twin_address(request, event=event_id),
+            event_address=_event_addresses(_here(request, event=None)),
+            raw_address=_event_addresses(_twin_address(request, event=None)),
         )
 
     def session_data(self, request: Request) -> bytes:
@@ -332,6 +332,11 @@ def _here(request: Request, **changes: str | None) -> str:
 def _twin_address(request: Request, **changes: str | None) -> str:
     path, _, query = _here(request, **changes).partition("?")
     return f"{path}.json" + (f"?{query}" if query else "")
+
+
+def _event_addresses(page: str) -> Callable[[str], str]:
+    # A page has two of these for each event, so the part they share is made once.
+    return lambda event_id: f"{page}&event={quote(event_id, safe='', errors='replace')}"
 
 
 def _session_address(request: Request, summary: SessionSummary) -> str:
