@@ -150,10 +150,20 @@ class Segment:
                 yield record
                 offset += record.length
 
-    def remove(self) -> None:
-        """Delete the file and let go of it."""
-        self.path.unlink(missing_ok=True)
+    def is_gone(self) -> bool:
+        """Whether somebody has deleted the file: what is written to it now would go with us."""
+        return os.fstat(self._descriptor).st_nlink == 0
+
+    def remove(self) -> bool:
+        """Delete the file and let go of it; empty it and return false where that is forbidden."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
+            return False
         self.close()
+        return True
 
     def close(self) -> None:
         """Let go of it: from now on another process may adopt it.

@@ -55,6 +55,8 @@ class Spool:
         self._lock = threading.Lock()
         self._current: Segment | None = None
         self._open: set[Segment] = set()
+        # Emptied, but not to be deleted: held, so that nobody adopts them again and again.
+        self._undeletable: list[Segment] = []
 
     def append(self, body: bytes, count: int) -> Extent:
         """Write events as one record.
@@ -65,7 +67,7 @@ class Spool:
         """
         with self._lock:
             segment = self._current
-            if segment is None or segment.size >= MAX_SEGMENT_BYTES:
+            if segment is None or segment.size >= MAX_SEGMENT_BYTES or segment.is_gone():
                 if self._size() >= self.max_bytes:
                     raise SpoolFullError("the spool is full")
                 segment = self._current = self._new_segment()
@@ -78,10 +80,7 @@ class Spool:
                 segment = extent.segment
                 segment.live -= 1
                 if segment.live == 0 and segment in self._open:
-                    self._open.discard(segment)
-                    if self._current is segment:
-                        self._current = None
-                    segment.remove()
+                    self._remove(segment)
 
     def adopt(self) -> Segment | None:
         """Take over the oldest segment that no process holds; None when there is none."""
@@ -95,7 +94,7 @@ class Spool:
 
     def has_orphans(self) -> bool:
         """Whether a look may find something to adopt: cheap, and wrong only on the safe side."""
-        own = {segment.path.name for segment in self._open}
+        own = {segment.path.name for segment in list(self._open)}
         return any(path.name not in own for path in self._paths())
 
     def expired(self, segment: Segment) -> bool:
@@ -109,10 +108,7 @@ class Spool:
     def discard(self, segment: Segment) -> None:
         """Delete a segment with all that is in it."""
         with self._lock:
-            self._open.discard(segment)
-            if self._current is segment:
-                self._current = None
-            segment.remove()
+            self._remove(segment)
 
     def oldest(self) -> Segment | None:
         """Find the oldest of the segments that are open here, without the one being written."""
@@ -123,9 +119,10 @@ class Spool:
     def close(self) -> None:
         """Let go of every segment; what is in them waits for the next process."""
         with self._lock:
-            for segment in self._open:
+            for segment in (*self._open, *self._undeletable):
                 segment.close()
             self._open.clear()
+            self._undeletable.clear()
             self._current = None
 
     def abandon_in_child(self) -> None:
@@ -135,13 +132,25 @@ class Spool:
 
     def _new_segment(self) -> Segment:
         _make_private(self.directory)
-        about = self.directory / ABOUT
-        if not about.exists():
-            about.write_text(json.dumps(self._about) + "\n")
-            about.chmod(0o600)
+        if not (self.directory / ABOUT).exists():
+            self._write_about()
         segment = Segment.create(self.directory)
         self._open.add(segment)
         return segment
+
+    def _write_about(self) -> None:
+        # Under a hidden name first: a disk that takes the file but not its text leaves no wreck.
+        hidden = self.directory / f".{ABOUT}"
+        hidden.write_text(json.dumps(self._about) + "\n")
+        hidden.chmod(0o600)
+        hidden.rename(self.directory / ABOUT)
+
+    def _remove(self, segment: Segment) -> None:
+        self._open.discard(segment)
+        if self._current is segment:
+            self._current = None
+        if not segment.remove():
+            self._undeletable.append(segment)
 
     def _size(self) -> int:
         return sum(_file_size(path) for path in self._paths())
