@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from sessionbat.server.presenting import units
-from sessionbat.server.presenting.observation import IN_FULL, ON_A_PAGE, WORDS_ONLY
+from sessionbat.server.presenting.room import IN_FULL, ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.presenting.session import (
     EVENTS_FOR_TITLE,
     Place,

@@ -14,7 +14,7 @@ from markup import Document
 from payloads import ATTRIBUTE, DEEP, KINDS, MARKUP, ODD_VALUES
 from wire import Wire, event
 
-from sessionbat.server.presenting.observation import IN_FULL, ON_A_PAGE, WORDS_ONLY
+from sessionbat.server.presenting.room import IN_FULL, ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.presenting.session import present_session
 from sessionbat.server.records import StoredEvent
 

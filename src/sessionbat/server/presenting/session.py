@@ -20,12 +20,9 @@ from sessionbat.server.presenting.chat import read_message
 from sessionbat.server.presenting.history import History
 from sessionbat.server.presenting.json_text import Clipped, gist
 from sessionbat.server.presenting.observation import (
-    ON_A_PAGE,
     Fact,
-    Limits,
     ObservationView,
     Reading,
-    Room,
     answer_of,
     context_facts,
     error_words,
@@ -33,6 +30,7 @@ from sessionbat.server.presenting.observation import (
     read_event,
     status_of,
 )
+from sessionbat.server.presenting.room import ON_A_PAGE, Limits, Room
 from sessionbat.server.records import StoredEvent
 
 _TITLE_CHARACTERS: Final = 90
