@@ -231,6 +231,8 @@ class EventQueue:
 
     def _forget(self, batch: Batch) -> list[Extent]:
         del (self._unsettled if batch.number >= 0 else self._offered)[batch.number]
+        if batch is self._open:  # given up before anybody took it; what comes next is not lost
+            self._open = Batch(batch.number + 1)
         self.bytes_held -= batch.held
         self._settled.notify_all()
         return batch.extents
