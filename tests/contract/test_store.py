@@ -287,7 +287,8 @@ def test_events_are_listed_of_their_session_only(store: Store) -> None:
 
 
 def test_pages_of_events_give_each_once_and_end(store: Store) -> None:
-    store.append([received(f"e{n}", at=f"10:00:0{n // 2}") for n in range(7)])
+    # Each page ends between two of one time.
+    store.append([received(f"e{n}", at=f"10:00:0{(n + 1) // 2}") for n in range(7)])
     paged, after = list[str](), None
     for _ in range(4):
         page = store.list_events("support-bot", "s1", limit=2, after=after)

@@ -107,11 +107,15 @@ def test_a_request_that_was_given_up_disturbs_nobody() -> None:
     group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
 
     async def scenario() -> Stored:
-        given_up = asyncio.create_task(group_commit.commit(body("a")))
+        first = asyncio.create_task(group_commit.commit(body("first")))
         await asyncio.to_thread(store.entered.wait, 20)
+        given_up = asyncio.create_task(group_commit.commit(body("a")))
+        beside_it = asyncio.create_task(group_commit.commit(body("b")))
+        await asyncio.sleep(0)
         given_up.cancel()
         store.gate.set()
-        return await asyncio.wait_for(group_commit.commit(body("b")), 20)
+        await first
+        return await asyncio.wait_for(beside_it, 20)
 
     assert asyncio.run(scenario()).accepted == 1
     group_commit.close()

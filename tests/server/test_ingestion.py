@@ -289,11 +289,17 @@ def test_a_body_of_exactly_the_limit_is_taken(start_server: Callable[..., Wire])
     assert start_server(max_body_bytes=len(body)).send(body).status == 202
 
 
-def test_a_chunked_body_over_the_limit_is_refused(start_server: Callable[..., Wire]) -> None:
+def test_a_chunked_body_is_refused_as_soon_as_it_passes_the_limit(
+    start_server: Callable[..., Wire],
+) -> None:
     server = start_server(max_body_bytes=2_000)
-    headers = {"Content-Type": "application/json"}
-    answer = server.request("POST", PATH, iter([b"x" * 500] * 10), headers)
-    assert (answer.status, answer.slug) == (413, "body-too-large")
+    with socket.create_connection(server.address, timeout=20) as connection:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+        connection.sendall((b"1f4\r\n" + b"x" * 500 + b"\r\n") * 5)  # and no end
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.status == 413
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
@@ -357,6 +363,11 @@ def test_requests_beyond_what_may_wait_are_told_to_come_again(
     thread.join(20)
     assert (answer.status, answer.slug, answer.headers["retry-after"]) == (503, "busy", "1")
     assert [stored["id"] for stored in server.stored()] == ["first"]
+
+
+def test_a_request_leaves_room_for_the_next_one(start_server: Callable[..., Wire]) -> None:
+    server = start_server(max_waiting_requests=1)
+    assert [server.send(body).status for body in (event("e1"), {}, event("e2"))] == [202, 422, 202]
 
 
 def test_bytes_beyond_what_may_wait_are_told_to_come_again(

@@ -172,7 +172,6 @@ class _Reader:
             isolation_level=None,
             check_same_thread=False,
         )
-        self.connection.execute("PRAGMA query_only = ON")
         self._decompressor: zstandard.ZstdDecompressor | None = None
 
     def decompress(self, data: bytes) -> bytes:
