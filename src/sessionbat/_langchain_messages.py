@@ -91,6 +91,11 @@ def says_something(token: Any, chunk: Any) -> bool:
     )
 
 
+def is_piece(event: Mapping[str, Any]) -> bool:
+    """Whether an event of a version 3 stream holds some of the answer."""
+    return event.get("event") == "content-block-delta"
+
+
 def tool_calls(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """List the calls that a message asks for; those that could not be parsed say why."""
     calls = [

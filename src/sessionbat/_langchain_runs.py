@@ -14,12 +14,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 if TYPE_CHECKING:
     from sessionbat._encoding import Snapshot
     from sessionbat._langchain_sessions import Home
-    from sessionbat.client import Interaction
+    from sessionbat.client import Interaction, SessionBat
 
 MAX_OPEN_RUNS: Final = 10_000
 MAX_HELD_BYTES: Final = 64 * 1024 * 1024
@@ -314,6 +314,15 @@ class RunBook:
                 self._abandon(run, status)
 
 
+def book_of(client: SessionBat, abandon: Callable[[Run, str], None]) -> RunBook:
+    """Get the book that all handlers of a client share; closing the client ends what it holds."""
+    made = RunBook(abandon)
+    book = _book_of_client.setdefault(client, made)
+    if book is made:
+        client.on_close(book.end_all)
+    return book
+
+
 def _current_task() -> asyncio.Task[Any] | None:
     try:
         return asyncio.current_task()
@@ -321,6 +330,7 @@ def _current_task() -> asyncio.Task[Any] | None:
         return None
 
 
+_book_of_client: WeakKeyDictionary[SessionBat, RunBook] = WeakKeyDictionary()
 _books: WeakSet[RunBook] = WeakSet()
 
 

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 from sessionbat._encoding import Snapshot
-from sessionbat._langchain_messages import is_langchain, says_something
+from sessionbat._langchain_messages import is_langchain, is_piece, says_something
 from sessionbat._langchain_payloads import (
     Answer,
     chat_input,
@@ -29,7 +28,7 @@ from sessionbat._langchain_payloads import (
     user_tags,
 )
 from sessionbat._langchain_recording import record, record_abandoned
-from sessionbat._langchain_runs import Run, RunBook
+from sessionbat._langchain_runs import Run, book_of
 from sessionbat._langchain_sessions import Home, parent_around
 from sessionbat._measure import was_cancelled
 from sessionbat.client import Interaction, Session, SessionBat
@@ -119,7 +118,7 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         labels = (tags,) if isinstance(tags, str) else tuple(tags or ())
         self._home = Home(client, session, interaction, labels, context)
         self._metadata = dict(metadata or {})
-        self._book = _book_of(client)
+        self._book = book_of(client, record_abandoned)
         self._failures = 0
 
     @property
@@ -209,25 +208,19 @@ class LangChainCallbackHandler(BaseCallbackHandler):
             run.name = kwargs.get("name")
             self._ask(run, {"prompt": prompts[0] if len(prompts) == 1 else prompts})
 
-    @_guarded
     def on_llm_new_token(
         self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any
     ) -> None:
         """Note when the first piece of an answer came."""
         run = self._book.find(run_id)
         if run is not None and not run.first_token_ns:
-            run.has_streamed = True
-            if says_something(token, chunk):
-                run.first_token_ns = time.perf_counter_ns()
+            self._stream_begins(run, says_something, token, chunk)
 
-    @_guarded
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Do the same for LangChain's event streams of version 3, which report no tokens."""
         run = self._book.find(run_id)
         if run is not None and not run.first_token_ns:
-            run.has_streamed = True
-            if event.get("event") == "content-block-delta":
-                run.first_token_ns = time.perf_counter_ns()
+            self._stream_begins(run, is_piece, event)
 
     @_guarded
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -358,6 +351,12 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         self._book.hold(run, Snapshot(asked))
         run.begun_ns = time.perf_counter_ns()  # what was taken down so far is not its latency
 
+    @_guarded
+    def _stream_begins(self, run: Run, says: Callable[..., bool], *piece: Any) -> None:
+        run.has_streamed = True
+        if says(*piece):
+            run.first_token_ns = time.perf_counter_ns()
+
     def _end(self, run_id: UUID) -> Run | None:
         run = self._book.end(run_id)
         if run is not None:
@@ -397,15 +396,3 @@ class LangChainCallbackHandler(BaseCallbackHandler):
                 what,
                 type(error).__name__,
             )
-
-
-def _book_of(client: SessionBat) -> RunBook:
-    """Get the book that all handlers of a client share."""
-    made = RunBook(record_abandoned)
-    book = _books.setdefault(client, made)
-    if book is made:
-        client.on_close(book.end_all)
-    return book
-
-
-_books: WeakKeyDictionary[SessionBat, RunBook] = WeakKeyDictionary()

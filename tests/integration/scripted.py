@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 USAGE = {
     "input_tokens": 100,
@@ -39,7 +39,7 @@ def calls(*wanted: tuple[str, dict[str, Any]], text: str = "") -> AIMessage:
 class Scripted(BaseChatModel):
     """Answers with the script's next entry, and with its last one for ever after."""
 
-    script: list[Any] = ["Hello, world!"]
+    script: list[Any] = Field(default_factory=lambda: ["Hello, world!"])
     model: str = "scripted-1"
     temperature: float | None = None
     pause_s: float = 0.0
@@ -111,10 +111,7 @@ class Scripted(BaseChatModel):
 
 
 def _message(entry: Any) -> AIMessage:
-    if isinstance(entry, AIMessage):
-        message = entry.model_copy()
-    else:
-        message = AIMessage(entry)
+    message = entry.model_copy() if isinstance(entry, AIMessage) else AIMessage(entry)
     message.usage_metadata = message.usage_metadata or USAGE
     message.response_metadata = message.response_metadata or TOLD
     return message

@@ -105,7 +105,7 @@ def test_invocations_leave_nothing_behind() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_100_000_invocations_leave_nothing_behind() -> None:
     recorded, held, grown_kb = invoke_many(100_000, warm_up=5_000)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import HumanMessage
@@ -81,6 +82,15 @@ async def abatch(config: dict[str, Any]) -> None:
 @scenario
 async def astream_events_v2(config: dict[str, Any]) -> None:
     async for _ in chain().astream_events(ASKED, config, version="v2"):
+        pass
+
+
+@scenario
+async def astream_events_v3(config: dict[str, Any]) -> None:
+    if not hasattr(BaseCallbackHandler, "on_stream_event"):
+        pytest.skip("version 3 came with langchain-core 1.4")
+    streaming = Scripted().astream_events("hi", config, version="v3")
+    async for _ in await streaming if asyncio.iscoroutine(streaming) else streaming:
         pass
 
 
