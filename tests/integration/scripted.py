@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -25,6 +27,31 @@ TOLD = {"model_name": "scripted-1-2026-11-01", "finish_reason": "stop"}
 
 class Hang:
     """The model never answers; only a cancellation gets out."""
+
+
+hanging = 0  # how many calls have come to where they hang
+
+
+async def hang() -> None:
+    """Wait for ever."""
+    global hanging
+    hanging += 1
+    await asyncio.Event().wait()
+
+
+async def cancel(coroutine: Any, *, after: int = 1) -> None:
+    """Let it run until so many of its calls hang, then cancel it."""
+    goal = hanging + after
+    task = asyncio.ensure_future(coroutine)
+    deadline = time.monotonic() + 10
+    while hanging < goal:
+        assert time.monotonic() < deadline
+        assert not task.done()
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)  # what the latency is measured against
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def calls(*wanted: tuple[str, dict[str, Any]], text: str = "") -> AIMessage:
@@ -74,7 +101,7 @@ class Scripted(BaseChatModel):
     ) -> ChatResult:
         entry = self._next()
         if isinstance(entry, Hang):
-            await asyncio.Event().wait()
+            await hang()
         await asyncio.sleep(self.pause_s)
         return _result(entry)
 
@@ -103,7 +130,7 @@ class Scripted(BaseChatModel):
             if isinstance(chunk, BaseException):
                 raise chunk
             if isinstance(chunk, Hang):
-                await asyncio.Event().wait()
+                await hang()
             if run_manager is not None:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk

@@ -15,8 +15,8 @@ from langchain_core.tools import ToolException, tool
 from sessionbat import _langchain_runs
 from tests.conftest import eventually
 from tests.integration.conftest import Recorded
-from tests.integration.scripted import Hang, Scripted
-from tests.integration.test_oracle_chains import ASKED, add, broken, cancel, chain
+from tests.integration.scripted import Hang, Scripted, cancel
+from tests.integration.test_oracle_chains import ASKED, add, broken, chain
 
 
 def test_a_cancelled_model_is_recorded_and_is_no_error(recorded: Recorded) -> None:
@@ -49,7 +49,7 @@ def test_a_timeout_inside_a_chain_that_goes_on_ends_the_model_at_once(recorded: 
 
     async def impatient(_: Any) -> str:
         with suppress(TimeoutError):
-            await asyncio.wait_for(Scripted(script=[Hang()]).ainvoke("hi"), 0.01)
+            await asyncio.wait_for(Scripted(script=[Hang()]).ainvoke("hi"), 0.1)
         await asyncio.sleep(0)
         open_after_timeout.append(recorded.runs_held)
         return "went on"

@@ -24,8 +24,8 @@ from pydantic import BaseModel
 
 from tests.integration.conftest import Recorded
 from tests.integration.oracle import recorded_as
-from tests.integration.scripted import Hang, Scripted, calls
-from tests.integration.test_oracle_chains import Library, add, broken, cancel, slow_add
+from tests.integration.scripted import Hang, Scripted, calls, cancel, hang
+from tests.integration.test_oracle_chains import Library, add, broken, slow_add
 
 Scenario = Callable[[dict[str, Any]], Any]
 SCENARIOS: dict[str, Scenario] = {}
@@ -199,11 +199,11 @@ async def cancelled_agent_in_its_tools(config: dict[str, Any]) -> None:
     @tool
     async def waits(a: int) -> int:
         """Wait."""
-        await asyncio.Event().wait()
+        await hang()
         return a
 
     both = calls(("waits", {"a": 1}), ("waits", {"a": 2}))
-    await cancel(agent(both, tools=[waits]).ainvoke(QUESTION, config))
+    await cancel(agent(both, tools=[waits]).ainvoke(QUESTION, config), after=2)
 
 
 @scenario
