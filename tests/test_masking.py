@@ -217,6 +217,14 @@ class TestMeasurements:
         assert event["observation"]["output"] == "[masked]"
         assert event["observation"]["error"] == {"type": "ValueError", "message": "[masked]"}
 
+    def test_what_was_taken_at_entry_is_masked_before_it_is_cut(self) -> None:
+        memory = MemoryTransport()
+        client = SessionBat(transport=memory, mask=[re.compile("secret=[0-9]{40};")])
+        long = ("x" * 997 + "secret=" + "1" * 40 + ";") * 1100
+        with client.session().interaction().measure_llm(input=long):
+            pass
+        assert "secret" not in memory.events[0]["observation"]["input"]
+
     def test_a_snapshot_is_masked(self) -> None:
         from sessionbat._encoding import Snapshot
 

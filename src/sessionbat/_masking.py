@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
-from sessionbat._encoding import Snapshot
+from sessionbat._encoding import Snapshot, encode_value, is_plain
 from sessionbat._plain_values import to_plain
 from sessionbat._well_formed import split_metrics
 from sessionbat.errors import ConfigurationError
@@ -46,9 +46,10 @@ _CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 
 
 class Masked(NamedTuple):
-    """What a mask made of an event: its observation, tags and context; why not, if not."""
+    """What a mask made of an event: the fields that it may change; why not, if not."""
 
-    event: dict[str, Any] | None
+    #: ``tags`` and ``context``, as JSON, and ``observation``; None: do not send.
+    fields: dict[str, Any] | None
     #: A slug to count; None when everything went as it should.
     trouble: str | None = None
 
@@ -75,7 +76,7 @@ class Mask:
             observation: The inner fields, holding any Python values. Neither is changed.
         """
         try:
-            answer = self._asked({**envelope, "observation": _plain(observation)})
+            answer = self._asked(_plain_event(envelope, observation))
             if answer is None:
                 return Masked(None, WITHHELD)
             changed = _well_formed(answer, observation["kind"])
@@ -102,8 +103,8 @@ def _without_payload(observation: dict[str, Any]) -> dict[str, Any]:
         known = type(kind) is str and _CLASS_NAME.fullmatch(kind) is not None
         error = {"type": kind if known else "Error", "message": MASKED}
     return {
-        "tags": [],
-        "context": {},
+        "tags": _EMPTY_ARRAY,
+        "context": _EMPTY_OBJECT,
         "observation": {
             "kind": observation["kind"],
             "name": None,
@@ -117,8 +118,23 @@ def _without_payload(observation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(observation: dict[str, Any]) -> dict[str, Any]:
-    """Copy an observation as plain values, so that a mask changes nothing of the host's."""
+_EMPTY_ARRAY: Final = orjson.Fragment(b"[]")
+_EMPTY_OBJECT: Final = orjson.Fragment(b"{}")
+
+
+def _plain_event(envelope: dict[str, Any], observation: dict[str, Any]) -> dict[str, Any]:
+    """Copy an event as plain values, so that a mask changes nothing of the host's."""
+    if not is_plain(observation.values()):
+        observation = _converted(observation)
+    event = {**envelope, "observation": observation}
+    try:
+        copied: dict[str, Any] = orjson.loads(orjson.dumps(event))  # a twentieth of a conversion
+    except TypeError:  # a lone surrogate, a wide integer
+        copied = to_plain(event)
+    return copied
+
+
+def _converted(observation: dict[str, Any]) -> dict[str, Any]:
     plain = {}
     for name, value in observation.items():
         if type(value) is Snapshot:
@@ -134,13 +150,17 @@ def _well_formed(answer: Any, kind: str) -> dict[str, Any]:
     """Take from a function's answer what an event may hold; raises where it is no event."""
     observation = {**_ALL_FIELDS, **answer["observation"], "kind": kind}
     metrics, metadata = split_metrics(observation["metrics"], observation["metadata"])
-    tags, context = to_plain([answer.get("tags", []), answer.get("context", {})])
-    if not (isinstance(answer, dict) and type(context) is type(metadata) is dict):
-        raise TypeError("an event, its context and its metadata are objects")
+    observation |= {"metrics": metrics, "metadata": metadata}
+    tags, context = answer.get("tags", []), answer.get("context", {})
+    if not (type(context) is type(metadata) is type(metrics) is dict):
+        raise TypeError("context, metadata and metrics are objects")
     if type(tags) is not list or not all(type(tag) is str for tag in tags):
         raise TypeError("tags are a list of strings")
-    observation |= {"metrics": metrics, "metadata": metadata}
-    return {"tags": tags, "context": context, "observation": observation}
+    return {
+        "tags": orjson.Fragment(encode_value(tags)),
+        "context": orjson.Fragment(encode_value(context)),
+        "observation": observation,
+    }
 
 
 _ALL_FIELDS: Final[dict[str, Any]] = {

@@ -130,15 +130,15 @@ class Recorder:
         self, mask: Mask, scope: Scope, envelope: dict[str, Any], observation: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Mask an observation, and the envelope's tags and context in place; None: do not send."""
-        envelope["tags"], envelope["context"] = to_plain([scope.tags, scope.context])
-        event, trouble = mask.apply(envelope, observation)
-        if event is None:
+        plain = {**envelope, "tags": scope.tags, "context": scope.context}
+        fields, trouble = mask.apply(plain, observation)
+        if fields is None:
             self._drop("masked", "the mask returned None for it")
             return None
         if trouble is not None:
             self._mend(trouble, _MASK_TROUBLES[trouble])
-        envelope["tags"], envelope["context"] = event["tags"], event["context"]
-        masked: dict[str, Any] = event["observation"]
+        envelope["tags"], envelope["context"] = fields["tags"], fields["context"]
+        masked: dict[str, Any] = fields["observation"]
         return masked
 
     def measurement(
