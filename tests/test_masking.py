@@ -220,7 +220,7 @@ class TestMeasurements:
     def test_what_was_taken_at_entry_is_masked_before_it_is_cut(self) -> None:
         memory = MemoryTransport()
         client = SessionBat(transport=memory, mask=[re.compile("secret=[0-9]{40};")])
-        long = ("x" * 997 + "secret=" + "1" * 40 + ";") * 1100
+        long = f"secret={'1' * 40};" * 24_000
         with client.session().interaction().measure_llm(input=long):
             pass
         assert "secret" not in memory.events[0]["observation"]["input"]
