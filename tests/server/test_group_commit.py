@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 from wire import event, ndjson
@@ -14,6 +16,8 @@ from sessionbat.server.ingest.body import Body, Decoded, decode_body
 from sessionbat.server.ingest.group_commit import GroupCommit, Stored
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.refusal import Refused
+
+Result = TypeVar("Result")
 
 
 class GatedStore:
@@ -54,10 +58,16 @@ async def commit_during_another(
     return await asyncio.wait_for(asyncio.gather(first, *others, return_exceptions=True), 20)
 
 
+def run_loop(scenario: Coroutine[Any, Any, Result]) -> Result:
+    # In a thread of its own: the browser of the pages' tests keeps a loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, scenario).result(30)
+
+
 def run(store: GatedStore, *bodies: Body) -> list[Stored | BaseException]:
     group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
     try:
-        return asyncio.run(commit_during_another(group_commit, store, *bodies))
+        return run_loop(commit_during_another(group_commit, store, *bodies))
     finally:
         group_commit.close()
 
@@ -96,7 +106,7 @@ def test_a_defect_in_decoding_fails_one_request_and_not_the_thread() -> None:
     store = GatedStore()
     group_commit = GroupCommit(store, broken)  # type: ignore[arg-type]
     defect = Body(b"defect", "identity", is_ndjson=True)
-    _, bad, good = asyncio.run(commit_during_another(group_commit, store, defect, body("a")))
+    _, bad, good = run_loop(commit_during_another(group_commit, store, defect, body("a")))
     group_commit.close()
     assert isinstance(bad, RuntimeError)
     assert good.accepted == 1
@@ -117,7 +127,7 @@ def test_a_request_that_was_given_up_disturbs_nobody() -> None:
         await first
         return await asyncio.wait_for(beside_it, 20)
 
-    assert asyncio.run(scenario()).accepted == 1
+    assert run_loop(scenario()).accepted == 1
     group_commit.close()
 
 
@@ -137,7 +147,7 @@ def test_closing_stores_what_waits_and_refuses_what_comes_after() -> None:
         await waiting
         return await second
 
-    assert asyncio.run(scenario()).accepted == 1
+    assert run_loop(scenario()).accepted == 1
     assert store.appended == [["a"], ["b"]]
 
 
@@ -159,7 +169,7 @@ def test_the_log_says_where_it_failed_and_nothing_of_the_payload(
 
     group_commit = GroupCommit(Talkative(), decode)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="s3cret"):
-        asyncio.run(group_commit.commit(body("s3cret")))
+        run_loop(group_commit.commit(body("s3cret")))
     group_commit.close()
     assert "ValueError" in caplog.text
     assert "in append" in caplog.text

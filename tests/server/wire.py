@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 PATH = "/api/v1/ingestion/events"
 
 
-def event(id: str = "e1", **changes: Any) -> dict[str, Any]:  # noqa: A002 - the field's name
+def event(id: str = "e1", **changes: Any) -> dict[str, Any]:
     """Make an event; what starts with ``observation__`` goes into its observation."""
     observation = {
         name.removeprefix("observation__"): changes.pop(name)
