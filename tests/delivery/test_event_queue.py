@@ -359,6 +359,7 @@ def test_the_keepers_wait_ends_when_something_is_old_enough_or_the_queue_stops(
     put(queue, ledger, 1)
     assert queue.wait_until_older(0.05)
     spool(queue, queue.unspooled(0)[0])
+    queue.settle(take(queue), 0, 1)
     answers: list[bool] = []
     keeper = threading.Thread(target=lambda: answers.append(queue.wait_until_older(0.05)))
     keeper.start()
@@ -367,3 +368,39 @@ def test_the_keepers_wait_ends_when_something_is_old_enough_or_the_queue_stops(
     queue.stop()
     keeper.join(5)
     assert answers == [False]
+    assert not queue.has_keeper
+
+
+@pytest.mark.parametrize("joins", [True, False], ids=["the-open-batch", "a-new-batch"])
+def test_the_keepers_wait_ends_for_what_comes_after_everything_was_written(
+    queue: EventQueue, ledger: Ledger, joins: bool
+) -> None:
+    put(queue, ledger, 1)
+    spool(queue, queue.unspooled(0)[0])
+    if not joins:
+        take(queue)
+    keeper = threading.Thread(target=queue.wait_until_older, args=(0.05,))
+    keeper.start()
+    keeper.join(0.2)
+    assert keeper.is_alive()
+    put(queue, ledger, 1, first=1)
+    keeper.join(5)
+    assert not keeper.is_alive()
+
+
+def test_a_put_that_interrupts_a_copy_for_the_disk_is_taken_after_it(
+    queue: EventQueue, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(queue, ledger, 1)
+    copy = Batch.unspooled
+
+    def interrupted(batch: Batch) -> bytes:
+        assert queue.put(ledger, b"late")
+        return copy(batch)
+
+    monkeypatch.setattr(Batch, "unspooled", interrupted)
+    [batch] = queue.unspooled(0)
+    chunk = queue.chunk(batch)
+    assert chunk is not None
+    assert (chunk.body, chunk.events) == (b'{"id":"0"}\n', 1)
+    assert batch.body() == b'{"id":"0"}\nlate\n'

@@ -66,6 +66,8 @@ class EventQueue:
         self._ageing = threading.Condition(self.lock)
         #: Whether a thread takes batches, or is about to.
         self.has_taker = False
+        #: Whether a thread waits for batches to grow old, or is about to.
+        self.has_keeper = False
         self.bytes_held = 0
         self._appending = False
         self._interrupting: deque[tuple[Ledger, bytes]] = deque()
@@ -224,6 +226,8 @@ class EventQueue:
     def pause(self, seconds: float) -> None:
         """Let the worker wait between tries; ``stop`` ends the pause and shortens later ones."""
         with self.lock:
+            if self._stopped:
+                self._settled.notify_all()  # who waits for progress hears that there is none
             self._stopping.wait(min(seconds, LAST_TRIES_S) if self._stopped else seconds)
 
     def _holds(self, batch: Batch) -> bool:
@@ -240,14 +244,19 @@ class EventQueue:
     # The way to the disk.
 
     def wait_until_older(self, age_s: float) -> bool:
-        """Wait until something unsettled and unspooled is so old; false when the queue stops."""
+        """Wait until something unsettled and unspooled is so old.
+
+        Returns False once the queue is stopped and empty; then ``has_keeper`` is false.
+        """
         with self.lock:
-            while not self._stopped:
+            while not (self._stopped and self.is_empty):
                 born = next((b.born for b in self._unsettled.values() if b.spooled < b.count), None)
                 left = None if born is None else born + age_s - self.clock()
                 if left is not None and left <= 0:
                     return True
-                self._ageing.wait(left)
+                # ``put`` says only when the first event comes, not when one joins those on disk.
+                self._ageing.wait(age_s if left is None and self._unsettled else left)
+            self.has_keeper = False
             return False
 
     def unspooled(self, age_s: float) -> list[Batch]:
@@ -262,7 +271,14 @@ class EventQueue:
         with self.lock:
             if batch.number not in self._unsettled or batch.spooled >= batch.count:
                 return None
-            return Chunk(batch, batch.unspooled(), batch.count - batch.spooled)
+            self._appending = True  # what a signal handler puts now waits: body and count agree
+            try:
+                chunk = Chunk(batch, batch.unspooled(), batch.count - batch.spooled)
+            finally:
+                self._appending = False
+        if self._interrupting:
+            self._catch_up()
+        return chunk
 
     def note_spooled(self, chunk: Chunk, extent: Extent) -> bool:
         """Count events as being on disk; false when they are settled by now."""
@@ -326,6 +342,12 @@ class EventQueue:
     def is_empty(self) -> bool:
         """Whether every event put or offered so far is settled."""
         return not self._unsettled and not self._offered
+
+    @property
+    def is_held_here(self) -> bool:
+        """Whether this very thread holds the lock: a signal handler has interrupted it."""
+        # What ``threading.Condition`` asks of any lock; there is no public way to ask.
+        return bool(self.lock._is_owned())  # type: ignore[attr-defined]
 
     @property
     def wants_more(self) -> bool:

@@ -19,7 +19,7 @@ from sessionbat._delivery.spool import SPOOL_AFTER_S, Spool, SpoolFullError
 from sessionbat.accounting import Ledger
 
 #: Between two writes: one record holds what came meanwhile.
-WRITE_EVERY_S: Final = 0.1
+WRITE_EVERY_S: Final = 0.05
 DISK_RETRY_S: Final = 60.0
 ADOPT_EVERY_S: Final = 60.0
 
@@ -41,29 +41,72 @@ class Keeper:
         self._notices = notices
         # One write at a time, so that a batch's events reach the disk once and in order.
         self._writing = threading.RLock()
+        self._inside = False
+        self._interrupted = False
         self._disk_off_until = 0.0
         self._next_look = 0.0
 
     def run(self) -> None:
         """Keep until the queue stops. The keeper's thread runs this."""
         while self._queue.wait_until_older(SPOOL_AFTER_S):
-            self.keep(SPOOL_AFTER_S)
+            try:
+                self.keep(SPOOL_AFTER_S)
+            except Exception as error:  # noqa: BLE001 - by design there is none; it must not end this
+                self._turn_off(type(error).__name__)
             time.sleep(WRITE_EVERY_S)
 
-    def keep(self, age_s: float = 0.0) -> bool:
-        """Write every unsettled event of a batch so old; false when the disk does not take it."""
-        with self._writing:
-            if self._queue.clock() < self._disk_off_until:
-                return False
-            for batch in self._queue.unspooled(age_s):
-                while not self._write(batch):
-                    if not self._make_room():
-                        self._turn_off("the spool is full of what other processes keep")
-                        return False
+    def keep(self, age_s: float = 0.0, *, insist: bool = False) -> bool:
+        """Write every unsettled event of a batch so old; false when the disk does not take it.
+
+        Args:
+            age_s: Only batches whose first event is that old.
+            insist: Try even a disk that said no a short while ago.
+        """
+        if self._queue.is_held_here:
+            # A signal handler or a finalizer has recorded where this thread holds what the keeper's
+            # thread may be waiting for. What it interrupted, or else that thread, will write it.
             return True
+        with self._writing:
+            if self._inside:
+                # As above, in the middle of a write: that goes on to what was brought.
+                self._interrupted = True
+                return True
+            if self._queue.clock() < self._disk_off_until and not insist:
+                return False
+            self._inside = True
+            try:
+                return self._keep(age_s)
+            finally:
+                self._inside = False
+
+    def _keep(self, age_s: float) -> bool:
+        while True:
+            self._interrupted = False
+            for batch in self._queue.unspooled(age_s):
+                if not self._write_or_make_room(batch):
+                    return False
+            if not self._interrupted:
+                return True
+            age_s = 0.0
+
+    def _write_or_make_room(self, batch: Batch) -> bool:
+        try:
+            while not self._write(batch):
+                if not self._make_room():
+                    self._turn_off("the spool is full of what other processes keep")
+                    return False
+        except OSError as error:
+            self._turn_off(error.strerror or type(error).__name__)
+            return False
+        self._notices.spool_on()
+        return True
 
     def _write(self, batch: Batch) -> bool:
-        """Write what is new in a batch; false when room has to be made first."""
+        """Write what is new in a batch; false when room has to be made first.
+
+        Raises:
+            OSError: The disk does not take it.
+        """
         chunk = self._queue.chunk(batch)
         if chunk is None:
             return True
@@ -71,10 +114,6 @@ class Keeper:
             extent = self.spool.append(chunk.body, chunk.events)
         except SpoolFullError:
             return False
-        except OSError as error:
-            self._turn_off(error.strerror or type(error).__name__)
-            return True
-        self._notices.spool_on()
         if not self._queue.note_spooled(chunk, extent):
             self.spool.release([extent])
         return True

@@ -52,7 +52,8 @@ class Spool:
         self.max_bytes = max_bytes
         self._about = about
         self._wall_clock = wall_clock
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may keep what it recorded while its thread is adopting.
+        self._lock = threading.RLock()
         self._current: Segment | None = None
         self._open: set[Segment] = set()
         # Emptied, but not to be deleted: held, so that nobody adopts them again and again.
@@ -127,7 +128,7 @@ class Spool:
 
     def abandon_in_child(self) -> None:
         """Close what a forked child inherited; the locks stay the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.close()
 
     def _new_segment(self) -> Segment:

@@ -33,6 +33,8 @@ EXIT_PATIENCE_S: Final = 0.4
 #: A helper pays once this many single events wait for each thread that sends them.
 EVENTS_PER_SENDER: Final = 4
 
+_OURS: Final = "sessionbat-"
+
 _log = logging.getLogger("sessionbat")
 
 
@@ -54,7 +56,9 @@ class Worker:
         self.destination = destination
         self.options = options
         self._backoff = backoff
+        # Of the clients that are open, and of all that may still ask what became of their events.
         self._ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+        self._known_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
         self._begin()
 
     def _begin(self) -> None:
@@ -80,6 +84,7 @@ class Worker:
         with self.queue.lock:
             ledger.restart(self.queue.lock)
             self._ledgers.add(ledger)
+            self._known_ledgers.add(ledger)
             self.queue.resume()
 
     def record(self, ledger: Ledger, line: bytes) -> None:
@@ -92,7 +97,7 @@ class Worker:
             self._drop(ledger, "queue-full")
         if not queue.has_taker:
             self._start()
-        if self.options.durability == "sync" and self._keeper is not None:
+        if self.options.durability == "sync" and self._keeper is not None and not _is_ours():
             self._keeper.keep()
 
     def flush(self, ledger: Ledger, timeout: float | None) -> FlushResult:
@@ -126,13 +131,28 @@ class Worker:
         At exit. With a spool, an endpoint that fails or says nothing is not waited for.
         """
         self.queue.stop()
+        try:
+            self._deliver_until(deadline)
+        finally:  # also when somebody loses patience and presses Ctrl-C
+            self._give_up()
+
+    def _deliver_until(self, deadline: float) -> None:
         while self._has_work() and (left := deadline - time.monotonic()) > 0:
+            if self._failures and self._is_kept():
+                return
             going = self.queue.wait_for_progress(min(left, EXIT_PATIENCE_S))
-            if self._keeper is not None and (self._failures or not going):
-                break
-        self._gave_up = True
-        if self._keeper is not None:
-            self._keeper.keep()
+            if not going and self._is_kept():
+                return
+
+    def _is_kept(self) -> bool:
+        return self._keeper is not None and self._keeper.keep(insist=True)
+
+    def _give_up(self) -> None:
+        """Keep or drop what is left, and from now on whatever is recorded even later."""
+        with self.queue.lock:
+            self._gave_up = True
+            self.queue.has_taker = False
+        self._is_kept()
         number = self.queue.drop_unspooled("exit")
         if number:
             self._notices.dropped("exit", number)
@@ -147,7 +167,7 @@ class Worker:
         if self._keeper is not None:
             self._keeper.spool.abandon_in_child()
         self._begin()
-        for ledger in list(self._ledgers):
+        for ledger in list(self._known_ledgers):
             ledger.restart(self.queue.lock)
 
     def _drop(self, ledger: Ledger, reason: str) -> None:
@@ -160,24 +180,22 @@ class Worker:
         with queue.lock:
             if queue.has_taker or queue.is_empty:
                 return
-            if self._gave_up or not self._start_threads(queue, keeper):
-                self._end_late(queue, keeper)
+            started = not self._gave_up and self._start_thread(queue, keeper)
+        if not started:  # not under the lock, for which the keeper's thread may be waiting
+            self._end_late(queue, keeper)
 
-    def _start_threads(self, queue: EventQueue, keeper: Keeper | None) -> bool:
-        self._thread = threading.Thread(
-            target=self._run, args=(queue, keeper), name="sessionbat-worker", daemon=True
-        )
-        queue.has_taker = _started(self._thread)
-        if queue.has_taker and keeper is not None:
-            keeping = threading.Thread(target=keeper.run, name="sessionbat-keeper", daemon=True)
-            _started(keeping)
+    def _start_thread(self, queue: EventQueue, keeper: Keeper | None) -> bool:
+        queue.has_taker = True  # before it starts: a signal handler may record in between
+        self._thread = _started("worker", self._run, queue, keeper)
+        queue.has_taker = self._thread is not None
         return queue.has_taker
 
     def _end_late(self, queue: EventQueue, keeper: Keeper | None) -> None:
-        """Keep what comes when the interpreter is ending and no thread can be started any more."""
+        """Keep what comes when no thread can be started: mostly because the interpreter ends."""
         if keeper is not None:
             keeper.keep()
-        queue.drop_unspooled("exit")
+        if self._gave_up:
+            queue.drop_unspooled("exit")
 
     # Runs in the thread.
 
@@ -185,6 +203,7 @@ class Worker:
         try:
             self._adopt(queue, keeper)
             while (batch := queue.take()) is not None:
+                self._start_keeper(queue, keeper)
                 self._deliver(queue, batch)
                 self._adopt(queue, keeper)
         except BaseException:  # noqa: BLE001
@@ -199,8 +218,19 @@ class Worker:
             if not keeper.adopt_next():
                 return
 
+    def _start_keeper(self, queue: EventQueue, keeper: Keeper | None) -> None:
+        with queue.lock:
+            if keeper is None or queue.has_keeper or self._gave_up:
+                return
+            queue.has_keeper = True
+            queue.has_keeper = _started("keeper", keeper.run) is not None
+
     def _deliver(self, queue: EventQueue, batch: Batch) -> None:
-        waiting = deque([Parcel.whole(batch)])
+        try:
+            waiting = deque([Parcel.whole(batch)])
+        except OSError:  # it was on disk only, and is not there any more
+            self._lose(queue, batch, "spool-corrupt")
+            return
         while waiting and not self._gave_up:
             if self._sends_side_by_side(waiting):
                 self._deliver_side_by_side(queue, waiting)
@@ -268,18 +298,12 @@ class Worker:
         troubles: list[Outcome] = []
         helpers = min(MAX_SENDERS, -(-len(waiting) // EVENTS_PER_SENDER)) - 1
         threads = [
-            threading.Thread(
-                target=self._send_singles,
-                args=(queue, waiting, troubles),
-                name="sessionbat-sender",
-                daemon=True,
-            )
-            for _ in range(helpers)
+            _started("sender", self._send_singles, queue, waiting, troubles) for _ in range(helpers)
         ]
-        started = [thread for thread in threads if _started(thread)]
         self._send_singles(queue, waiting, troubles)
-        for thread in started:
-            thread.join()
+        for thread in threads:
+            if thread is not None:
+                thread.join()
         if troubles:
             self._pause(queue, troubles[0])
 
@@ -312,6 +336,12 @@ class Worker:
         if extents and self._keeper is not None:
             self._keeper.spool.release(extents)
 
+    def _lose(self, queue: EventQueue, batch: Batch, reason: str) -> None:
+        number, extents = queue.drop([batch], reason)
+        if self._keeper is not None:
+            self._keeper.spool.release(extents)
+        self._notices.dropped(reason, number)
+
     def _refuse(self, queue: EventQueue, batch: Batch, position: int, reason: str) -> None:
         self._settle(queue, batch, position, 1, dropped=f"refused:{reason}")
         self._notices.dropped(f"refused:{reason}", 1)
@@ -333,12 +363,21 @@ class Worker:
             queue.pause(self._backoff(self._failures))
 
 
-def _started(thread: threading.Thread) -> bool:
+def _started(role: str, target: Callable[..., None], *args: object) -> threading.Thread | None:
     try:
+        thread = threading.Thread(target=target, args=args, name=f"{_OURS}{role}", daemon=True)
         thread.start()
     except RuntimeError:  # the interpreter is shutting down, or there are no more threads
-        return False
-    return True
+        return None
+    return thread
+
+
+def _is_ours() -> bool:
+    """Whether this is a thread of ours: it may hold what a write to disk would wait for.
+
+    Somebody's finalizer may record in any thread that happens to collect garbage.
+    """
+    return threading.current_thread().name.startswith(_OURS)
 
 
 _workers: dict[tuple[Destination, DeliveryOptions], Worker] = {}
