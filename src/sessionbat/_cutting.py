@@ -61,19 +61,37 @@ def _longest_allowed(lengths: list[int], limit: int) -> int:
     return limit
 
 
-def keep_items(roots: Iterable[Any], limit: int) -> None:
-    """Take items from the ends of objects and arrays, in place, until at most ``limit`` are left.
+def keep_items(roots: list[Any], limit: int) -> None:
+    """Take items from the ends of objects and arrays, in place, until about ``limit`` are left.
 
-    What is nearer to the root stays; an object or array that lost some says how many.
+    Each root has an equal share, and what those before it did not need. The first items of an array
+    are kept whole rather than all of them in part; what lost items says how many.
     """
-    owners = [root for root in roots if _is_container(root)]
-    for owner in owners:  # grows as it goes: level after level
-        if len(owner) > limit:
-            _drop_last(owner, len(owner) - limit)
-            limit = 0
-        else:
-            limit -= len(owner)
-        owners += filter(_is_container, owner.values() if type(owner) is dict else owner)
+    left = 0
+    for root in roots:
+        left += limit // len(roots)
+        if _is_container(root):
+            left = _keep_items_of(root, left)
+
+
+def _keep_items_of(owner: Any, left: int) -> int:
+    """Return how many items there are left for what comes after."""
+    if type(owner) is dict:
+        if len(owner) > left:
+            _drop_last(owner, len(owner) - left)
+        left = max(left - len(owner), 0)
+        for value in owner.values():
+            if _is_container(value):
+                left = _keep_items_of(value, left)
+        return left
+    for index, value in enumerate(owner):
+        if left == 0:
+            _drop_last(owner, len(owner) - index)
+            break
+        left -= 1
+        if _is_container(value):
+            left = _keep_items_of(value, left)
+    return left
 
 
 def _drop_last(owner: Any, number: int) -> None:

@@ -132,24 +132,29 @@ def is_plain(values: Iterable[Any], room: int = MAX_EVENT_BYTES) -> bool:
             nodes += value.values() if kind is dict else value
         else:
             return False
-    # So deep takes as many nodes at least: small events need no second look.
-    return room >= 0 and (len(nodes) <= MAX_DEPTH or _is_shallow([*values]))
+    # So deep takes as many nodes at least, and a long key of so few can do no harm by repetition:
+    # small events need no second look.
+    return room >= 0 and (len(nodes) <= MAX_DEPTH or _bears_second_look(values, room))
 
 
-def _is_shallow(level: list[Any]) -> bool:
-    """Whether containers are nested no deeper than ``MAX_DEPTH``."""
-    for _ in range(MAX_DEPTH + 1):
+def _bears_second_look(values: Iterable[Any], room: int) -> bool:
+    """Whether containers are nested no deeper than ``MAX_DEPTH``, and the keys fit as well."""
+    level = [*values]
+    for depth in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for value in level:
             kind = type(value)
+            if kind is dict or kind is list or kind is tuple:
+                if depth == MAX_DEPTH:
+                    return False
+                below += value.values() if kind is dict else value
             if kind is dict:
-                below += value.values()
-            elif kind is list or kind is tuple:
-                below += value
-        if not below:
-            return True
+                for key in [*value]:  # a copy: it may change meanwhile
+                    if type(key) is not str:
+                        return False
+                    room -= len(key)
         level = below
-    return False
+    return room >= 0
 
 
 def _encode_as_is(value: object) -> bytes | None:

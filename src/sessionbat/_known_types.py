@@ -116,15 +116,15 @@ def describe_array(value: Any) -> Any:
     """Describe an array, frame, tensor or image by its shape; other objects by their name."""
     kind = type(value)
     size = _library_attribute(value, "shape")
-    if size is None and any(library_of(ancestor) == "PIL" for ancestor in mro_of(kind)):
+    is_image = any(library_of(ancestor) == "PIL" for ancestor in mro_of(kind))
+    if is_image:
         size = _library_attribute(value, "size")
     if size is None:
         return type_name(kind)
     summary: dict[str, Any] = {"type": type_name(kind)[1:-1], "shape": list(islice(size, 64))}
-    for name in ("dtype", "mode"):
-        dtype = _library_attribute(value, name)
-        if dtype is not None:
-            return summary | {"dtype": cut_text(str(dtype), _MAX_COLUMNS)}
+    dtype = _library_attribute(value, "mode" if is_image else "dtype")
+    if dtype is not None:
+        return summary | {"dtype": cut_text(str(dtype), _MAX_COLUMNS)}
     columns = _library_attribute(value, "dtypes")
     dtypes = () if columns is None else islice(columns, _MAX_COLUMNS)
     return summary | {"dtype": [cut_text(str(dtype), _MAX_COLUMNS) for dtype in dtypes]}
@@ -203,7 +203,7 @@ def _numpy_scalar(value: Any) -> Any:
     generic = sys.modules["numpy"].generic
     dtype_kind = generic.dtype.__get__(value).kind
     if dtype_kind == "M":
-        text = generic.__str__(value)
+        text = str(sys.modules["numpy"].datetime_as_string(value))
         return None if text == "NaT" else text
     if dtype_kind == "m":
         seconds = generic.astype(value, "timedelta64[us]").item()

@@ -106,9 +106,15 @@ class Conversion:
         return converted
 
     def _fill_array(self, container: _Open) -> None:
-        """Append what comes next, until something has to be filled first."""
+        """Append what comes next, until something has to be filled first.
+
+        Each item pays when its turn comes, so that the first of many are there whole.
+        """
         target, depth = container.target, len(self._open)
         for item in container.rest:
+            if self.nodes_left <= 0:
+                break
+            self.nodes_left -= 1
             container.to_come -= 1
             target.append(self._begin(item))
             if len(self._open) > depth:
@@ -117,6 +123,7 @@ class Conversion:
             target.append(more_mark(container.to_come))
 
     def _fill_object(self, container: _Open) -> None:
+        """Add the next pairs, all paid for before: they are often few, and each says much."""
         target, depth = container.target, len(self._open)
         for key, item in container.rest:
             text = key if type(key) is str and _is_usual_key(key) else self._key_text(key)
@@ -205,7 +212,8 @@ class Conversion:
         if len(self._open) >= MAX_DEPTH:
             return "<depth>"
         items = read(min(size, self.nodes_left))
-        self.nodes_left -= len(items)
+        if type(target) is dict:
+            self.nodes_left -= len(items)
         self._open.append(_Open(id(value), target, iter(items), max(size, len(items))))
         self._open_ids.add(id(value))
         return target
