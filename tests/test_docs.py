@@ -1,0 +1,73 @@
+"""The documents are true of the code: settings, slugs, links, tests that they name."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from sessionbat import SessionBat
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+SOURCES = [p for p in (ROOT / "src").rglob("*.py") if "demo" not in p.parts]
+
+
+def slugs_in_the_code() -> set[str]:
+    text = "\n".join(path.read_text() for path in SOURCES)
+    found = set(re.findall(r'slug="([a-z-]+)"', text))
+    found |= set(re.findall(r'Refused\(\s*\d+,\s*"([a-z-]+)"', text))
+    for pattern in (r'_drop\(\s*"([a-z-]+)"', r'_mend\(\s*"([a-z-]+)"', r'dropped\(\s*"([a-z-]+)"'):
+        found |= set(re.findall(pattern, text))
+    return found | set(re.findall(r'\[([a-z]+(?:-[a-z]+)+)\]"', text))
+
+
+def documented_slugs() -> set[str]:
+    return set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", (DOCS / "messages.md").read_text()))
+
+
+def test_the_test_finds_slugs() -> None:
+    assert {"no-api-key", "port-in-use", "spool-off", "worker-died"} <= slugs_in_the_code()
+
+
+@pytest.mark.parametrize("slug", sorted(slugs_in_the_code()))
+def test_every_slug_is_documented(slug: str) -> None:
+    assert slug in documented_slugs()
+
+
+def test_every_argument_of_the_client_is_documented() -> None:
+    documented = (DOCS / "settings.md").read_text()
+    for name in inspect.signature(SessionBat).parameters:
+        assert f"`{name}`" in documented
+
+
+def test_every_environment_variable_is_documented() -> None:
+    names = {
+        name
+        for path in SOURCES
+        for name in re.findall(r"SESSIONBAT_[A-Z_]+", path.read_text())
+    }
+    documented = "\n".join(path.read_text() for path in DOCS.rglob("*.md"))
+    assert {name for name in names if name not in documented} == set()
+
+
+def test_every_test_that_a_promise_names_exists() -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    page = (DOCS / "delivery.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert named
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+    files = set(re.findall(r"`(tests/[\w/]+\.py)`", page))
+    assert {name for name in files if not (ROOT / name).exists()} == set()
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
