@@ -85,6 +85,7 @@ THIRD_PARTIES = {
     "uvicorn": {"server.serving"},
     "jinja2": {"server.pages"},
     "click": {"cli", "demo"},
+    "pytest": {"testing"},
     "rich": {"cli", "demo"},
 }  # fmt: skip
 

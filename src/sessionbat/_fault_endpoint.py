@@ -227,12 +227,13 @@ class Endpoint:
         head = f"HTTP/1.1 {answer.status} X\r\nContent-Length: {len(answer.body)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
         data = head.encode() + b"\r\n" + answer.body
-        if answer.byte_delay_s:
-            for offset in range(len(data)):
-                connection.sendall(data[offset : offset + 1])
-                if self._released.wait(answer.byte_delay_s):
-                    return False
-        connection.sendall(data)
+        if not answer.byte_delay_s:
+            connection.sendall(data)
+            return not answer.close
+        for offset in range(len(data)):
+            connection.sendall(data[offset : offset + 1])
+            if self._released.wait(answer.byte_delay_s):
+                return False
         return not answer.close
 
     def _stored(self, request: Request, answer: Answer) -> list[str]:

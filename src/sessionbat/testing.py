@@ -1,7 +1,14 @@
-"""For users' tests: an ingestion endpoint that misbehaves on order.
+"""For users' tests: what their code recorded, and an ingestion endpoint that misbehaves on order.
 
-Nothing of the SDK imports this, and it imports nothing that production would not.
+One line in ``conftest.py``, ``pytest_plugins = ["sessionbat.testing"]``, brings the fixtures
+``recording`` and ``ingestion_endpoint``; without pytest, ``Recording`` and ``Endpoint`` are used by
+hand. Nothing of the SDK imports this, and importing it does not import pytest.
 """
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
 
 from sessionbat._fault_endpoint import (
     OFFERS_BATCHES,
@@ -13,14 +20,146 @@ from sessionbat._fault_endpoint import (
     single_events_only,
     unused_port,
 )
+from sessionbat.client import SessionBat
+from sessionbat.transports import MemoryTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
 
 __all__ = [
     "OFFERS_BATCHES",
     "Answer",
     "Behaviour",
     "Endpoint",
+    "Recording",
     "Request",
     "receipt",
     "single_events_only",
     "unused_port",
 ]
+
+
+class Recording:
+    """A client that delivers nothing, and questions to what was recorded with it.
+
+    ``client`` is a real one: what it records is masked, encoded and cut as it would be in
+    production, and the events are those very bytes, decoded.
+
+    Args:
+        options: Those of ``SessionBat``: ``mask``, ``default_tags``, ``sample_rate``, …
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.transport = MemoryTransport()
+        options = {"app": "test", **options, "transport": self.transport}
+        #: Give this to the code under test.
+        self.client = SessionBat(**options)
+
+    def events(
+        self,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        session_id: str | None = None,
+        interaction_id: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Get what was recorded so far, in order; of it only what matches everything given.
+
+        Args:
+            kind: ``"llm"``, ``"tool"`` or ``"retrieval"``.
+            name: The observation's name; of a tool call, the tool's.
+            session_id: Whose conversation.
+            interaction_id: Which turn of it.
+        """
+        return [
+            event
+            for event in self.transport.events
+            if kind in (None, event["type"])
+            and name in (None, event["observation"]["name"])
+            and session_id in (None, event["session_id"])
+            and interaction_id in (None, event["interaction_id"])
+        ]
+
+    def only(self, **wanted: str) -> dict[str, Any]:
+        """Get the one event that matches; takes what ``events`` takes.
+
+        Raises:
+            AssertionError: There is none, or there are several; the message lists what there is.
+        """
+        found = self.events(**wanted)
+        if len(found) != 1:
+            described = ", ".join(f"{key}={value!r}" for key, value in wanted.items()) or "at all"
+            raise AssertionError(
+                f"expected one event {described}, found {len(found)} of:\n{self._listed()}"
+            )
+        return found[0]
+
+    def steps(self, *, session_id: str | None = None) -> list[str]:
+        """List what was done, in order: ``["retrieval", "tool lookup_account", "llm"]``.
+
+        A step is the kind, and the name where there is one.
+        """
+        return [_step(event) for event in self.events(session_id=session_id)]
+
+    def assert_recorded(self, *steps: str, session_id: str | None = None) -> None:
+        """Require that these steps were recorded in this order; others may stand between.
+
+        Args:
+            steps: As ``steps()`` writes them.
+            session_id: Look at one session only.
+
+        Raises:
+            AssertionError: One is missing; the message names it and lists what there is.
+        """
+        recorded = iter(self.steps(session_id=session_id))
+        for position, step in enumerate(steps):
+            if step not in recorded:
+                after = f" after {steps[position - 1]!r}" if position else ""
+                raise AssertionError(f"no {step!r}{after} in:\n{self._listed(session_id)}")
+
+    def clear(self) -> None:
+        """Forget what was recorded so far."""
+        self.transport.clear()
+
+    def __enter__(self) -> Recording:
+        """Use it for a block; its client is closed at the end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the client; what was recorded stays."""
+        self.client.close()
+
+    def _listed(self, session_id: str | None = None) -> str:
+        events = self.events(session_id=session_id)
+        lines = [f"  {_step(event)} (session {event['session_id']})" for event in events]
+        return "\n".join(lines) or "  nothing was recorded"
+
+
+def _step(event: dict[str, Any]) -> str:
+    name = event["observation"]["name"]
+    return event["type"] if name is None else f"{event['type']} {name}"
+
+
+# Only where pytest runs already: a script may use an ``Endpoint`` and has no need of pytest.
+if "pytest" in sys.modules:
+    import pytest
+
+    @pytest.fixture
+    def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recording]:
+        """A client of the test's own and what is recorded with it; see ``Recording``."""
+        # A machine where recording is turned off should run the tests all the same.
+        monkeypatch.delenv("SESSIONBAT_ENABLED", raising=False)
+        with Recording() as running:
+            yield running
+
+    @pytest.fixture
+    def ingestion_endpoint() -> Iterator[Endpoint]:
+        """A real endpoint on loopback that takes everything, until told otherwise."""
+        with Endpoint() as running:
+            yield running
