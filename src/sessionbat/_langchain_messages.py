@@ -91,9 +91,12 @@ def says_something(token: Any, chunk: Any) -> bool:
     )
 
 
-def is_piece(event: Mapping[str, Any]) -> bool:
-    """Whether an event of a version 3 stream holds some of the answer."""
-    return event.get("event") == "content-block-delta"
+def text_of_event(event: Mapping[str, Any]) -> str | None:
+    """Get what an event of a version 3 stream adds to the answer; None when it adds nothing."""
+    if event.get("event") != "content-block-delta":
+        return None
+    text = event["delta"].get("text")
+    return text if isinstance(text, str) else ""
 
 
 def tool_calls(fields: Mapping[str, Any]) -> list[dict[str, Any]]:

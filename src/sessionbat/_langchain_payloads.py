@@ -262,6 +262,7 @@ def _token_metrics(usage: Any) -> dict[str, float]:
         input_audio_tokens=asked.get("audio"),
         reasoning_tokens=answered.get("reasoning"),
         output_audio_tokens=answered.get("audio"),
+        cost_usd=usage.get("total_cost"),
     )
 
 

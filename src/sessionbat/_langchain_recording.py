@@ -6,7 +6,6 @@ For ``langchain``, which hears of ends, and for its book of runs, which finds ou
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 from sessionbat._langchain_payloads import Answer
@@ -24,8 +23,12 @@ def record(run: Run, answer: Answer) -> None:
     interaction = tree.interaction
     if interaction is None:
         raise LookupError("the run has no session")
-    if run.has_streamed:
+    output = answer.output
+    if run.text_so_far:
         run.metadata["stream"] = True
+        if output is None:
+            text = "".join(piece for piece in run.text_so_far if isinstance(piece, str))
+            output = {"text": text} if text else None
     arguments: dict[str, Any] = {
         "observation_id": run.observation_id,
         "started_at": run.begun_at,
@@ -37,13 +40,9 @@ def record(run: Run, answer: Answer) -> None:
     }
     if run.kind == LLM:
         model = answer.metadata.get("model") or run.metadata.get("request_model")
-        interaction.llm(
-            model=model, name=run.name, input=run.asked, output=answer.output, **arguments
-        )
+        interaction.llm(model=model, name=run.name, input=run.asked, output=output, **arguments)
     elif run.kind == TOOL:
-        interaction.tool_call(
-            tool_name=run.name, input=run.asked, output=answer.output, **arguments
-        )
+        interaction.tool_call(tool_name=run.name, input=run.asked, output=output, **arguments)
     else:
         query = run.asked.value() if run.asked is not None else None
         interaction.retrieval(query=query, documents=answer.output, name=run.name, **arguments)
@@ -52,7 +51,7 @@ def record(run: Run, answer: Answer) -> None:
 def record_abandoned(run: Run, status: str) -> None:
     """Record a run that LangChain will not end; called by the book."""
     try:
-        run.ended_ns = time.perf_counter_ns()
+        run.ended_ns = run.clock.ticks_ns()
         record(run, Answer(metadata={"status": status}))
     except Exception as error:  # noqa: BLE001 - in an event loop or the host's close()
         _log.warning("an open LangChain run was lost: %s. [langchain-run]", type(error).__name__)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -28,6 +29,13 @@ MAX_ENDED_PER_TREE: Final = 256
 
 CANCELLED: Final = "cancelled"
 UNFINISHED: Final = "unfinished"
+
+
+class Clock(NamedTuple):
+    """Tells the time: seconds since the epoch, and nanoseconds that never go back."""
+
+    now: Callable[[], float] = time.time
+    ticks_ns: Callable[[], int] = time.perf_counter_ns
 
 
 class Tree:
@@ -61,6 +69,9 @@ class Tree:
         self.ended: deque[UUID] = deque()
 
 
+_CLOCK: Final = Clock()
+
+
 class Run:
     """One run as it began. ``kind`` is None for chains, which are not recorded."""
 
@@ -68,11 +79,12 @@ class Run:
         "asked",
         "begun_at",
         "begun_ns",
+        "clock",
         "ended_ns",
         "first_token_ns",
-        "has_streamed",
         "held_bytes",
         "kind",
+        "last_piece",
         "metadata",
         "name",
         "nearest_id",
@@ -81,6 +93,7 @@ class Run:
         "run_id",
         "tags",
         "task",
+        "text_so_far",
         "tree",
     )
 
@@ -98,12 +111,23 @@ class Run:
         self.held_bytes = 0
         self.metadata: dict[str, Any] = {}
         self.tags: list[str] | None = None
+        self.clock = _CLOCK
         self.begun_at = 0.0
         self.begun_ns = 0
         self.ended_ns = 0
-        self.has_streamed = False
         self.first_token_ns = 0
+        #: The pieces of a stream: LangChain forgets them when a graph's model is cut short.
+        self.text_so_far: list[Any] = []
+        self.last_piece: object = None
         self.task: asyncio.Task[Any] | None = None
+
+    def take_piece(self, piece: object, text: Any) -> bool:
+        """Keep a piece of the answer; false when the same one was reported twice."""
+        if piece is not None and piece is self.last_piece:
+            return False
+        self.last_piece = piece
+        self.text_so_far.append(text)
+        return True
 
     def is_below(self, ancestor: Run) -> bool:
         """Whether ``ancestor`` is above this run in its tree."""
@@ -226,7 +250,7 @@ class RunBook:
         with self._lock:
             runs = [*self._watched.get(task, {}).values()]
         for run in runs:
-            if run.is_below(chain) and (cancelled or not run.has_streamed):
+            if run.is_below(chain) and (cancelled or not run.text_so_far):
                 self._abandon_if_open(run, CANCELLED)
 
     def end_all(self) -> None:
@@ -289,7 +313,7 @@ class RunBook:
             runs = self._watched.pop(task, {})
         for run in runs.values():
             # What has produced something and was not cancelled is a stream that others read on.
-            if task.cancelled() or not run.has_streamed:
+            if task.cancelled() or not run.text_so_far:
                 self._abandon_if_open(run, CANCELLED)
 
     def _overflowing(self) -> list[Run]:

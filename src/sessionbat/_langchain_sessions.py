@@ -6,7 +6,7 @@ the configuration that LangChain keeps around the run, and at last the root run'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -50,13 +50,13 @@ class Home:
         client: SessionBat,
         session: Session | None,
         interaction: Interaction | None,
-        tags: tuple[str, ...],
+        tags: Iterable[str] | None,
         context: Mapping[str, Any] | None,
     ) -> None:
         self.client = client
         self.session = session
         self.interaction = interaction
-        self.tags = tags
+        self.tags = (tags,) if isinstance(tags, str) else tuple(tags or ())
         self.context = dict(context) if context else None
 
     def shares_trees_of(self, other: Home) -> bool:

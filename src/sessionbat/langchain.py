@@ -7,14 +7,13 @@ on the caller's thread, keeps nothing of a run that has ended, and never raises 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from sessionbat._encoding import Snapshot
-from sessionbat._langchain_messages import is_langchain, is_piece, says_something
+from sessionbat._langchain_messages import is_langchain, says_something, text_of_event
 from sessionbat._langchain_payloads import (
     Answer,
     chat_input,
@@ -28,7 +27,7 @@ from sessionbat._langchain_payloads import (
     user_tags,
 )
 from sessionbat._langchain_recording import record, record_abandoned
-from sessionbat._langchain_runs import Run, book_of
+from sessionbat._langchain_runs import Clock, Run, book_of
 from sessionbat._langchain_sessions import Home, parent_around
 from sessionbat._measure import was_cancelled
 from sessionbat.client import Interaction, Session, SessionBat
@@ -82,6 +81,7 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         tags: Labels of everything recorded.
         context: Context of everything recorded.
         metadata: Metadata of everything recorded; what is known of a run wins.
+        clock: What tells the time; a simulation brings its own.
 
     Raises:
         ImportError: langchain-core is not installed.
@@ -100,6 +100,7 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         tags: Iterable[str] | None = None,
         context: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        clock: Clock = Clock(),  # noqa: B008 - immutable
     ) -> None:
         if _langchain_missing is not None:
             raise ImportError(
@@ -115,8 +116,8 @@ class LangChainCallbackHandler(BaseCallbackHandler):
                 " Use client.langchain_callback().",
                 slug="no-client",
             )
-        labels = (tags,) if isinstance(tags, str) else tuple(tags or ())
-        self._home = Home(client, session, interaction, labels, context)
+        self._home = Home(client, session, interaction, tags, context)
+        self._clock = clock
         self._metadata = dict(metadata or {})
         self._book = book_of(client, record_abandoned)
         self._failures = 0
@@ -208,19 +209,22 @@ class LangChainCallbackHandler(BaseCallbackHandler):
             run.name = kwargs.get("name")
             self._ask(run, {"prompt": prompts[0] if len(prompts) == 1 else prompts})
 
+    @_guarded
     def on_llm_new_token(
         self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any
     ) -> None:
-        """Note when the first piece of an answer came."""
+        """Note when the first piece of an answer came, and keep it for an answer cut short."""
         run = self._book.find(run_id)
-        if run is not None and not run.first_token_ns:
-            self._stream_begins(run, says_something, token, chunk)
+        if run is not None and run.take_piece(chunk, token) and says_something(token, chunk):
+            run.first_token_ns = run.first_token_ns or self._clock.ticks_ns()
 
+    @_guarded
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """Do the same for LangChain's event streams of version 3, which report no tokens."""
+        """Do the same for event streams of version 3, which report no tokens."""
         run = self._book.find(run_id)
-        if run is not None and not run.first_token_ns:
-            self._stream_begins(run, is_piece, event)
+        text = text_of_event(event)
+        if run is not None and run.take_piece(event, text or "") and text is not None:
+            run.first_token_ns = run.first_token_ns or self._clock.ticks_ns()
 
     @_guarded
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -331,7 +335,8 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         run = self._begin(kind, run_id, parent_run_id)
         if run is None:
             return None
-        run.begun_at, run.begun_ns = time.time(), time.perf_counter_ns()
+        run.clock = self._clock
+        run.begun_at, run.begun_ns = self._clock.now(), self._clock.ticks_ns()
         above_id = run.nearest_id
         run.observation_id = run.nearest_id = new_event_id()
         tree = run.tree
@@ -349,18 +354,12 @@ class LangChainCallbackHandler(BaseCallbackHandler):
 
     def _ask(self, run: Run, asked: Any) -> None:
         self._book.hold(run, Snapshot(asked))
-        run.begun_ns = time.perf_counter_ns()  # what was taken down so far is not its latency
-
-    @_guarded
-    def _stream_begins(self, run: Run, says: Callable[..., bool], *piece: Any) -> None:
-        run.has_streamed = True
-        if says(*piece):
-            run.first_token_ns = time.perf_counter_ns()
+        run.begun_ns = self._clock.ticks_ns()  # what was taken down so far is not its latency
 
     def _end(self, run_id: UUID) -> Run | None:
         run = self._book.end(run_id)
         if run is not None:
-            run.ended_ns = time.perf_counter_ns()
+            run.ended_ns = self._clock.ticks_ns()
         return run
 
     def _read(self, read: Callable[[Any], Answer], given: Any) -> Answer:
