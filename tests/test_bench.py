@@ -1,0 +1,100 @@
+"""`python -m bench` runs, and finds what it says it finds; how fast anything is, is not tested."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.field import CONTESTANTS
+from bench.report import ROWS
+from bench.runs import MEASUREMENTS, Sample, steps
+from bench.sink_server import decoded
+from bench.targets import TARGETS, Result, check
+from bench.workload import Workload
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Run the benchmark once, with the product and the floors only."""
+    written = tmp_path_factory.mktemp("bench") / "report.json"
+    command = [sys.executable, "-m", "bench", "--quick", "--without-peers", "--repeats", "1"]
+    done = subprocess.run(
+        [*command, "--json", str(written)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "lossless throughput" in done.stdout
+    return json.loads(written.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_measurement_of_the_product_finds_its_figures(report: dict[str, Any]) -> None:
+    found = report["figures"]["sessionbat"]
+    assert set(found) == {measurement.name for measurement in MEASUREMENTS}
+    for _, measurement, figure, _ in ROWS:
+        assert found[measurement][figure] >= 0, (measurement, figure)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_sink_counts_every_event_of_the_product_once(report: dict[str, Any]) -> None:
+    found = report["figures"]["sessionbat"]
+    for measurement in ("delivery", "delivery_20kb", "burst", "single"):
+        assert found[measurement]["events"] == found[measurement]["recorded"], measurement
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_targets_beside_a_peer_are_not_judged_without_it(report: dict[str, Any]) -> None:
+    judged = {(target["title"], target["rival"]): target["met"] for target in report["targets"]}
+    assert len(judged) == len(TARGETS)
+    for (title, rival), met in judged.items():
+        assert (met is None) == str(rival).startswith("otel"), (title, rival)
+
+
+def test_a_ratio_is_formed_within_its_repeat_and_the_median_counts() -> None:
+    samples = [
+        Sample(repeat, "hot", who, {"p50": p50, "p999": 1.0})
+        for repeat, product, floor in ((0, 6.0, 2.0), (1, 50.0, 10.0), (2, 4.0, 4.0))
+        for who, p50 in (("sessionbat", product), ("floor", floor))
+    ]
+    hot = next(each for each in check(samples) if each.target.rival == "floor")
+    assert (hot.values, hot.value, hot.met) == ((1.0, 3.0, 5.0), 3.0, True)
+
+
+def test_a_bar_from_below_is_met_from_above() -> None:
+    throughput = next(target for target in TARGETS if target.at_least)
+    assert Result(throughput, (throughput.bar,)).met
+    assert not Result(throughput, (throughput.bar * 0.99,)).met
+
+
+def test_each_repeat_measures_the_product_and_its_rivals_before_the_next_thing() -> None:
+    ordered = [step for step in steps(2, quick=False, peers=True) if step.repeat == 1]
+    names = [step.measurement.name for step in ordered if not step.waits_at_exit]
+    assert names == sorted(names, key=[measurement.name for measurement in MEASUREMENTS].index)
+
+
+@pytest.mark.parametrize("kilobytes", [1, 20])
+def test_a_call_holds_as_much_as_it_is_named_after(kilobytes: int) -> None:
+    call = Workload(kilobytes, chats=3).call(1)
+    assert 0.95 < len(json.dumps([call.input, call.output])) / (1024 * kilobytes) < 1.05
+
+
+def test_the_sink_reads_chunked_bodies() -> None:
+    assert decoded(b"chunked ", b"4\r\nbenc\r\n2;x=y\r\nh-\r\n0\r\n\r\n") == b"bench-"
+
+
+def test_every_contestant_has_a_file_and_every_target_a_measurement() -> None:
+    for contestant in CONTESTANTS:
+        assert (ROOT / "bench" / "contestants" / f"{contestant.module}.py").exists()
+    measurements = {measurement.name for measurement in MEASUREMENTS}
+    names = {contestant.name for contestant in CONTESTANTS} | {""}
+    for target in TARGETS:
+        assert target.measurement in measurements
+        assert {target.who, target.rival} <= names
