@@ -30,6 +30,15 @@ def test_normal_exit_with_10000_queued(endpoint: Endpoint) -> None:
     assert stored(endpoint) == {"hello": 10_000}
 
 
+@pytest.mark.parametrize("options", ["", "spool=False"])
+def test_exit_right_after_a_record_of_an_idle_worker(endpoint: Endpoint, options: str) -> None:
+    """Row 1: delivered by the exit itself, though it begins with urllib3 closing its pool."""
+    done = run("record(1)\nclient.flush()\nrecord(5)", endpoint.url, options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stored(endpoint) == {"hello": 6}
+    assert on_disk() == []
+
+
 @pytest.mark.slow
 def test_burst_of_100000_then_exit(endpoint: Endpoint) -> None:
     """Row 1, at the size that loses most elsewhere."""

@@ -270,7 +270,9 @@ def _list_header(header: str | None) -> list[str]:
 
 
 def _new_pool(endpoint: str) -> urllib3.PoolManager:
-    options: dict[str, Any] = {"maxsize": MAX_SENDERS, "block": True}
+    # Never waits for a connection: there are no more users than places, and at exit urllib3 takes
+    # every place away before what is still waiting has been delivered.
+    options: dict[str, Any] = {"maxsize": MAX_SENDERS, "block": False}
     proxy = _proxy_for(endpoint)
     if proxy is None:
         return urllib3.PoolManager(num_pools=2, **options)
