@@ -5,7 +5,9 @@ Transports and the client write a ``Ledger``; users read ``Stats`` and ``FlushRe
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -69,6 +71,8 @@ class Ledger:
 
     def __init__(self, lock: AbstractContextManager[object] | None = None) -> None:
         self.lock = threading.RLock() if lock is None else lock
+        if lock is None:
+            _with_own_lock.add(self)
         self._reset()
 
     def _reset(self) -> None:
@@ -138,3 +142,16 @@ class Ledger:
         with self.lock:
             dropped = min(sum(self._dropped.values()), recorded - pending - spooled)
             return FlushResult(recorded - pending - spooled - dropped, pending, spooled, dropped)
+
+
+_with_own_lock: weakref.WeakSet[Ledger] = weakref.WeakSet()
+
+
+def _renew_locks_in_child() -> None:
+    # A thread that does not exist in a forked child may have held one.
+    for ledger in list(_with_own_lock):
+        ledger.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks_in_child)

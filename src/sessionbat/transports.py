@@ -6,8 +6,10 @@ default; ``MemoryTransport`` is for tests, ``StdoutTransport`` for looking.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from sessionbat.accounting import FlushResult, Ledger, Stats
@@ -152,6 +154,7 @@ class StdoutTransport:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._lock = threading.Lock()
+        _printing.add(self)
 
     def send(self, event: EncodedEvent) -> None:
         """Print one event."""
@@ -170,3 +173,16 @@ class StdoutTransport:
             stream = self._stream if self._stream is not None else sys.stdout
             if stream is not None:  # there is none under pythonw
                 act(stream)
+
+
+_printing: weakref.WeakSet[StdoutTransport] = weakref.WeakSet()
+
+
+def _renew_locks_in_child() -> None:
+    # A thread that does not exist in a forked child may have been printing.
+    for transport in list(_printing):
+        transport._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks_in_child)
