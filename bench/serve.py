@@ -139,7 +139,9 @@ def bare_loop(path: Path, events: list[bytes]) -> float:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 2000")
     connection.execute("INSERT INTO apps VALUES (1, 'support-bot')")
-    connection.execute("INSERT INTO sessions VALUES (1, 1, 'thread', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)")
+    connection.execute(
+        "INSERT INTO sessions VALUES (1, 1, 'thread', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', 0, 0)"
+    )
     compress = zstandard.ZstdCompressor(level=3).compress
     started = time.perf_counter()
     for start in range(0, len(events), BATCH):
@@ -148,7 +150,7 @@ def bare_loop(path: Path, events: list[bytes]) -> float:
             event = orjson.loads(raw)
             metrics = event["observation"]["metrics"]
             connection.execute(
-                "INSERT INTO events VALUES (?, 1, ?, 1, NULL, ?, 0, ?, ?, ?, 0, ?, ?, ?, NULL)",
+                "INSERT INTO events VALUES (?, 1, ?, 1, NULL, ?, 0, ?, ?, ?, 0, ?, ?, ?, NULL, NULL)",
                 (
                     number,
                     event["id"],

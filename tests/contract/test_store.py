@@ -19,6 +19,7 @@ STORES: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda directory: f"sqlite:///{directory / 'store.db'}",
 }
 
+OF_THE_OBSERVATION = ("name", "input", "output", "error", "metrics", "metadata")
 RECEIVED_AT_US = 1_763_830_800_000_000  # 2025-11-22T17:00:00Z
 
 
@@ -36,9 +37,7 @@ def store(url: str) -> Iterator[Store]:
 
 def received(id: str, *, kind: str = "llm", at: str | None = None, **changes: Any) -> ReceivedEvent:
     """Make an event as ingestion hands it over; ``at`` is a time of 2026-11-22."""
-    observation = {
-        name: changes.pop(name) for name in ("error", "metrics", "metadata") if name in changes
-    }
+    observation = {name: changes.pop(name) for name in OF_THE_OBSERVATION if name in changes}
     event = {
         "type": kind,
         "id": id,
@@ -231,6 +230,48 @@ def test_an_events_time_is_its_created_at_else_that_of_receipt(
     assert summary(store).first_at == utc
 
 
+def test_the_cost_is_summed_without_drift(store: Store) -> None:
+    store.append([received(f"e{n}", metrics={"cost_usd": 0.1}) for n in range(3)])
+    assert summary(store).cost_usd == 0.3
+
+
+@pytest.mark.parametrize("value", [None, "7", True, -1, 10**6 + 1, 1e300, [7]])
+def test_a_cost_that_is_no_sane_number_does_not_count(store: Store, value: object) -> None:
+    store.append([received("e1", metrics={"cost_usd": value})])
+    assert summary(store).cost_usd == 0
+
+
+def said(id: str, words: str, **changes: Any) -> ReceivedEvent:
+    """Make a model call in which a user says something."""
+    return received(id, input={"messages": [{"role": "user", "content": words}]}, **changes)
+
+
+def test_a_session_is_called_by_its_users_first_words(store: Store) -> None:
+    store.append([said("e2", "Second", at="10:00:02"), said("e1", "First", at="10:00:01")])
+    assert summary(store).title == "First"
+
+
+def test_first_words_that_arrive_late_name_the_session_still(store: Store) -> None:
+    store.append([said("e2", "Second", at="10:00:02")])
+    store.append([said("e1", "First", at="10:00:01")])
+    store.append([said("e3", "Third", at="10:00:03")])
+    assert summary(store).title == "First"
+
+
+def test_what_was_looked_for_names_a_session_until_a_user_speaks(store: Store) -> None:
+    store.append([received("e1", kind="retrieval", at="10:00:01", input={"query": "locked"})])
+    assert summary(store).title == "locked"
+    store.append([said("e2", "I am locked out", at="10:00:02")])
+    assert summary(store).title == "I am locked out"
+
+
+def test_a_long_title_is_cut_at_a_word(store: Store) -> None:
+    store.append([said("e1", "wörter " * 100)])
+    title = summary(store).title
+    assert len(title) <= 91
+    assert title.endswith("wörter…")
+
+
 # Asking
 
 
@@ -321,6 +362,20 @@ def test_a_cursor_of_no_store_is_a_value_error(store: Store, after: str) -> None
         store.list_sessions(after=after)
     with pytest.raises(ValueError, match="cursor"):
         store.list_events("support-bot", "s1", after=after)
+
+
+def test_one_event_is_found_by_its_id(store: Store) -> None:
+    store.append([received("e1"), received("e2"), received("e2", app="other")])
+    found = store.find_event("support-bot", "s1", "e2")
+    assert found == store.list_events("support-bot", "s1").items[1]
+
+
+@pytest.mark.parametrize("asked", [("other", "s1"), ("support-bot", "s2")])
+def test_an_event_is_found_in_its_own_app_and_session_only(
+    store: Store, asked: tuple[str, str]
+) -> None:
+    store.append([received("e1"), received("e2", session_id="s2"), received("e3", app="other")])
+    assert store.find_event(*asked, "e1") is None
 
 
 def test_apps_are_named_in_alphabetical_order(store: Store) -> None:

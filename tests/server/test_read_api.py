@@ -30,6 +30,8 @@ def test_a_session_has_exactly_the_promised_fields(server: Wire) -> None:
         "errors": 1,
         "input_tokens": 142,
         "output_tokens": 0,
+        "cost_usd": 0.0,
+        "title": "",
     }
 
 

@@ -25,11 +25,9 @@ from starlette.types import Scope
 from sessionbat.server.presenting import units
 from sessionbat.server.presenting.room import IN_FULL, ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.presenting.session import (
-    EVENTS_FOR_TITLE,
     Place,
     SessionView,
     present_session,
-    present_title,
 )
 from sessionbat.server.records import Item, Page, SessionSummary, StoredEvent
 from sessionbat.server.refusal import Refused
@@ -99,7 +97,7 @@ class _Pages:
             twin=_twin_address(request),
             app=app,
             apps=apps,
-            sessions=[(summary, self._title(summary)) for summary in page.items],
+            sessions=page.items,
             older=_here(request, after=page.next) if page.next else None,
             newest=_here(request, after=None) if "after" in request.query_params else None,
             endpoint=str(request.base_url).rstrip("/"),
@@ -113,7 +111,7 @@ class _Pages:
                 "app": app,
                 "apps": self._store.list_apps(),
                 "next": page.next,
-                "items": [{**asdict(s), "title": self._title(s)} for s in page.items],
+                "items": [asdict(summary) for summary in page.items],
             }
         )
 
@@ -142,7 +140,7 @@ class _Pages:
         summary, page = self._session(request)
         view = present_session(page.items, _place(request), WORDS_ONLY)
         head = {
-            "session": {**asdict(summary), "title": self._title(summary)},
+            "session": asdict(summary),
             "next": page.next,
             "turns": [
                 {
@@ -168,10 +166,6 @@ class _Pages:
         after = _after(request)
         return app, _ask(lambda: self._store.list_sessions(app=app, limit=limit, after=after))
 
-    def _title(self, summary: SessionSummary) -> str:
-        page = self._store.list_events(summary.app, summary.session_id, limit=EVENTS_FOR_TITLE)
-        return present_title(page.items)
-
     def _session(self, request: Request) -> tuple[SessionSummary, Page[StoredEvent]]:
         app, id_ = _required(request, "app"), _required(request, "id")
         summary = self._store.get_session(app, id_)
@@ -184,24 +178,15 @@ class _Pages:
             )
         wanted = request.query_params.get("event")
         if wanted is not None:
-            return summary, self._find_event(request, summary, wanted)
+            return summary, self._find_event(summary, wanted)
         limit = _limit(request, OBSERVATIONS_PER_PAGE)
         return summary, self._events(summary, limit, _after(request))
 
-    def _find_event(
-        self, request: Request, summary: SessionSummary, wanted: str
-    ) -> Page[StoredEvent]:
-        after = _after(request)
-        while True:
-            page = self._events(summary, OBSERVATIONS_PER_PAGE, after)
-            found = [stored for stored in page.items if stored.id == wanted]
-            if found:
-                return Page(found, None)
-            after = page.next
-            if after is None:
-                raise Refused(
-                    404, "no-such-event", "this session has no event of that id", at="event"
-                )
+    def _find_event(self, summary: SessionSummary, wanted: str) -> Page[StoredEvent]:
+        found = self._store.find_event(summary.app, summary.session_id, wanted)
+        if found is None:
+            raise Refused(404, "no-such-event", "this session has no event of that id", at="event")
+        return Page([found], None)
 
     def _events(self, summary: SessionSummary, limit: int, after: str | None) -> Page[StoredEvent]:
         app, id_ = summary.app, summary.session_id

@@ -44,6 +44,10 @@ class SessionSummary:
     #: Sums over the ``metrics`` of that name, where they are numbers from 0 to 10⁹.
     input_tokens: int
     output_tokens: int
+    #: Sum over ``metrics.cost_usd``, to the billionth of a dollar.
+    cost_usd: float
+    #: The user's first words in one line; empty when none are recorded.
+    title: str
 
 
 @dataclass(frozen=True, slots=True)

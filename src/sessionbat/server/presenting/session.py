@@ -33,12 +33,6 @@ from sessionbat.server.presenting.observation import (
 from sessionbat.server.presenting.room import ON_A_PAGE, Limits, Room
 from sessionbat.server.records import StoredEvent
 
-_TITLE_CHARACTERS: Final = 90
-#: A list shows 50 titles, so one may cost little.
-_TITLE_BYTES: Final = 64 * 1024
-#: Among so many of a session's first events are its user's first words.
-EVENTS_FOR_TITLE: Final = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -108,7 +102,6 @@ class Failure:
 class SessionView:
     """What a page of one session shows."""
 
-    title: str
     turns: list[Turn]
     failures: list[Failure]
     #: Observations of this page that failed.
@@ -139,7 +132,6 @@ def present_session(
     observations = _present_all(readings, room, context, set(tags))
     turns = list(_present_turns(readings, observations, place, room))
     return SessionView(
-        title="" if place.observations else present_title(events),
         turns=turns,
         failures=_failures(readings),
         failed=sum(r.error is not None for r in readings),
@@ -154,27 +146,6 @@ def present_session(
             _turn_key(readings[-1]) if readings else place.last_turn,
         ),
     )
-
-
-def present_title(events: Sequence[StoredEvent]) -> str:
-    """Name a session by what its user said first, or else looked for first.
-
-    Args:
-        events: Its first events; ``EVENTS_FOR_TITLE`` of them are read. Very large ones are not.
-
-    Returns:
-        One line; empty when these events hold no words of a user.
-    """
-    first = (event for event in events[:EVENTS_FOR_TITLE] if len(event.raw) <= _TITLE_BYTES)
-    return _title([read_event(event) for event in first])
-
-
-def _title(readings: list[Reading]) -> str:
-    for words_of in (_first_user_words, _query_words):
-        asked = next((words for words in map(words_of, readings) if words), "")
-        if asked:
-            return gist(asked, _TITLE_CHARACTERS)
-    return ""
 
 
 def _present_all(
@@ -259,14 +230,6 @@ def _asked(group: list[Reading]) -> str:
 
 def _last_user_words(reading: Reading) -> str:
     for raw in reversed(reading.chat_in.messages):
-        message = read_message(raw)
-        if message.role == "user" and message.words:
-            return message.words
-    return ""
-
-
-def _first_user_words(reading: Reading) -> str:
-    for raw in reading.chat_in.messages:
         message = read_message(raw)
         if message.role == "user" and message.words:
             return message.words

@@ -56,6 +56,9 @@ class Store(Protocol):
             ValueError: ``after`` is no cursor of this store.
         """
 
+    def find_event(self, app: str, session_id: str, event_id: str) -> StoredEvent | None:
+        """Find one event of a session; None when it has none of that id."""
+
     def list_apps(self) -> list[str]:
         """Name the apps that have sessions, in alphabetical order."""
 

@@ -13,15 +13,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import LifoQueue
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from sessionbat.errors import StoreError
+from sessionbat.event import RESERVED_CONTEXT
 from sessionbat.server.records import Page, ReceivedEvent, SessionSummary, StoredEvent
-from sessionbat.server.store.sqlite_events import ZSTD, insert_events, rfc3339
+from sessionbat.server.store.reading import rfc3339
+from sessionbat.server.store.sqlite_events import insert_events
+from sessionbat.server.store.sqlite_payloads import PayloadReader, PayloadWriter
+from sessionbat.server.store.sqlite_rebuild import rebuild_rows
 from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
-
-if TYPE_CHECKING:
-    import zstandard
 
 #: A page of events ends early once it holds this much JSON, so that large events fit in memory.
 MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
@@ -30,7 +31,7 @@ _MAX_READERS: Final = 4
 _CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})\Z")
 _COLUMNS = """
     sessions.id, apps.name, session_id, first_at_us, last_at_us, interactions, observations,
-    llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens
+    llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos / 1e9, title
 """
 
 
@@ -39,23 +40,25 @@ class SqliteStore:
 
     Args:
         path: The file; made when it is not there.
+        context_keys: What sessions can be filtered by, beside the reserved keys.
 
     Raises:
         StoreError: The file cannot be opened or is not a store of this version; it is untouched.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, context_keys: Sequence[str] = ()) -> None:
         self._path = Path(path)
+        self._context_keys = tuple(dict.fromkeys((*RESERVED_CONTEXT, *context_keys)))
         check_file(self._path)
-        self._writing = threading.Lock()  # guards _writer and _compress
-        self._writer: sqlite3.Connection | None = _open_writer(self._path)
-        self._compressor: zstandard.ZstdCompressor | None = None
+        self._writing = threading.Lock()  # guards _writer and _payloads
+        self._writer: sqlite3.Connection | None = _open_writer(self._path, self._context_keys)
+        self._payloads = PayloadWriter()
         self._readers = _Readers(self._path)
 
     def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
         with self._transaction() as connection:
-            return insert_events(connection, events, self._compress)
+            return insert_events(connection, events, self._payloads, self._context_keys)
 
     def list_sessions(
         self, *, app: str | None = None, limit: int = 50, after: str | None = None
@@ -112,10 +115,22 @@ class SqliteStore:
                     rows.close()
                     return Page(items, _cursor(at_us, number))
                 number, at_us, event_id, codec, data = row
-                raw = reader.decompress(data) if codec == ZSTD else data
+                raw = reader.payloads.decode(codec, data)
                 items.append(StoredEvent(event_id, raw))
                 size += len(raw)
         return Page(items, None)
+
+    def find_event(self, app: str, session_id: str, event_id: str) -> StoredEvent | None:
+        """Find one event; see ``Store.find_event``."""
+        with self._readers.lend() as reader:
+            row = reader.connection.execute(
+                "SELECT codec, data FROM events JOIN payloads ON event = events.id"
+                " JOIN sessions ON sessions.id = session"
+                " WHERE events.app = (SELECT id FROM apps WHERE name = ?) AND event_id = ?"
+                " AND session_id = ?",
+                (app, event_id, session_id),
+            ).fetchone()
+            return None if row is None else StoredEvent(event_id, reader.payloads.decode(*row))
 
     def list_apps(self) -> list[str]:
         """Name the apps; see ``Store.list_apps``."""
@@ -154,13 +169,6 @@ class SqliteStore:
                     raise _store_failed(exc) from exc
                 raise
 
-    def _compress(self, raw: bytes) -> bytes:
-        if self._compressor is None:
-            import zstandard  # here, so that a server is ready before it is loaded
-
-            self._compressor = zstandard.ZstdCompressor(level=3)
-        return self._compressor.compress(raw)
-
 
 class _Reader:
     """One read-only connection, used by one thread at a time."""
@@ -172,14 +180,7 @@ class _Reader:
             isolation_level=None,
             check_same_thread=False,
         )
-        self._decompressor: zstandard.ZstdDecompressor | None = None
-
-    def decompress(self, data: bytes) -> bytes:
-        if self._decompressor is None:
-            import zstandard
-
-            self._decompressor = zstandard.ZstdDecompressor()
-        return self._decompressor.decompress(data)
+        self.payloads = PayloadReader()
 
 
 class _Readers:
@@ -216,7 +217,7 @@ class _Readers:
             self._free.put(None)
 
 
-def _open_writer(path: Path) -> sqlite3.Connection:
+def _open_writer(path: Path, context_keys: Sequence[str]) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as exc:
@@ -224,7 +225,7 @@ def _open_writer(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA busy_timeout = 5000")
         # Before WAL: so the file is recognisable as ours from its first page on.
-        create_or_migrate(connection)
+        create_or_migrate(connection, path, lambda db: rebuild_rows(db, context_keys))
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -233,13 +234,13 @@ def _open_writer(path: Path) -> sqlite3.Connection:
         # A read-only file opens without complaint: find out now, not at the first event.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, OSError) as exc:
         connection.close()
         raise _unusable(path, exc) from exc
     return connection
 
 
-def _unusable(path: Path, exc: sqlite3.Error) -> StoreError:
+def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreError:
     return StoreError(
         f"cannot use the store {str(path)!r}: {exc}; name a file in a directory that exists and"
         " may be written",

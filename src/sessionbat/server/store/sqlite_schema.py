@@ -1,87 +1,30 @@
-"""What the SQLite file holds: its schema as numbered migrations, and how a file is told to be ours.
+"""How a file is told to be ours, and how it is brought to the newest schema.
 
-``PRAGMA user_version`` is the number of migrations that a file has seen. A migration that has
-landed is never changed; the next one is added below it. ``SqliteStore`` is the only caller.
+The schema is the numbered scripts in ``migrations/``; ``PRAGMA user_version`` is the number of
+those that a file has seen. A script that has landed is never changed; the next one comes after it.
+Before a file with content is changed, a copy of it is put beside it.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from sessionbat.errors import StoreError
 
 APPLICATION_ID = 0x53424154  # "SBAT", at byte 68 of the file: tells ours from other SQLite files
 
-_FIRST = """
--- The products being watched. Named once here, a small number everywhere else.
-CREATE TABLE apps (
-    id   INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE
-) STRICT;
+#: The script of each migration, in order; those after which what is derived is made anew.
+MIGRATIONS: Final = tuple(
+    path.read_text("utf-8")
+    for path in sorted((Path(__file__).parent / "migrations").glob("[0-9]*.sql"))
+)
+_REBUILD_AFTER: Final = {2}
 
--- One row a session: what the session list shows, kept up to date in the transaction that stores
--- the events, so that a list never counts. Derived; `events` and `payloads` are the truth.
-CREATE TABLE sessions (
-    id            INTEGER PRIMARY KEY,
-    app           INTEGER NOT NULL REFERENCES apps (id),
-    session_id    TEXT    NOT NULL,
-    first_at_us   INTEGER NOT NULL,  -- microseconds since 1970, UTC, of events.at_us
-    last_at_us    INTEGER NOT NULL,
-    interactions  INTEGER NOT NULL DEFAULT 0,
-    observations  INTEGER NOT NULL,
-    llm_calls     INTEGER NOT NULL,
-    tool_calls    INTEGER NOT NULL,
-    retrievals    INTEGER NOT NULL,
-    errors        INTEGER NOT NULL,
-    input_tokens  INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    UNIQUE (app, session_id)
-) STRICT;
-CREATE INDEX sessions_by_activity ON sessions (last_at_us DESC, id DESC);
-CREATE INDEX sessions_of_app_by_activity ON sessions (app, last_at_us DESC, id DESC);
-
--- The turns of a session, each id stored once.
-CREATE TABLE interactions (
-    id             INTEGER PRIMARY KEY,
-    session        INTEGER NOT NULL REFERENCES sessions (id),
-    interaction_id TEXT    NOT NULL,
-    UNIQUE (session, interaction_id)
-) STRICT;
-
--- One row an event: what lists, filters and sums need, read once from the payload on arrival.
--- AUTOINCREMENT: a row number is never used twice, so a cursor over them stays good after deletes.
-CREATE TABLE events (
-    id             INTEGER PRIMARY KEY AUTOINCREMENT,
-    app            INTEGER NOT NULL REFERENCES apps (id),
-    event_id       TEXT    NOT NULL,
-    session        INTEGER NOT NULL REFERENCES sessions (id),
-    interaction    INTEGER REFERENCES interactions (id),
-    at_us          INTEGER NOT NULL,  -- created_at; where it is missing or no time, received_at_us
-    received_at_us INTEGER NOT NULL,
-    kind           TEXT    NOT NULL,
-    name           TEXT,
-    model          TEXT,
-    failed         INTEGER NOT NULL,  -- 1: the observation's error is not null
-    latency_ms     REAL,
-    input_tokens   INTEGER,
-    output_tokens  INTEGER,
-    cost_usd       REAL,
-    UNIQUE (app, event_id)
-) STRICT;
-CREATE INDEX events_of_session ON events (session, at_us, id);
-
--- The JSON of each event, byte for byte as it was received, apart from `events` so that no scan
--- of those reads through it. codec 0: as it is; 1: one zstd frame.
-CREATE TABLE payloads (
-    event INTEGER PRIMARY KEY REFERENCES events (id),
-    codec INTEGER NOT NULL,
-    data  BLOB    NOT NULL
-) STRICT;
-"""
-
-MIGRATIONS = (_FIRST,)
+_log = logging.getLogger("sessionbat.server")
 
 
 def check_file(path: Path) -> None:
@@ -113,11 +56,15 @@ def check_file(path: Path) -> None:
         _check_version_in_wal(path)
 
 
-def create_or_migrate(connection: sqlite3.Connection) -> None:
-    """Bring a checked file to the newest schema, each migration whole or not at all.
+def create_or_migrate(
+    connection: sqlite3.Connection, path: Path, rebuild: Callable[[sqlite3.Connection], None]
+) -> None:
+    """Bring a checked file to the newest schema, all the way or not at all.
 
     Args:
         connection: In autocommit mode, open for writing.
+        path: Its file.
+        rebuild: Makes anew what is derived, inside a transaction of the connection.
     """
     if not _version(connection):
         # These two are fixed with the first table: 8 KB pages hold a payload in fewer reads, and
@@ -125,7 +72,7 @@ def create_or_migrate(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA page_size = 8192")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if _version(connection) < len(MIGRATIONS):
-        _migrate(connection)
+        _migrate(connection, path, rebuild)
 
 
 def _read_header(path: Path) -> bytes:
@@ -161,19 +108,51 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _migrate(
+    connection: sqlite3.Connection, path: Path, rebuild: Callable[[sqlite3.Connection], None]
+) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Read again under the lock: another process may have been faster.
-        for number, script in enumerate(MIGRATIONS[_version(connection) :], _version(connection)):
+        version = _version(
+            connection
+        )  # again, under the lock: another process may have been faster
+        if version and version < len(MIGRATIONS):
+            backup = _back_up(path, version)
+            _log.warning(
+                "store %s: changing its schema from %d to %d; the file as it was is kept as %s"
+                " [store-migrated]",
+                path,
+                version,
+                len(MIGRATIONS),
+                backup,
+            )
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
             for statement in _statements(script):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number + 1}")
+            connection.execute(f"PRAGMA user_version = {number}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        if version > 0 and any(version < number for number in _REBUILD_AFTER):
+            rebuild(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def _back_up(path: Path, version: int) -> Path:
+    """Copy the file beside itself while the caller keeps others from writing; give the copy."""
+    backup = path.with_name(f"{path.name}.schema-{version}.backup")
+    unfinished = backup.with_name(f"{backup.name}.part")
+    unfinished.unlink(missing_ok=True)
+    source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    target = sqlite3.connect(unfinished)
+    try:
+        source.backup(target)
+    finally:
+        target.close()
+        source.close()
+    unfinished.replace(backup)  # a copy under the final name is a whole one
+    return backup
 
 
 def _statements(script: str) -> Iterator[str]:

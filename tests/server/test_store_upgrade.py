@@ -1,0 +1,122 @@
+"""Files of every schema that ever landed: opened, backed up first, and brought to the newest one.
+
+``stores/schema-N.db.gz`` was written by the version that had schema N.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from sessionbat.errors import StoreError
+from sessionbat.server.store import Store, open_store, sqlite_schema
+from sessionbat.server.store.sqlite_schema import MIGRATIONS
+
+STORES = Path(__file__).parent / "stores"
+
+
+def old_file(directory: Path, schema: int = 1) -> Path:
+    path = directory / "old.db"
+    path.write_bytes(gzip.decompress((STORES / f"schema-{schema}.db.gz").read_bytes()))
+    return path
+
+
+def upgraded(directory: Path) -> Store:
+    return open_store(f"sqlite:///{old_file(directory)}")
+
+
+def version(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+@pytest.mark.parametrize("schema", range(1, len(MIGRATIONS)))
+def test_a_file_of_each_earlier_schema_is_opened_with_all_its_events(
+    tmp_path: Path, schema: int
+) -> None:
+    path = old_file(tmp_path, schema)
+    before = sqlite3.connect(path).execute("SELECT count(*) FROM events").fetchone()[0]
+    store = open_store(f"sqlite:///{path}")
+    count = store.count_events()
+    store.close()
+    assert (count, version(path)) == (before, len(MIGRATIONS))
+
+
+def test_an_upgraded_file_has_the_new_figures_of_its_old_events(tmp_path: Path) -> None:
+    store = upgraded(tmp_path)
+    found = {each.session_id: each for each in store.list_sessions().items}
+    store.close()
+    assert {name: each.title for name, each in found.items()} == {
+        "s1": "I am locked out",
+        "s2": "Grüße aus 東京",
+    }
+    assert (found["s1"].cost_usd, found["s1"].errors, found["s1"].interactions) == (0.0021, 1, 1)
+
+
+def test_an_upgraded_file_still_knows_which_events_it_has(tmp_path: Path) -> None:
+    store = upgraded(tmp_path)
+    events = store.list_events("support-bot", "s1").items
+    assert [event.id for event in events] == ["e0", "e1", "e2"]
+    assert events[1].event["observation"]["output"] == {"text": "Use the reset link."}
+    store.close()
+
+
+def test_the_file_as_it_was_is_kept_beside_it_and_named_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "sessionbat.server"):
+        upgraded(tmp_path).close()
+    backup = tmp_path / "old.db.schema-1.backup"
+    assert version(backup) == 1
+    assert sqlite3.connect(backup).execute("SELECT count(*) FROM payloads").fetchone() == (4,)
+    assert str(backup) in caplog.text
+
+
+def test_what_the_old_version_had_not_yet_checkpointed_is_in_the_backup(tmp_path: Path) -> None:
+    path = old_file(tmp_path)
+    with sqlite3.connect(path) as connection:  # stays open: its rows stay in the WAL
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("INSERT INTO apps (name) VALUES ('late')")
+        connection.commit()
+        open_store(f"sqlite:///{path}").close()
+    backup = sqlite3.connect(tmp_path / "old.db.schema-1.backup")
+    assert backup.execute("SELECT name FROM apps WHERE name = 'late'").fetchone() == ("late",)
+
+
+def test_a_file_of_the_newest_schema_is_not_backed_up(tmp_path: Path) -> None:
+    upgraded(tmp_path).close()
+    (tmp_path / "old.db.schema-1.backup").unlink()
+    open_store(f"sqlite:///{tmp_path / 'old.db'}").close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["old.db"]
+
+
+def test_a_new_file_is_not_backed_up(tmp_path: Path) -> None:
+    open_store(f"sqlite:///{tmp_path / 'new.db'}").close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["new.db"]
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = (*MIGRATIONS, "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);")
+    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", broken)
+    path = old_file(tmp_path)
+    with pytest.raises(StoreError, match=r"\[store-unusable\]"):
+        open_store(f"sqlite:///{path}")
+    connection = sqlite3.connect(path)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    assert (version(path), "half" in tables, "labels" in tables) == (1, False, False)
+
+
+def test_without_room_for_the_backup_nothing_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = old_file(tmp_path)
+    (tmp_path / "old.db.schema-1.backup.part").mkdir()  # in the way, as a full disk would be
+    with pytest.raises(StoreError, match=r"\[store-unusable\]"):
+        open_store(f"sqlite:///{path}")
+    assert version(path) == 1
