@@ -16,16 +16,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
+import urllib3.connection
 import urllib3.exceptions
 
 from sessionbat._delivery.compression import choose
 from sessionbat._delivery.parcel import Parcel
+from sessionbat._delivery.prompt_response import PromptResponse
 from sessionbat._delivery.retry import retry_after_s
 from sessionbat._settings import Destination
 from sessionbat._version import __version__
+from sessionbat.errors import ConfigurationError
 
 CONNECT_TIMEOUT_S: Final = 3.0
 REQUEST_DEADLINE_S: Final = 10.0
@@ -123,10 +126,10 @@ class Sender:
                     return answer
                 url = target
             return answer
-        except _TLS_FAILURES:
-            return Outcome(Verdict.AGAIN, "tls")
+        except _TLS_FAILURES as error:
+            return _tls_outcome(error)
         except urllib3.exceptions.ProxyError as error:
-            return Outcome(Verdict.AGAIN, "http-407" if "407" in str(error) else "proxy")
+            return _proxy_outcome(error)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             return Outcome(Verdict.AGAIN, _network_reason(error))
 
@@ -151,7 +154,7 @@ class Sender:
             retries=False,
             redirect=False,
             preload_content=False,
-            timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, left), read=left),
+            timeout=urllib3.Timeout(total=left, connect=min(CONNECT_TIMEOUT_S, left)),
         ) as response:
             text = _read_answer(response, deadline)
             return _Answer(response.status, response.headers, text)
@@ -226,6 +229,22 @@ _ACCEPTED: Final = Outcome(Verdict.ACCEPTED)
 _TLS_FAILURES: Final = (urllib3.exceptions.SSLError, ssl.SSLError)
 
 
+class _Connection(urllib3.connection.HTTPConnection):
+    response_class = PromptResponse
+
+
+class _SecureConnection(urllib3.connection.HTTPSConnection):
+    response_class = PromptResponse
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
 def _rejections(items: Iterable[Any]) -> Iterable[tuple[str, str]]:
     for item in items:
         if isinstance(item, dict):
@@ -253,6 +272,21 @@ def _read_answer(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
             raise TimeoutError("answer too slow")
 
 
+def _tls_outcome(error: Exception) -> Outcome:
+    # A certificate that is not valid stays so until somebody acts; anything else may pass.
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return Outcome(Verdict.DENIED, "tls-certificate")
+    return Outcome(Verdict.AGAIN, "tls")
+
+
+def _proxy_outcome(error: urllib3.exceptions.ProxyError) -> Outcome:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return Outcome(Verdict.DENIED, "tls-certificate")
+    if "Tunnel connection failed: 407" in str(error):
+        return Outcome(Verdict.DENIED, "http-407")
+    return Outcome(Verdict.AGAIN, "proxy")
+
+
 def _network_reason(error: Exception) -> str:
     refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # of urllib3's timeouts
     if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError) and not refused:
@@ -274,13 +308,23 @@ def _new_pool(endpoint: str) -> urllib3.PoolManager:
     # every place away before what is still waiting has been delivered.
     options: dict[str, Any] = {"maxsize": MAX_SENDERS, "block": False}
     proxy = _proxy_for(endpoint)
-    if proxy is None:
-        return urllib3.PoolManager(num_pools=2, **options)
-    address = urlsplit(proxy)
+    pool = _new_proxy_pool(proxy, options) if proxy else urllib3.PoolManager(2, **options)
+    pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return pool
+
+
+def _new_proxy_pool(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
+    address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise ConfigurationError(
+            f"the environment names a proxy of a kind that is not supported: {address.scheme!r}."
+            " Name an http proxy, or except the endpoint's host in NO_PROXY.",
+            slug="bad-proxy",
+        )
     if address.username:
-        credentials = f"{address.username}:{address.password or ''}"
+        credentials = f"{unquote(address.username)}:{unquote(address.password or '')}"
         options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=credentials)
-    return urllib3.ProxyManager(proxy, num_pools=2, **options)
+    return urllib3.ProxyManager(address.geturl(), 2, **options)
 
 
 def _proxy_for(endpoint: str) -> str | None:

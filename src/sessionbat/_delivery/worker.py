@@ -133,6 +133,8 @@ class Worker:
         self.queue.stop()
         try:
             self._deliver_until(deadline)
+            if self.queue.is_empty and self._thread is not None:
+                self._thread.join(EXIT_PATIENCE_S)  # it may still have to delete what is delivered
         finally:  # also when somebody loses patience and presses Ctrl-C
             self._give_up()
 
