@@ -8,6 +8,7 @@ raises, runs code of an unknown type or waits; what does not fit is cut where a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -24,7 +25,7 @@ from sessionbat._cutting import (
     text_size,
 )
 from sessionbat._plain_values import MAX_DEPTH, MAX_NODES, Conversion, to_plain
-from sessionbat._well_formed import only_numbers
+from sessionbat._well_formed import only_numbers, split_metrics
 from sessionbat.event import MAX_EVENT_BYTES
 
 #: No event is cut below this; room for its envelope.
@@ -95,22 +96,42 @@ def encode_event(
     Args:
         envelope: The outer fields without ``observation``; it is completed in place.
         observation: The inner fields, holding any Python values; a ``Snapshot`` may be ``input`` or
-            ``output``.
+            ``output``. What is no finite number in ``metrics`` moves to ``metadata``.
         max_bytes: The longest line allowed, at least ``MIN_EVENT_BYTES``. Of a longer one the
             longest strings are cut, and items left out where that is not enough.
     """
     envelope["observation"] = observation
     try:
-        if is_plain(observation.values(), max_bytes):
+        line = None
+        if _are_numbers(observation["metrics"]) and is_plain(
+            (
+                observation["input"],
+                observation["output"],
+                observation["metadata"],
+                observation["error"],
+                observation["name"],
+                observation["started_at"],
+            ),
+            max_bytes,
+        ):
             line = _encode_as_is(envelope)
-        else:
-            line = _encode_with_snapshots(envelope, observation, max_bytes)
-        if line is not None and len(line) <= max_bytes:
-            return line
-        line = _encode_converted(envelope, observation, max_bytes)
+        if line is None:
+            line = _encode_field_by_field(envelope, observation, max_bytes)
+        if line is None or len(line) > max_bytes:
+            line = _encode_converted(envelope, observation, max_bytes)
         return line if line is not None else _encode_bare(envelope, observation, _NOT_SHOWN)
     except Exception as failure:  # noqa: BLE001 - nothing is known to get here; the host is safe
         return _encode_bare(envelope, observation, _failure_note(failure))
+
+
+def _are_numbers(metrics: object) -> bool:
+    if type(metrics) is not dict:
+        return False
+    for value in [*metrics.values()]:  # a copy: another thread may change it meanwhile
+        kind = type(value)
+        if kind is not int and not (kind is float and isfinite(value)):
+            return False
+    return True
 
 
 def is_plain(values: Iterable[Any], room: int = MAX_EVENT_BYTES) -> bool:
@@ -164,19 +185,24 @@ def _encode_as_is(value: object) -> bytes | None:
         return None
 
 
-def _encode_with_snapshots(
+def _encode_field_by_field(
     envelope: dict[str, Any], observation: dict[str, Any], max_bytes: int
 ) -> bytes | None:
-    """Encode an event of plain values and whole snapshots; None if it is not that."""
-    snapshots = {name: value for name, value in observation.items() if type(value) is Snapshot}
-    if not snapshots or any(taken.original_bytes for taken in snapshots.values()):
+    """Encode an event of which only some fields need converting; None if it has to be cut."""
+    fields = dict(observation)
+    fields["metrics"], fields["metadata"] = split_metrics(fields["metrics"], fields["metadata"])
+    for name, value in fields.items():
+        if type(value) is Snapshot:
+            if value.original_bytes is not None:
+                return None
+            fields[name] = orjson.Fragment(value.data)
+        elif not is_plain((value,), max_bytes):
+            fields[name] = plain = to_plain(value)
+            if not is_plain((plain,), max_bytes):
+                return None
+    if type(fields["metadata"]) is not dict:
         return None
-    others = [value for name, value in observation.items() if name not in snapshots]
-    room = max_bytes - sum(len(taken.data) for taken in snapshots.values())
-    if not is_plain(others, room):
-        return None
-    fragments = {name: orjson.Fragment(taken.data) for name, taken in snapshots.items()}
-    return _encode_as_is({**envelope, "observation": {**observation, **fragments}})
+    return _encode_as_is({**envelope, "observation": fields})
 
 
 def _encode_converted(
@@ -193,7 +219,9 @@ def _encode_converted(
         observation["truncated"] = {"original_bytes": cut_from}
 
     def mark_as_cut(original_bytes: int) -> None:
-        observation["truncated"] = {"original_bytes": max(original_bytes, cut_from)}
+        # What was cut from a snapshot, or before a mask saw the event, was longer still.
+        earlier = (observation.get("truncated") or {}).get("original_bytes", 0)
+        observation["truncated"] = {"original_bytes": max(original_bytes, earlier)}
 
     payload = [observation.get(name) for name in _PAYLOAD]
     return _encode_to_fit(envelope, observation, payload, max_bytes, mark_as_cut)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
 from enum import Enum
 from functools import partial
 from gc import get_referents
@@ -152,7 +153,7 @@ class Conversion:
             return type_name(kind)
 
     def _begin_other(self, value: Any, kind: type) -> Any:
-        way = self._ways.get(id(kind))
+        way = _BUILT_IN_WAYS.get(id(kind)) or self._ways.get(id(kind))
         if way is None:
             way = self._ways[id(kind)] = _way_of(kind)
             self._kinds.append(kind)  # as long as it lives, nothing else has its id
@@ -443,4 +444,10 @@ _ARRAY_TYPES: Final[tuple[Any, ...]] = (
 _ARRAYS: Final[dict[int, tuple[Callable[[Any], int], Callable[[Any], Iterator[Any]]]]] = {
     **{id(known): (known.__len__, known.__iter__) for known in _ARRAY_TYPES},
     id(range): (_range_size, range.__iter__),
+}
+
+#: By the identity of the type; these live as long as the process.
+_BUILT_IN_WAYS: Final[dict[int, _Way]] = {
+    id(known): _way_of(known)
+    for known in (dict, *_ARRAY_TYPES, range, str, bytes, datetime, date, timedelta)
 }
