@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sessionbat.errors import StoreError
-from sessionbat.server.records import ReceivedEvent, SessionSummary
+from sessionbat.server.records import ReceivedEvent, SessionSummary, Statistic
 from sessionbat.server.store import Store, open_store
 
 #: A name and the URL of an empty store, given a directory of the test's own.
@@ -420,3 +422,255 @@ def test_a_closed_store_says_so(store: Store) -> None:
 def test_closing_twice_is_no_error(store: Store) -> None:
     store.close()
     store.close()
+
+
+# Searching
+
+
+def found(store: Store, query: str, count: int = 1, **asked: Any) -> list[str]:
+    """Search until there are ``count`` results or two seconds are over; give their ids."""
+    deadline = time.monotonic() + 2
+    while True:
+        hits = [hit.id for hit in store.search(query, **asked).items]
+        if len(hits) >= count or time.monotonic() > deadline:
+            return hits
+        time.sleep(0.01)
+
+
+def searchable(store: Store, *events: ReceivedEvent) -> None:
+    """Append events, and one that can be found when all can."""
+    marker = f"marker{len(events)}{store.count_events()}"
+    store.append([*events, received(marker, session_id="marker", output=marker)])
+    assert found(store, marker) == [marker]
+
+
+def test_what_was_appended_is_found_within_two_seconds(store: Store) -> None:
+    store.append([received("e1", output={"text": "Use the reset link."})])
+    assert found(store, "reset") == ["e1"]
+
+
+def test_a_search_looks_at_what_went_in_and_out_and_wrong_and_at_the_tools_name(
+    store: Store,
+) -> None:
+    searchable(
+        store,
+        received("e1", input={"a": [{"b": "inbound"}]}),
+        received("e2", output="outbound"),
+        received("e3", error={"type": "TimeoutError", "message": "nobody home"}),
+        received("e4", kind="tool", name="lookup_account"),
+        received("e5", input={"order": 4711}),
+    )
+    words = ["inbound", "outbound", "nobody", "lookup", "4711"]
+    assert [found(store, word) for word in words] == [[f"e{n}"] for n in range(1, 6)]
+
+
+def test_all_words_have_to_be_there_in_any_order_and_spelling_of_case(store: Store) -> None:
+    searchable(store, received("e1", output="Reset your password"), received("e2", output="reset"))
+    assert found(store, "PASSWORD reset") == ["e1"]
+
+
+def test_a_phrase_is_words_next_to_each_other(store: Store) -> None:
+    searchable(
+        store, received("e1", output="the reset link"), received("e2", output="link the reset")
+    )
+    assert found(store, '"reset link"') == ["e1"]
+
+
+def test_a_star_finds_words_that_go_on(store: Store) -> None:
+    searchable(store, received("e1", output="passwords"), received("e2", output="passport"))
+    assert found(store, "passw*") == ["e1"]
+    assert found(store, "pass*", 2) == ["e2", "e1"]
+    assert store.search("pass").items == []
+
+
+def test_accents_do_not_matter(store: Store) -> None:
+    searchable(store, received("e1", output="Größe, café"))
+    assert found(store, "CAFE gro*") == ["e1"]
+
+
+def test_any_part_of_a_chinese_or_japanese_sentence_is_found(store: Store) -> None:
+    searchable(
+        store, received("e1", output="今日は天気がいいですね"), received("e2", output="気天")
+    )
+    assert found(store, "天気") == ["e1"]
+    hit = store.search("天気が").items[0]
+    assert hit.snippet == "今日は天気がいいですね"
+    assert "".join(hit.snippet[start:end] for start, end in hit.highlights) == "天気が"
+
+
+def test_results_are_last_received_first(store: Store) -> None:
+    searchable(store, received("old", at="12:00:00", output="x1"))
+    searchable(store, received("new", at="10:00:00", output="x1"))
+    assert found(store, "x1") == ["new", "old"]
+
+
+def test_a_search_in_one_app_finds_nothing_of_another(store: Store) -> None:
+    searchable(store, received("e1", output="reset"), received("e2", app="other", output="reset"))
+    assert found(store, "reset", app="other") == ["e2"]
+    assert store.search("reset", app="nobody").items == []
+
+
+def test_a_snippet_shows_the_words_in_their_place(store: Store) -> None:
+    long = "before " * 200 + "I am Locked <b>out</b> today" + " after" * 200
+    searchable(store, received("e1", input=long))
+    (hit,) = store.search("locked out").items
+    assert (hit.app, hit.session_id, hit.id, hit.kind) == ("support-bot", "s1", "e1", "llm")
+    assert [hit.snippet[start:end] for start, end in hit.highlights] == ["Locked", "out"]
+    assert "I am Locked <b>out</b> today" in hit.snippet
+    assert len(hit.snippet) < 300
+
+
+def test_no_query_is_an_error(store: Store) -> None:
+    searchable(store, received("e1", output="x1"))
+    for query in [
+        *("", " ", '"', '""', "*", "-", "()", "AND", "NOT x1", "x1 OR", "text:x1", '"x1', "x1\x00"),
+        *("^x1", "NEAR(x1 x1)", "{x1}", "x1 + x1", "🦇", "'", "x" * 10_000, "a " * 10_000),
+    ]:
+        store.search(query)
+
+
+def test_words_that_are_operators_elsewhere_are_words(store: Store) -> None:
+    searchable(store, received("e1", output="this and that"), received("e2", output="this that"))
+    assert found(store, "this AND that") == ["e1"]
+
+
+def test_pages_of_results_give_each_once_and_end(store: Store) -> None:
+    searchable(store, *(received(f"e{n}", output="x1") for n in range(5)))
+    paged, after = list[str](), None
+    for _ in range(3):
+        page = store.search("x1", limit=2, after=after)
+        paged += [hit.id for hit in page.items]
+        after = page.next
+    assert (paged, after) == (["e4", "e3", "e2", "e1", "e0"], None)
+
+
+@pytest.mark.parametrize("after", ["", "x", "1-1", "s1", "s-1-1"])
+def test_a_search_takes_cursors_of_searches_only(store: Store, after: str) -> None:
+    with pytest.raises(ValueError, match="cursor"):
+        store.search("x1", after=after)
+
+
+def test_what_was_not_yet_searchable_is_after_opening_again(url: str) -> None:
+    first = open_store(url)
+    first.append([received("e1", output="x1")])
+    first.close()
+    again = open_store(url)
+    assert found(again, "x1") == ["e1"]
+    again.close()
+
+
+# Statistics
+
+DAY = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def statistics(store: Store, by: Any = "hour", hours: int = 24, **asked: Any) -> list[Statistic]:
+    return store.statistics(by=by, since=DAY, until=DAY + timedelta(hours=hours), **asked)
+
+
+def test_statistics_sum_up_each_hour(store: Store) -> None:
+    metrics = {"input_tokens": 10, "output_tokens": 2, "cost_usd": 0.1, "latency_ms": 800}
+    searchable(
+        store,
+        received("e1", at="10:00:00", metrics=metrics),
+        received("e2", at="10:59:59.999999", metrics=metrics, error="x"),
+        received("e3", at="11:00:00"),
+    )
+    ten, eleven = statistics(store)
+    assert (ten.at, ten.count, ten.errors) == ("2026-11-22T10:00:00.000000Z", 2, 1)
+    assert (ten.input_tokens, ten.output_tokens, ten.cost_usd) == (20, 4, 0.2)
+    assert (eleven.count, eleven.errors, eleven.latency_ms_p50) == (1, 0, None)
+
+
+def test_statistics_sum_up_each_day(store: Store) -> None:
+    searchable(store, received("e1", at="00:00:00"), received("e2", at="23:59:59"))
+    (day,) = statistics(store, "day")
+    assert (day.at, day.count) == ("2026-11-22T00:00:00.000000Z", 2)
+
+
+def test_percentiles_are_within_five_percent(store: Store) -> None:
+    latencies = range(100, 1100)
+    searchable(
+        store,
+        *(received(f"e{n}", at="10:00:00", metrics={"latency_ms": n}) for n in latencies),
+    )
+    (hour,) = statistics(store)
+    assert hour.latency_ms_p50 == pytest.approx(599, rel=0.05)
+    assert hour.latency_ms_p95 == pytest.approx(1049, rel=0.05)
+    assert hour.latency_ms_p99 == pytest.approx(1089, rel=0.05)
+
+
+def test_statistics_of_a_time_count_what_began_in_it(store: Store) -> None:
+    searchable(store, *(received(f"e{n}", at=f"0{n}:30:00") for n in range(4)))
+    asked = {"by": "hour", "until": DAY + timedelta(hours=3)}
+    items = store.statistics(since=DAY + timedelta(hours=1, minutes=45), **asked)
+    assert [item.at[11:13] for item in items] == ["01", "02"]
+
+
+@pytest.mark.parametrize(
+    ("group", "counts"),
+    [
+        (None, {None: 4}),
+        ("app", {"support-bot": 3, "other": 1}),
+        ("model", {"small": 2}),
+        ("tool", {"lookup": 1}),
+    ],
+)
+def test_statistics_are_grouped(store: Store, group: Any, counts: dict[str | None, int]) -> None:
+    searchable(
+        store,
+        received("e1", at="10:00:00", metadata={"model": "small"}),
+        received("e2", at="10:00:00", metadata={"model": "small"}, app="other"),
+        received("e3", at="10:00:00", kind="tool", name="lookup"),
+        received("e4", at="10:00:00"),
+    )
+    assert {item.group: item.count for item in statistics(store, group=group)} == counts
+
+
+def test_statistics_of_one_app_count_no_other(store: Store) -> None:
+    searchable(store, received("e1", at="10:00:00"), received("e2", at="10:00:00", app="other"))
+    assert [item.count for item in statistics(store, app="other")] == [1]
+    assert statistics(store, app="nobody") == []
+
+
+def test_statistics_add_up_over_several_appends_and_count_no_duplicate(store: Store) -> None:
+    for _ in range(2):
+        searchable(store, received("e1", at="10:00:00", metrics={"latency_ms": 10}))
+    searchable(store, received("e2", at="10:00:00", metrics={"latency_ms": 1000}))
+    (hour,) = statistics(store)
+    assert hour.count == 2
+    assert hour.latency_ms_p50 == pytest.approx(10, rel=0.05)
+
+
+# Rebuilding
+
+
+def test_a_rebuild_changes_no_answer(store: Store) -> None:
+    searchable(
+        store,
+        received("e1", kind="retrieval", at="10:00:00", input={"query": "locked"}),
+        said("e2", "I am locked out", at="10:00:01", interaction_id="i1"),
+        received("e3", kind="tool", at="11:00:00", name="lookup", error={"type": "Timeout"}),
+        received("e4", session_id="s2", metrics={"cost_usd": 0.1, "latency_ms": 7}),
+    )
+
+    def answers() -> list[Any]:
+        return [
+            store.list_sessions(),
+            store.list_events("support-bot", "s1"),
+            store.search("locked"),
+            statistics(store),
+            statistics(store, "day", group="tool"),
+        ]
+
+    before = answers()
+    store.rebuild()
+    assert answers() == before
+
+
+def test_a_rebuild_tells_how_far_it_is(store: Store) -> None:
+    store.append([received(f"e{n}") for n in range(10)])
+    told: list[tuple[int, int]] = []
+    store.rebuild(lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1]
+    assert [done for done, _ in told] == sorted(done for done, _ in told)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 from wire import Wire, event
 
@@ -109,3 +112,65 @@ def test_an_unknown_address_is_an_error_object(standing_server: Wire) -> None:
 def test_healthz_answers(standing_server: Wire) -> None:
     answer = standing_server.get("/healthz")
     assert (answer.status, answer.json) == (200, {"status": "ok"})
+
+
+def eventually(server: Wire, path: str, **asked: str) -> Any:
+    """Ask until there is an item, for two seconds; give the items."""
+    deadline = time.monotonic() + 2
+    while not (items := server.get(path, **asked).json["items"]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return items
+
+
+def test_a_search_result_has_exactly_the_promised_fields(server: Wire) -> None:
+    server.send(event(observation__output={"text": "Use the reset link."}))
+    assert eventually(server, f"{API}/search", q="reset link") == [
+        {
+            "app": "support-bot",
+            "session_id": "thread_1",
+            "id": "e1",
+            "at": "2026-11-22T16:00:00.000000Z",
+            "kind": "llm",
+            "snippet": "Use the reset link.",
+            "highlights": [[8, 13], [14, 18]],
+        }
+    ]
+
+
+def test_a_search_needs_words(standing_server: Wire) -> None:
+    answer = standing_server.get(f"{API}/search")
+    assert (answer.status, answer.slug) == (400, "missing-parameter")
+
+
+def test_statistics_have_exactly_the_promised_fields(server: Wire) -> None:
+    server.send(event(observation__metrics={"latency_ms": 820, "cost_usd": 0.002}))
+    asked = {"by": "hour", "from": "2026-11-22T00:00:00Z", "to": "2026-11-23T00:00:00Z"}
+    (item,) = eventually(server, f"{API}/statistics", app="support-bot", **asked)
+    percentiles = [item.pop(f"latency_ms_p{p}") for p in (50, 95, 99)]
+    assert percentiles == [pytest.approx(820, rel=0.05)] * 3
+    assert item == {
+        "at": "2026-11-22T16:00:00.000000Z",
+        "group": None,
+        "count": 1,
+        "errors": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "cost_usd": 0.002,
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "slug"),
+    [
+        ({"by": "week"}, "bad-parameter"),
+        ({"group": "user"}, "bad-parameter"),
+        ({"from": "yesterday"}, "bad-time"),
+        ({"to": "0001-01-01T00:00:00Z"}, "bad-time"),
+        ({"by": "hour", "from": "1999-01-01T00:00:00Z"}, "too-many-spans"),
+    ],
+)
+def test_statistics_that_cannot_be_given_are_refused(
+    standing_server: Wire, asked: dict[str, str], slug: str
+) -> None:
+    answer = standing_server.get(f"{API}/statistics", **asked)
+    assert (answer.status, answer.slug) == (400, slug)

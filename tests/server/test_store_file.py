@@ -9,6 +9,7 @@ import pytest
 
 from sessionbat.errors import ConfigurationError, StoreError
 from sessionbat.server.store import open_store
+from sessionbat.server.store.sqlite import SqliteStore
 from sessionbat.server.store.sqlite_schema import APPLICATION_ID, MIGRATIONS
 
 
@@ -162,6 +163,15 @@ def test_readers_cannot_write(tmp_path: Path) -> None:
         store._readers.lend() as reader,
     ):
         reader.connection.execute("DELETE FROM events")
+    store.close()
+
+
+def test_a_question_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "store.db"), query_timeout=0.05)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
+    with pytest.raises(StoreError, match=r"\[query-too-slow\]"), store._readers.lend() as reader:
+        reader.connection.execute(endless).fetchone()
+    assert store.list_apps() == []  # the reader is good for the next question
     store.close()
 
 

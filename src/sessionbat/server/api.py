@@ -7,18 +7,27 @@ cannot be answered is an error object with a slug.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from sessionbat.server.records import SessionSummary
+from sessionbat.server.records import Group, SessionSummary, Span
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
 
 MAX_LIMIT: Final = 1000
+#: Hours or days that statistics may be asked of at once.
+MAX_SPANS: Final = 1000
+
+_SPANS: Final[dict[Span, timedelta]] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+#: How many of them are given when no ``from`` is named.
+_DEFAULT_SPANS: Final[dict[Span, int]] = {"hour": 24, "day": 30}
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 def routes(store: Store) -> list[BaseRoute]:
@@ -27,6 +36,8 @@ def routes(store: Store) -> list[BaseRoute]:
         "sessions": _sessions,
         "session": _session,
         "events": _events,
+        "search": _search,
+        "statistics": _statistics,
     }
     return [
         Route(f"/api/v1/{name}", _endpoint(store, query), methods=["GET"])
@@ -46,7 +57,7 @@ def _endpoint(
 def _sessions(store: Store, request: Request) -> Any:
     limit, after = _limit(request, default=50), _after(request)
     try:
-        page = store.list_sessions(app=request.query_params.get("app"), limit=limit, after=after)
+        page = store.list_sessions(app=_app(request), limit=limit, after=after)
     except ValueError as exc:
         raise _bad_after() from exc
     return _page(page.items, page.next)
@@ -73,6 +84,32 @@ def _events(store: Store, request: Request) -> Any:
     return _page((orjson.Fragment(item.raw) for item in page.items), page.next)
 
 
+def _search(store: Store, request: Request) -> Any:
+    query, limit, after = _required(request, "q"), _limit(request, default=20), _after(request)
+    try:
+        page = store.search(query, app=_app(request), limit=limit, after=after)
+    except ValueError as exc:
+        raise _bad_after() from exc
+    return _page(page.items, page.next)
+
+
+def _statistics(store: Store, request: Request) -> Any:
+    by: Span = _one_of(request, "by", ("hour", "day")) or "day"
+    group: Group | None = _one_of(request, "group", ("app", "model", "tool"))
+    length = _SPANS[by]
+    until = _time(request, "to") or datetime.now(UTC)
+    since = _time(request, "from") or until - _DEFAULT_SPANS[by] * length
+    if (until - since) / length > MAX_SPANS:
+        raise Refused(
+            400,
+            "too-many-spans",
+            f"from and to are more than {MAX_SPANS} {by}s apart; ask for fewer",
+            at="from",
+        )
+    items = store.statistics(app=_app(request), by=by, since=since, until=until, group=group)
+    return {"items": items}
+
+
 def _page(items: Iterable[Any], after: str | None) -> dict[str, Any]:
     return {"items": list(items), "next": after}
 
@@ -82,6 +119,50 @@ def _required(request: Request, name: str) -> str:
     if not value:
         raise Refused(400, "missing-parameter", f"{name} is missing; add ?{name}=...", at=name)
     return value
+
+
+def _app(request: Request) -> str | None:
+    return request.query_params.get("app") or None
+
+
+def _one_of(request: Request, name: str, choices: tuple[_Choice, ...]) -> _Choice | None:
+    value = request.query_params.get(name)
+    if not value:
+        return None
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise Refused(
+        400,
+        "bad-parameter",
+        f"{name} must be one of {', '.join(choices)}, got {value[:40]!r}",
+        at=name,
+    )
+
+
+def _time(request: Request, name: str) -> datetime | None:
+    text = request.query_params.get(name)
+    if not text:
+        return None
+    try:
+        # In a query string, a plus sign that nobody escaped has become a space.
+        at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+    except ValueError as exc:
+        raise _bad_time(name, text) from exc
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if not 1970 <= at.year < 9999:
+        raise _bad_time(name, text)
+    return at
+
+
+def _bad_time(name: str, text: str) -> Refused:
+    return Refused(
+        400,
+        "bad-time",
+        f"{name} must be a time as in RFC 3339, for example 2026-11-22T16:00:00Z, got"
+        f" {text[:40]!r}",
+        at=name,
+    )
 
 
 def _limit(request: Request, default: int) -> int:

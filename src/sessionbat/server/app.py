@@ -5,8 +5,10 @@ Start reading the server here. ``serving`` runs it; nothing here opens a connect
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,11 +18,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sessionbat.errors import StoreError
 from sessionbat.server import api, pages
 from sessionbat.server.ingest import Ingestion, refusal_response
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings, is_loopback
 from sessionbat.server.store import open_store
+
+_log = logging.getLogger("sessionbat.server")
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -50,6 +55,7 @@ def create_app(settings: Settings) -> Starlette:
         exception_handlers={
             Refused: _answer_refusal,
             HTTPException: _answer_http_exception,
+            StoreError: _answer_store_error,
             Exception: _answer_failure,
         },
         lifespan=lifespan,
@@ -107,6 +113,20 @@ async def _answer_http_exception(request: Request, exc: Exception) -> Response:
     else:
         refused = Refused(exc.status_code, "bad-request", exc.detail, headers=exc.headers)
     return refusal_response(refused)
+
+
+async def _answer_store_error(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, StoreError)
+    _log.error("a question could not be answered: %s", exc)
+    message = _STORE_ADVICE.get(exc.slug, "the store failed; the log of the server says why")
+    status = 501 if exc.slug == "no-search" else 503
+    return refusal_response(Refused(status, exc.slug, message))
+
+
+_STORE_ADVICE: Final = {
+    "query-too-slow": "this takes too long; narrow it, by app or by time",
+    "no-search": "this server's SQLite has no text search (FTS5)",
+}
 
 
 async def _answer_failure(_: Request, __: Exception) -> Response:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
+
+Span = Literal["hour", "day"]
+Group = Literal["app", "model", "tool"]
 
 
 class ReceivedEvent(NamedTuple):
@@ -66,6 +69,42 @@ class StoredEvent:
         """
         decoded: dict[str, Any] = json.loads(self.raw, parse_int=_parse_int)
         return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """An event in which a search found its words."""
+
+    app: str
+    session_id: str
+    id: str
+    #: Its time, RFC 3339.
+    at: str
+    kind: str
+    #: Some words around the first that were found, in one line; plain text, not markup.
+    snippet: str
+    #: Where in the snippet the found words are: start and end, counted in code points.
+    highlights: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """Figures of one hour or day, UTC; of everything, or of one app, model or tool."""
+
+    #: When it began, RFC 3339.
+    at: str
+    #: The app, model or tool; None when nothing is grouped.
+    group: str | None
+    #: Observations.
+    count: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    #: Within 5 % of the true percentile; None when no observation has a latency.
+    latency_ms_p50: float | None
+    latency_ms_p95: float | None
+    latency_ms_p99: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,25 @@
 Ingestion calls ``append``, the read API and the pages call the rest. Nothing here assumes SQL, a
 file or row numbers: cursors are opaque strings that only the store which made them can read. Every
 method may be called from any thread and may wait for the disk. A database that fails raises
-``StoreError``, from any method; so does a call after ``close``.
+``StoreError``, from any method; so do a question that takes too long and a call after ``close``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Protocol
 
-from sessionbat.server.records import Page, ReceivedEvent, SessionSummary, StoredEvent
+from sessionbat.server.records import (
+    Group,
+    Page,
+    ReceivedEvent,
+    SearchHit,
+    SessionSummary,
+    Span,
+    Statistic,
+    StoredEvent,
+)
 
 
 class Store(Protocol):
@@ -58,6 +68,45 @@ class Store(Protocol):
 
     def find_event(self, app: str, session_id: str, event_id: str) -> StoredEvent | None:
         """Find one event of a session; None when it has none of that id."""
+
+    def search(
+        self, query: str, *, app: str | None = None, limit: int = 20, after: str | None = None
+    ) -> Page[SearchHit]:
+        """Find events by the words they hold, last received first, of one app or of all.
+
+        What ``append`` stored is found at most two seconds later. A query is words, ``"phrases"``
+        and ``prefix*``, and an event is found when it holds each; ``search_text`` says what of an
+        event is searched. A message that a session's model calls resend is found once, at the first
+        of them. A query without any letter or digit finds nothing.
+
+        Raises:
+            ValueError: ``after`` is no cursor of this store.
+        """
+
+    def statistics(
+        self,
+        *,
+        by: Span,
+        since: datetime,
+        until: datetime,
+        app: str | None = None,
+        group: Group | None = None,
+    ) -> list[Statistic]:
+        """Sum up observations by hour or day (UTC), oldest first, of one app or of all.
+
+        What ``append`` stored counts at most two seconds later. The span that holds ``since`` is
+        counted whole; spans from ``until`` on are not. Where nothing happened there is no item.
+        Grouped by model or tool, only observations that name one count.
+        """
+
+    def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """Make everything derived anew from the raw events; returns when it is done.
+
+        Questions are answered meanwhile; search and statistics miss what is not done yet.
+
+        Args:
+            on_progress: Called with how much is done and how much there is to do.
+        """
 
     def list_apps(self) -> list[str]:
         """Name the apps that have sessions, in alphabetical order."""

@@ -62,8 +62,7 @@ class Reading(NamedTuple):
     @property
     def cost_nanos(self) -> int:
         """The cost in whole billionths of a dollar, 0 when it is unknown or not sane."""
-        cost = self.cost_usd
-        return round(cost * 1e9) if cost is not None and 0 <= cost <= _MAX_COST_USD else 0
+        return cost_nanos(self.cost_usd)
 
 
 def read(event: Mapping[str, Any], received_at_us: int, context_keys: Sequence[str]) -> Reading:
@@ -100,6 +99,12 @@ def read(event: Mapping[str, Any], received_at_us: int, context_keys: Sequence[s
         labels=frozenset(labels),
         title=_title(observation, at_us),
     )
+
+
+def cost_nanos(cost_usd: float | None) -> int:
+    """Turn dollars into whole billionths; what is unknown or not sane is 0."""
+    is_sane = cost_usd is not None and 0 <= cost_usd <= _MAX_COST_USD
+    return round(cost_usd * 1e9) if cost_usd is not None and is_sane else 0
 
 
 def rfc3339(at_us: int) -> str:

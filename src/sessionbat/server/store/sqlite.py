@@ -6,20 +6,35 @@ commit. Readers see the last commit and never wait for the writer.
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any, Final, NoReturn
 
 from sessionbat.errors import StoreError
 from sessionbat.event import RESERVED_CONTEXT
-from sessionbat.server.records import Page, ReceivedEvent, SessionSummary, StoredEvent
-from sessionbat.server.store.reading import rfc3339
+from sessionbat.server.records import (
+    Group,
+    Page,
+    ReceivedEvent,
+    SearchHit,
+    SessionSummary,
+    Span,
+    Statistic,
+    StoredEvent,
+)
+from sessionbat.server.store import sqlite_search, sqlite_statistics
+from sessionbat.server.store.reading import microseconds, rfc3339
+from sessionbat.server.store.search_text import parse_query
 from sessionbat.server.store.sqlite_events import insert_events
+from sessionbat.server.store.sqlite_following import STEP, Follower
 from sessionbat.server.store.sqlite_payloads import PayloadReader, PayloadWriter
 from sessionbat.server.store.sqlite_rebuild import rebuild_rows
 from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
@@ -28,7 +43,8 @@ from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
 MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 
 _MAX_READERS: Final = 4
-_CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})\Z")
+_CURSOR = re.compile(r"([a-z]?)([0-9]{1,18})-([0-9]{1,18})\Z")
+_LAST_NUMBER: Final = 2**63 - 1
 _COLUMNS = """
     sessions.id, apps.name, session_id, first_at_us, last_at_us, interactions, observations,
     llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos / 1e9, title
@@ -41,24 +57,33 @@ class SqliteStore:
     Args:
         path: The file; made when it is not there.
         context_keys: What sessions can be filtered by, beside the reserved keys.
+        query_timeout: Seconds after which a question is given up.
 
     Raises:
         StoreError: The file cannot be opened or is not a store of this version; it is untouched.
     """
 
-    def __init__(self, path: str, context_keys: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: str, context_keys: Sequence[str] = (), query_timeout: float = 5.0
+    ) -> None:
         self._path = Path(path)
         self._context_keys = tuple(dict.fromkeys((*RESERVED_CONTEXT, *context_keys)))
         check_file(self._path)
         self._writing = threading.Lock()  # guards _writer and _payloads
         self._writer: sqlite3.Connection | None = _open_writer(self._path, self._context_keys)
+        self._has_text_index = sqlite_search.has_fts5(self._writer)
         self._payloads = PayloadWriter()
-        self._readers = _Readers(self._path)
+        self._written = PayloadReader()  # of the following thread, under the same lock
+        self._readers = _Readers(self._path, query_timeout)
+        self._follower = Follower(self._follow)
+        self._follower.tell(self._count_unfollowed())
 
     def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
         with self._transaction() as connection:
-            return insert_events(connection, events, self._payloads, self._context_keys)
+            is_new = insert_events(connection, events, self._payloads, self._context_keys)
+        self._follower.tell(sum(is_new))
+        return is_new
 
     def list_sessions(
         self, *, app: str | None = None, limit: int = 50, after: str | None = None
@@ -132,6 +157,54 @@ class SqliteStore:
             ).fetchone()
             return None if row is None else StoredEvent(event_id, reader.payloads.decode(*row))
 
+    def search(
+        self, query: str, *, app: str | None = None, limit: int = 20, after: str | None = None
+    ) -> Page[SearchHit]:
+        """Find events by their words; see ``Store.search``."""
+        below = _LAST_NUMBER if after is None else _parse_cursor(after, "s")[0]
+        terms = parse_query(query)
+        if not terms:
+            return Page([], None)
+        with self._readers.lend() as reader:
+            if not sqlite_search.has_fts5(reader.connection):
+                raise StoreError(
+                    "search needs an SQLite with FTS5, and Python's here has none", slug="no-search"
+                )
+            hits = sqlite_search.query(
+                reader.connection, reader.payloads, terms, app=app, limit=limit + 1, below=below
+            )
+        items = [hit for _, hit in hits[:limit]]
+        return Page(items, _cursor(hits[limit - 1][0], 0, "s") if len(hits) > limit else None)
+
+    def statistics(
+        self,
+        *,
+        by: Span,
+        since: datetime,
+        until: datetime,
+        app: str | None = None,
+        group: Group | None = None,
+    ) -> list[Statistic]:
+        """Sum up by hour or day; see ``Store.statistics``."""
+        with self._readers.lend() as reader:
+            return sqlite_statistics.query(
+                reader.connection,
+                app=app,
+                by=by,
+                since_us=microseconds(since),
+                until_us=microseconds(until),
+                group=group,
+            )
+
+    def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """Make everything derived anew; see ``Store.rebuild``."""
+        total = 2 * self.count_events()
+        with self._transaction() as connection:
+            rebuild_rows(connection, self._context_keys, lambda done, _: on_progress(done, total))
+        while not self._follow():
+            on_progress(total - self._count_unfollowed(), total)
+        on_progress(total, total)
+
     def list_apps(self) -> list[str]:
         """Name the apps; see ``Store.list_apps``."""
         with self._readers.lend() as reader:
@@ -146,11 +219,28 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file; see ``Store.close``."""
+        self._follower.close()
         self._readers.close()
         with self._writing:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+
+    def _follow(self) -> bool:
+        with self._transaction() as connection:
+            is_counted = sqlite_statistics.follow(connection, STEP)
+            if not self._has_text_index:
+                return is_counted
+            return sqlite_search.follow(connection, self._written, STEP) and is_counted
+
+    def _count_unfollowed(self) -> int:
+        with self._readers.lend() as reader:
+            (count,) = reader.connection.execute(
+                "SELECT count(*) FROM events WHERE id > (SELECT min(up_to) FROM progress"
+                " WHERE name = 'statistics' OR ?)",
+                (self._has_text_index,),
+            ).fetchone()
+            return int(count)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -181,13 +271,17 @@ class _Reader:
             check_same_thread=False,
         )
         self.payloads = PayloadReader()
+        self.deadline = math.inf
+        # Called every so many steps of SQLite's machine, about each millisecond.
+        self.connection.set_progress_handler(lambda: time.monotonic() > self.deadline, 20_000)
 
 
 class _Readers:
     """Up to four readers, opened when first needed, lent to one thread each."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
+        self._timeout = timeout
         self._closed = False
         self._free: LifoQueue[_Reader | None] = LifoQueue()
         for _ in range(_MAX_READERS):
@@ -202,7 +296,15 @@ class _Readers:
                 _raise_closed()
             if reader is None:
                 reader = _Reader(self._path)
+            reader.deadline = time.monotonic() + self._timeout
             yield reader
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise StoreError(
+                    f"the question took longer than {self._timeout:g} s; ask for less",
+                    slug="query-too-slow",
+                ) from exc
+            raise _store_failed(exc) from exc
         except sqlite3.Error as exc:
             raise _store_failed(exc) from exc
         finally:
@@ -231,6 +333,7 @@ def _open_writer(path: Path, context_keys: Sequence[str]) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -32000")
         connection.execute("PRAGMA wal_autocheckpoint = 2000")
+        sqlite_search.create_index(connection)
         # A read-only file opens without complaint: find out now, not at the first event.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
@@ -261,12 +364,12 @@ def _summary(row: Sequence[Any]) -> SessionSummary:
     return SessionSummary(app, session_id, rfc3339(first_at_us), rfc3339(last_at_us), *counts)
 
 
-def _cursor(at_us: int, number: int) -> str:
-    return f"{at_us}-{number}"
+def _cursor(place: int, number: int, of: str = "") -> str:
+    return f"{of}{place}-{number}"
 
 
-def _parse_cursor(cursor: str) -> tuple[int, int]:
+def _parse_cursor(cursor: str, of: str = "") -> tuple[int, int]:
     match = _CURSOR.match(cursor)
-    if match is None:
+    if match is None or match[1] != of:
         raise ValueError("not a cursor of this store")
-    return int(match[1]), int(match[2])
+    return int(match[2]), int(match[3])

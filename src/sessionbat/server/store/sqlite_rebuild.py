@@ -14,6 +14,7 @@ import orjson
 
 from sessionbat.server.store.reading import read
 from sessionbat.server.store.sqlite_payloads import PayloadReader
+from sessionbat.server.store.sqlite_search import empty_index
 from sessionbat.server.store.sqlite_sessions import add_to_sessions
 
 _CHUNK: Final = 1000
@@ -29,6 +30,7 @@ def rebuild_rows(
     reader = PayloadReader()
     (total,) = connection.execute("SELECT count(*) FROM events").fetchone()
     _empty(connection)
+    empty_index(connection)
     done, last = 0, 0
     while rows := connection.execute(
         "SELECT events.id, events.app, received_at_us, codec, data"

@@ -1,0 +1,86 @@
+"""What of an event is searched, and what a person's query means; whatever the index.
+
+Searched are the strings and numbers that a call got, gave back or failed with, and a tool's name;
+not keys, ids, context or metadata. Chinese and Japanese are written without spaces, so each of
+their characters is a word of its own, and a query's run of them is a phrase: any part of a sentence
+is found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+#: Stands between two characters that are words of their own. Tokenizers part words at it; where
+#: text is shown it is taken out again.
+JOINER: Final = "\u2060"
+
+MAX_TERMS: Final = 32
+
+_MAX_DEPTH: Final = 64
+_UNSPACED = re.compile(
+    "([\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff\u31f0-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+)
+# Encoded bytes hold no words, and each would be a word of its own in the index.
+_ENCODED = re.compile(r"(?:data:[\w/+.;-]*,)?[A-Za-z0-9+/_-]{256}")
+_TERMS = re.compile(r'"([^"]*)"?|(\S+)')
+
+
+class Term(NamedTuple):
+    """A word, or words in this order next to each other."""
+
+    words: str
+    #: The last word may go on.
+    is_prefix: bool
+
+
+def text_of(event: Mapping[str, Any]) -> str:
+    """Give what is searched of a decoded event; the same for the same event, always."""
+    observation = event.get("observation")
+    if not isinstance(observation, Mapping):
+        return ""
+    return text_in([observation.get(key) for key in ("name", "input", "output", "error")])
+
+
+def text_in(value: Any) -> str:
+    """Give the words of any JSON value."""
+    return spread("\n".join(_texts(value, 0)))
+
+
+def spread(text: str) -> str:
+    """Part characters that are words of their own, and take out what marks highlights."""
+    if text.isascii():
+        return text.translate(_NO_MARKS) if "\x02" in text or "\x03" in text else text
+    return _UNSPACED.sub(f"{JOINER}\\1{JOINER}", text.translate(_NO_MARKS))
+
+
+_NO_MARKS: Final = {2: " ", 3: " "}
+
+
+def parse_query(query: str) -> list[Term]:
+    """Read a query: words, ``"phrases"``, and ``prefix*``; each has to be found.
+
+    Whatever else is typed is no error: what holds no letter and no digit is left out, an open
+    quotation mark closes at the end, and further terms than ``MAX_TERMS`` are not looked at.
+    """
+    terms = []
+    for match in _TERMS.finditer(query):
+        phrase, word = match.groups()
+        text = (phrase if phrase is not None else word).replace("\x00", " ").replace('"', " ")
+        if any(character.isalnum() for character in text):
+            terms.append(Term(spread(text), phrase is None and word.endswith("*")))
+    return terms[:MAX_TERMS]
+
+
+def _texts(value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        if value and not (len(value) >= 256 and _ENCODED.match(value)):
+            yield value
+    elif isinstance(value, bool) or value is None:
+        return
+    elif isinstance(value, int | float):
+        yield str(value)
+    elif depth < _MAX_DEPTH:
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner, depth + 1)

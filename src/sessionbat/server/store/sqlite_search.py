@@ -1,0 +1,158 @@
+"""The text index: FTS5 without a copy of the text, filled behind ingestion, read newest first.
+
+Results are never ranked: over words that half of all events hold, ranking takes a second and the
+newest take a millisecond. Snippets are made by the same tokenizer, from the few events shown.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from sessionbat.server.records import SearchHit
+from sessionbat.server.store.reading import rfc3339
+from sessionbat.server.store.search_text import JOINER, Term, text_in, text_of
+from sessionbat.server.store.sqlite_payloads import PayloadReader
+
+#: One transaction of indexing ends at so much text: it bounds memory and how long it locks.
+_MAX_CHARACTERS: Final = 4 * 1024 * 1024
+
+_TOKENIZER: Final = "tokenize = 'unicode61 remove_diacritics 2'"
+_SNIPPET_WORDS: Final = 24
+_MARKED = re.compile("\x02([^\x03]*)\x03")
+
+
+def create_index(connection: sqlite3.Connection) -> bool:
+    """Make the index where it is missing; False when this SQLite has no FTS5."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'texts'").fetchone():
+        return has_fts5(connection)
+    if not has_fts5(connection):
+        return False
+    connection.execute("BEGIN IMMEDIATE")
+    # scope: a word that stands for the app, so that a search within one app stays in the index.
+    connection.execute(
+        "CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5"
+        f"(scope, text, content = '', columnsize = 0, {_TOKENIZER})"
+    )
+    connection.execute("INSERT INTO texts(texts, rank) VALUES ('automerge', 16)")
+    connection.execute("INSERT INTO texts(texts, rank) VALUES ('hashsize', 16777216)")
+    connection.execute("UPDATE progress SET up_to = 0 WHERE name = 'text'")
+    connection.execute("COMMIT")
+    return True
+
+
+def has_fts5(connection: sqlite3.Connection) -> bool:
+    """Whether this SQLite can index text."""
+    return bool(
+        connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone()
+    )
+
+
+def empty_index(connection: sqlite3.Connection) -> None:
+    """Take everything out of the index, if there is one."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'texts'").fetchone():
+        connection.execute("INSERT INTO texts(texts) VALUES ('delete-all')")
+
+
+def follow(connection: sqlite3.Connection, payloads: PayloadReader, limit: int) -> bool:
+    """Index up to ``limit`` further events, inside the caller's transaction; say if all are in."""
+    (up_to,) = connection.execute("SELECT up_to FROM progress WHERE name = 'text'").fetchone()
+    rows = connection.execute(
+        "SELECT events.id, app, codec, data FROM events JOIN payloads ON event = events.id"
+        " WHERE events.id > ? ORDER BY events.id LIMIT ?",
+        (up_to, limit),
+    )
+    texts: list[tuple[int, str, str]] = []
+    size = 0
+    for number, app, codec, data in rows:
+        text = _indexed_text(connection, payloads, number, codec, data)
+        texts.append((number, f"app{app}", text))
+        size += len(text)
+        if size >= _MAX_CHARACTERS:
+            rows.close()
+            break
+    if texts:
+        connection.executemany("INSERT INTO texts (rowid, scope, text) VALUES (?, ?, ?)", texts)
+        connection.execute("UPDATE progress SET up_to = ? WHERE name = 'text'", (texts[-1][0],))
+    return len(texts) < limit and size < _MAX_CHARACTERS
+
+
+def query(
+    connection: sqlite3.Connection,
+    payloads: PayloadReader,
+    terms: Sequence[Term],
+    *,
+    app: str | None,
+    limit: int,
+    below: int,
+) -> list[tuple[int, SearchHit]]:
+    """Find events that hold all terms, newest first, each with its number."""
+    match = " AND ".join(f'"{term.words}"{"*" if term.is_prefix else ""}' for term in terms)
+    scoped = f"text : ({match})"
+    if app is not None:
+        found = connection.execute("SELECT id FROM apps WHERE name = ?", (app,)).fetchone()
+        if found is None:
+            return []
+        scoped = f"scope : app{found[0]} AND {scoped}"
+    rows = connection.execute(
+        "SELECT events.id, apps.name, session_id, event_id, at_us, kind, codec, data"
+        " FROM texts CROSS JOIN events ON events.id = texts.rowid"
+        " CROSS JOIN payloads ON payloads.event = events.id"
+        " CROSS JOIN sessions ON sessions.id = events.session"
+        " CROSS JOIN apps ON apps.id = events.app"
+        " WHERE texts MATCH ? AND texts.rowid < ? ORDER BY texts.rowid DESC LIMIT ?",
+        (scoped, below, limit),
+    ).fetchall()
+    texts = {row[0]: _indexed_text(connection, payloads, row[0], *row[6:]) for row in rows}
+    snippets = _snippets(connection, texts, match)
+    return [
+        (number, SearchHit(name, session_id, event_id, rfc3339(at_us), kind, *snippets[number]))
+        for number, name, session_id, event_id, at_us, kind, *_ in rows
+    ]
+
+
+def _indexed_text(
+    connection: sqlite3.Connection, payloads: PayloadReader, number: int, codec: int, data: bytes
+) -> str:
+    raw, messages = payloads.decode_own(connection, number, codec, data)
+    try:
+        text = text_of(orjson.loads(raw))
+        return "\n".join([text, *(text_in(orjson.loads(message)) for message in messages)])
+    except orjson.JSONDecodeError:
+        return ""  # stored by a store's user that is not ingestion; it shall not stop the others
+
+
+def _snippets(
+    connection: sqlite3.Connection, texts: dict[int, str], match: str
+) -> dict[int, tuple[str, list[tuple[int, int]]]]:
+    connection.execute(
+        f"CREATE VIRTUAL TABLE IF NOT EXISTS temp.shown USING fts5(text, {_TOKENIZER})"
+    )
+    connection.execute("BEGIN")
+    try:
+        connection.executemany("INSERT INTO temp.shown (rowid, text) VALUES (?, ?)", texts.items())
+        found: list[tuple[int, Any]] = connection.execute(
+            "SELECT rowid, snippet(shown, 0, char(2), char(3), '…', ?) FROM temp.shown"
+            " WHERE shown MATCH ?",
+            (_SNIPPET_WORDS, match),
+        ).fetchall()
+    finally:
+        connection.execute("ROLLBACK")
+    return {number: ("", []) for number in texts} | {n: _unmark(text) for n, text in found}
+
+
+def _unmark(marked: str) -> tuple[str, list[tuple[int, int]]]:
+    """Take the marks out of a snippet: its plain text, and where the marked words were."""
+    text = " ".join(marked.replace(JOINER, "").split())
+    text = text.replace("\x03\x02", "")  # neighbours in a phrase of one-character words
+    plain, highlights, end = "", list[tuple[int, int]](), 0
+    for match in _MARKED.finditer(text):
+        plain += text[end : match.start()]
+        highlights.append((len(plain), len(plain) + len(match[1])))
+        plain += match[1]
+        end = match.end()
+    return plain + text[end:], highlights
