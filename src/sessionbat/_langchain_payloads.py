@@ -102,7 +102,9 @@ def run_metadata(
         said = _SAID.get(key)
         if said is not None:
             kept[said] = value
-        elif not key.startswith(_MACHINERY) and not is_secret(key):
+        elif key == "tags" or key.startswith(_MACHINERY):
+            continue  # LangGraph's stream of messages writes the run's tags into its metadata
+        elif not is_secret(key):
             kept[key] = value
     kept["framework"] = "langgraph" if "node" in kept else "langchain"
     for tag in tags or ():

@@ -102,9 +102,10 @@ class Home:
         now = current()
         if now is not None and session_id in (None, now.session.session_id):
             return self._current(now.session, now.interaction, tree, metadata)
-        session_id = session_id or session_id_around()
-        if session_id is None and not or_root:
-            return None
+        if session_id is None:
+            if not or_root:
+                return None
+            session_id = session_id_around()
         session = self.client.session(session_id=session_id or tree.interaction_id)
         return self._within(session, tree, metadata)
 
@@ -143,10 +144,12 @@ def session_id_in(known: Mapping[str, Any]) -> str | None:
     """Get the session id that metadata or configuration names, as text."""
     for key in SESSION_KEYS:
         value = known.get(key)
+        if value is None:
+            continue
         if isinstance(value, str):
             if value:
                 return value
-        elif isinstance(value, int | UUID) and not isinstance(value, bool):
+        elif isinstance(value, (int, UUID)) and value is not True and value is not False:
             return str(value)
     return None
 

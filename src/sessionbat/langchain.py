@@ -50,6 +50,8 @@ else:
         BaseCallbackHandler = object
         _langchain_missing = _error
 
+__all__ = ["Clock", "LangChainCallbackHandler"]
+
 _log = logging.getLogger("sessionbat")
 _NOTHING: Mapping[str, Any] = {}
 _Callback = TypeVar("_Callback", bound=Callable[..., None])
@@ -149,9 +151,9 @@ class LangChainCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """Note what belongs together; a chain is no observation."""
         run = self._begin(None, run_id, parent_run_id)
-        if run is None or run.tree.interaction is not None:
+        if run is None or run.parent is not None:
             return
-        if run.parent is None and type(inputs) is not dict:
+        if type(inputs) is not dict:
             run.tree.resuming = inputs is None or is_langchain(inputs, "Command")
         self._home.settle(self._book, run.tree, metadata, or_root=False)
 

@@ -17,7 +17,6 @@ from langgraph.types import Command
 
 from tests.integration.conftest import Recorded
 from tests.integration.scripted import Scripted, calls
-from tests.integration.test_oracle_chains import add
 from tests.integration.test_oracle_graphs import QUESTION, agent, ask_person, one_node
 
 
@@ -137,9 +136,8 @@ def test_a_command_is_recorded_with_its_messages(recorded: Recorded) -> None:
 
 
 def test_nothing_of_langgraphs_machinery_is_recorded(recorded: Recorded) -> None:
-    one_node(lambda _: {"words": [str(Scripted().invoke("hi").content)]}).invoke(
-        {"words": []}, recorded.config()
-    )
-    add.invoke({"a": 1, "b": 2}, recorded.config())
-    metadata = recorded.observations[0]["metadata"]
-    assert not [key for key in metadata if key.startswith(("langgraph_", "ls_", "lc_", "__"))]
+    asking = one_node(lambda _: {"words": [str(Scripted().invoke("hi").content)]})
+    list(asking.stream({}, recorded.config(tags=["mine"]), stream_mode="messages"))
+    metadata = recorded.only()["metadata"]
+    machinery = ("langgraph_", "ls_", "lc_", "__", "tags")
+    assert not [key for key in metadata if key.startswith(machinery)]

@@ -239,6 +239,17 @@ def test_neither_the_serialized_model_nor_its_repr_is_recorded(recorded: Recorde
     assert "secret-in-the-repr" not in json.dumps(recorded.events)
 
 
+def test_a_piece_that_says_nothing_is_not_the_first_token(recorded: Recorded) -> None:
+    model = Scripted(script=[["", "one "]])
+    reading = model.stream("hi", recorded.config())
+    next(reading)
+    (run,) = recorded.handler._book._open.values()
+    assert run.first_token_ns == 0
+    next(reading)
+    assert run.first_token_ns > 0
+    reading.close()
+
+
 def test_the_first_token_that_says_something_is_timed(recorded: Recorded) -> None:
     reading = Scripted(script=["one two"]).stream("hi", recorded.config())
     list(reading)
