@@ -89,7 +89,7 @@ def test_documents_have_what_a_page_shows_best_first() -> None:
     for event in everything():
         if event["type"] == "retrieval":
             documents = event["observation"]["output"]["documents"]
-            assert all({"id", "title", "score", "snippet"} <= d.keys() for d in documents)
+            assert all({"id", "title", "score", "content"} <= d.keys() for d in documents)
             scores = [d["score"] for d in documents]
             assert scores == sorted(scores, reverse=True)
             assert event["observation"]["metrics"]["documents_found"] == len(documents)
@@ -102,7 +102,8 @@ def test_a_rate_limited_call_is_tried_again_and_then_answered(session: Session) 
     assert limited
     for n in limited:
         assert calls[n]["error"]["type"] == "RateLimitError"
-        assert calls[n + 1]["metadata"]["attempt"] == calls[n]["metadata"]["attempt"] + 1
+        before, after = (calls[m]["metadata"].get("attempt", 1) for m in (n, n + 1))
+        assert after == before + 1
     assert calls[-1]["error"] is None
 
 
@@ -118,7 +119,7 @@ def test_a_cancelled_answer_is_no_error_and_keeps_what_was_written() -> None:
     cancelled = [c for c in observations(session, "llm") if "status" in c["metadata"]]
     assert [c["metadata"]["status"] for c in cancelled] == ["cancelled"]
     assert cancelled[0]["error"] is None
-    assert cancelled[0]["output"]["content"]
+    assert cancelled[0]["output"]["text"]
 
 
 @pytest.mark.parametrize("session", of("user gives up"), ids=lambda s: s[0]["session_id"])
@@ -128,11 +129,11 @@ def test_a_user_who_gives_up_asked_more_than_twice(session: Session) -> None:
 
 def test_solved_sessions_have_no_failure_but_what_the_shop_refused() -> None:
     statuses = {
-        observation["metrics"]["http_status"]
+        observation["metrics"].get("http_status")
         for session in of("solved")
         for observation in observations(session, "tool")
     }
-    assert statuses <= {200, 404, 409, 422}
+    assert statuses <= {None, 404, 409, 422}
     assert not any(o["error"] for s in of("solved") for o in observations(s, "llm"))
 
 
@@ -145,7 +146,7 @@ def test_a_model_call_is_given_the_whole_conversation() -> None:
 
 def test_answered_model_calls_tell_time_tokens_and_cost() -> None:
     for call in (e["observation"] for e in everything() if e["type"] == "llm"):
-        if call["output"] is not None:
+        if call["output"] is not None and "status" not in call["metadata"]:
             metrics = call["metrics"]
             assert 0 < metrics["time_to_first_token_ms"] < metrics["latency_ms"] < 60_000
             assert metrics["input_tokens"] > metrics["output_tokens"] > 0
@@ -163,6 +164,9 @@ def test_sessions_are_spread_over_hours_and_none_is_in_the_future() -> None:
 
 def test_two_runs_tell_the_same() -> None:
     def told(session: Session) -> list[Any]:
+        for observation in (event["observation"] for event in session):
+            for name in ("run_id", "checkpoint_ns", "parent_observation_id"):
+                observation["metadata"].pop(name, None)
         return [event["observation"] for event in session]
 
     assert [told(s) for s in record().values()] == [told(s) for s in SESSIONS.values()]

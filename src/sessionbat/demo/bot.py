@@ -1,26 +1,33 @@
-"""The support bot: an agent loop that records each thing it did with SessionBat.
+"""The support bot: a LangGraph agent with the shop's tools and the help centre's search.
 
-This is the demo's example of using the SDK: each call to a model, a tool or the help centre is
-followed by one recording call.
+This is the demo's example of using the SDK: the agent knows nothing of SessionBat, and the handler
+passed with each turn records what it does.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
-from sessionbat.client import Interaction, Session
-from sessionbat.demo.shop import ToolError
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import NodeCancelledError
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
+
+from sessionbat.demo.shop import Shop
 from sessionbat.demo.world import (
     SEARCH_HELP,
-    AnswerStoppedError,
-    Completion,
-    Message,
-    ModelError,
     RemoteRetriever,
     RemoteShop,
     ScriptedModel,
+    ServiceError,
 )
 
 SYSTEM_PROMPT = (
@@ -30,124 +37,113 @@ SYSTEM_PROMPT = (
     "or a complaint about a colleague is involved."
 )
 APOLOGY = "Sorry, I cannot answer right now. Please try again in a few minutes."
-MAX_STEPS = 12
+STOPPED = ""
+MAX_STEPS = 30
 MAX_ATTEMPTS = 3
 
 
-class Time(Protocol):
-    """A clock that can wait; the demo's is simulated."""
-
-    now: datetime
-
-    def spend(self, milliseconds: float) -> None:
-        """Let time pass."""
-
-
 class SupportBot:
-    """One conversation with one user."""
+    """One conversation with one user.
 
-    def __init__(self, session: Session, retriever: RemoteRetriever, clock: Time) -> None:
-        self._session = session
+    Args:
+        session_id: The conversation's id, which is the graph's thread.
+        handler: Hears of everything the agent does.
+        retriever: Searches the help centre.
+    """
+
+    def __init__(
+        self, session_id: str, handler: BaseCallbackHandler, retriever: RemoteRetriever
+    ) -> None:
+        self._config: RunnableConfig = {
+            "callbacks": [handler],
+            "configurable": {"thread_id": session_id},
+            "recursion_limit": MAX_STEPS,
+        }
         self._retriever = retriever
-        self._clock = clock
-        self._messages: list[Message] = [{"role": "system", "content": SYSTEM_PROMPT}]
+        self._memory = InMemorySaver()
 
     def answer(self, text: str, model: ScriptedModel, shop: RemoteShop) -> str:
         """Work on what the user says until there is an answer."""
-        interaction = self._session.interaction()
-        self._messages.append({"role": "user", "content": text})
-        for step in range(1, MAX_STEPS + 1):
-            message = self._ask(interaction, model, step)
-            if message is None:
-                break
-            self._messages.append(message)
-            if not message.get("tool_calls"):
-                return str(message["content"])
-            for call in message["tool_calls"]:
-                self._messages.append(self._run(interaction, shop, call))
-        return APOLOGY
-
-    def _ask(self, interaction: Interaction, model: ScriptedModel, step: int) -> Message | None:
-        """Ask the model for its next decision, again when it fails; None when there is none."""
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            started_at = self._clock.now
-            output: Message | None = None
-            error: dict[str, Any] | None = None
-            metadata: dict[str, Any] = {"provider": "openai", "step": step, "attempt": attempt}
-            metrics: dict[str, float] = {}
-            try:
-                output, metrics = _unpack(model.complete(self._messages))
-            except AnswerStoppedError as stop:
-                output, metrics = _unpack(stop.so_far)
-                metadata["status"] = "cancelled"
-            except ModelError as exc:
-                error = {"type": exc.fault.type, "message": exc.fault.message}
-                if exc.fault.http_status is not None:
-                    metrics = {"http_status": exc.fault.http_status}
-            interaction.llm(
-                model=model.name,
-                input={"messages": self._messages},
-                output=output,
-                error=error,
-                metadata=metadata,
-                metrics={"latency_ms": self._ms_since(started_at), **metrics},
-                started_at=started_at,
-            )
-            if output is not None:
-                return output
-            self._clock.spend(1000 * 2**attempt)
-        return None
-
-    def _run(self, interaction: Interaction, shop: RemoteShop, call: Message) -> Message:
-        name = call["function"]["name"]
-        arguments = json.loads(call["function"]["arguments"])
-        if name == SEARCH_HELP:
-            result: Any = self._search(interaction, arguments["query"])
-        else:
-            result = self._use_tool(interaction, shop, name, arguments)
-        content = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-        return {"role": "tool", "tool_call_id": call["id"], "content": content}
-
-    def _search(self, interaction: Interaction, query: str) -> list[dict[str, Any]]:
-        started_at = self._clock.now
-        documents = self._retriever.search(query)
-        interaction.retrieval(
-            query=query,
-            documents=documents,
-            metadata={"index": "help_centre", "method": "bm25"},
-            metrics={
-                "latency_ms": self._ms_since(started_at),
-                "documents_found": len(documents),
-            },
-            started_at=started_at,
-        )
-        return documents
-
-    def _use_tool(
-        self, interaction: Interaction, shop: RemoteShop, name: str, arguments: dict[str, Any]
-    ) -> dict[str, Any] | str | None:
-        started_at = self._clock.now
-        output: dict[str, Any] | None = None
-        error: dict[str, str] | None = None
-        status = 200
+        agent = self._agent(model, _tools(shop, self._retriever))
+        answer = ""
         try:
-            output = shop.call(name, arguments)
-        except ToolError as exc:
-            error, status = {"type": exc.type, "message": exc.message}, exc.http_status
-        interaction.tool_call(
-            tool_name=name,
-            input=arguments,
-            output=output,
-            error=error,
-            metadata={"service": "shop"},
-            metrics={"latency_ms": self._ms_since(started_at), "http_status": status},
-            started_at=started_at,
+            said = {"messages": [HumanMessage(text)]}
+            for mode, update in agent.stream(
+                said, self._config, stream_mode=["messages", "values"]
+            ):
+                if mode == "values":
+                    answer = str(update["messages"][-1].content)
+        except ServiceError:
+            return APOLOGY
+        except NodeCancelledError:  # the user did not wait for the end
+            return STOPPED
+        return answer
+
+    def _agent(self, model: ScriptedModel, tools: list[BaseTool]) -> Any:
+        deciding = model.bind(tools=_offered()).with_retry(
+            stop_after_attempt=MAX_ATTEMPTS, wait_exponential_jitter=False
         )
-        return f"{error['type']}: {error['message']}" if error else output
 
-    def _ms_since(self, started_at: datetime) -> int:
-        return round((self._clock.now - started_at).total_seconds() * 1000)
+        def decide(state: MessagesState) -> dict[str, list[BaseMessage]]:
+            return {
+                "messages": [deciding.invoke([SystemMessage(SYSTEM_PROMPT), *state["messages"]])]
+            }
+
+        graph = StateGraph(MessagesState)
+        graph.add_node("model", decide)
+        graph.add_node("tools", ToolNode(tools, handle_tool_errors=_explain))
+        graph.add_edge(START, "model")
+        graph.add_conditional_edges("model", tools_condition)
+        graph.add_edge("tools", "model")
+        return graph.compile(checkpointer=self._memory, name="support-bot")
 
 
-def _unpack(completion: Completion) -> tuple[Message, dict[str, float]]:
-    return completion.message, completion.metrics
+def _explain(error: ServiceError) -> str:
+    """Tell the model why a tool failed, so that it may do something else."""
+    return f"{type(error).__name__}: {error}"
+
+
+@cache
+def _described() -> dict[str, StructuredTool]:
+    """Describe every tool from its signature and docstring, once: a schema takes milliseconds."""
+    functions: list[Callable[..., Any]] = [*Shop().tools, search_help]
+    return {f.__name__: StructuredTool.from_function(f) for f in functions}
+
+
+@cache
+def _offered() -> list[dict[str, Any]]:
+    """Describe the tools as a model is told of them."""
+    return [convert_to_openai_tool(tool) for tool in _described().values()]
+
+
+def search_help(query: str) -> str:
+    """Search the help centre."""
+    raise NotImplementedError  # the description only; _search is what runs
+
+
+def _tools(shop: RemoteShop, retriever: RemoteRetriever) -> list[BaseTool]:
+    """Make the tools of one turn."""
+    return [
+        described.model_copy(update={"func": _search(retriever)})
+        if name == SEARCH_HELP
+        else described.model_copy(
+            update={"func": _call(shop, name), "metadata": {"service": "shop"}}
+        )
+        for name, described in _described().items()
+    ]
+
+
+def _search(retriever: RemoteRetriever) -> Callable[..., str]:
+    def search(query: str) -> str:
+        found = retriever.invoke(query)
+        texts = [{"title": d.metadata["title"], "text": d.page_content} for d in found]
+        return json.dumps(texts, ensure_ascii=False)
+
+    return search
+
+
+def _call(shop: RemoteShop, name: str) -> Callable[..., dict[str, Any]]:
+    def call(**arguments: Any) -> dict[str, Any]:
+        return shop.call(name, arguments)
+
+    return call

@@ -13,6 +13,8 @@ from sessionbat.demo.scenarios import SCENARIOS
 from sessionbat.demo.script import Scenario, UseTool
 from sessionbat.demo.shop import Shop
 from sessionbat.demo.world import Clock, RemoteRetriever, RemoteShop, ScriptedModel
+from sessionbat.langchain import Clock as HandlerClock
+from sessionbat.langchain import LangChainCallbackHandler
 
 _MINUTES_BETWEEN_SESSIONS = 11
 
@@ -66,10 +68,24 @@ def _play(
             "release": scenario.release,
         },
     )
-    bot = SupportBot(session, RemoteRetriever(retriever, clock, chance), clock)
+    handler = LangChainCallbackHandler(session=session, clock=simulated(clock))
+    search = RemoteRetriever(
+        index=retriever, clock=clock, chance=chance, metadata={"index": "help_centre"}
+    )
+    bot = SupportBot(session_id, handler, search)
     shop = Shop()
     for turn in scenario.turns:
-        model = ScriptedModel(scenario.model, turn.decisions, clock, chance)
+        model = ScriptedModel(
+            model=scenario.model, decisions=iter(turn.decisions), clock=clock, chance=chance
+        )
         faults = [d.fault for d in turn.decisions if isinstance(d, UseTool)]
         bot.answer(turn.says, model, RemoteShop(shop, faults, clock, chance))
         clock.spend(chance.uniform(6_000, 45_000))
+
+
+def simulated(clock: Clock) -> HandlerClock:
+    """Have the handler read the simulated time."""
+    return HandlerClock(
+        now=lambda: clock.now.timestamp(),
+        ticks_ns=lambda: round(clock.now.timestamp() * 1e6) * 1000,
+    )

@@ -84,10 +84,14 @@ def run_demo(console: Console, *, store_url: str | None, port: int, once: bool) 
                 f"[red]The server has {len(recorded.summaries)} of {len(recorded.outcomes)} "
                 f"sessions; {recorded.undelivered} observations were not delivered.[/red]"
             )
-        console.print(f"Open [bold]{base_url}/sessions[/bold]", soft_wrap=True)
-        if not once:
-            console.print("Press Ctrl-C to stop.")
-            _wait_for_the_end()
+        address = f"Open [bold]{base_url}/sessions[/bold]"
+        if once:
+            console.print(address, soft_wrap=True)
+        else:
+            with _asked_to_end() as end:
+                console.print(address, soft_wrap=True)
+                console.print("Press Ctrl-C to stop.")
+                end.wait()
     return 0 if recorded.complete else 1
 
 
@@ -151,8 +155,9 @@ def make_table(recorded: Recorded) -> Table:
     return table
 
 
-def _wait_for_the_end() -> None:
-    """Wait for Ctrl-C, or for SIGTERM, so that either ends the server and its temporary store."""
+@contextmanager
+def _asked_to_end() -> Iterator[threading.Event]:
+    """Hear of Ctrl-C, or of SIGTERM, so that either ends the server and its temporary store."""
     end = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -160,7 +165,7 @@ def _wait_for_the_end() -> None:
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        end.wait()
+        yield end
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

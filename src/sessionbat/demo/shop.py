@@ -45,6 +45,11 @@ class Shop:
             )
         }
 
+    @property
+    def tools(self) -> list[Callable[..., Result]]:
+        """Every tool; its signature and docstring say how it is called."""
+        return list(self._tools.values())
+
     def call(self, tool: str, arguments: Mapping[str, Any]) -> Result:
         """Run a tool by its name.
 

@@ -6,14 +6,27 @@ same figures.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, cast
 
-from sessionbat.demo.retriever import Retriever
+from langchain_core.callbacks import CallbackManagerForLLMRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import (
+    AIMessageChunk,
+    BaseMessage,
+    message_chunk_to_message,
+)
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.retrievers import BaseRetriever
+
 from sessionbat.demo.script import (
     Decision,
     Fault,
@@ -24,8 +37,6 @@ from sessionbat.demo.script import (
     UseTool,
 )
 from sessionbat.demo.shop import Shop, ToolError
-
-Message = dict[str, Any]
 
 #: The model calls this one like any tool; the bot answers it from the help centre.
 SEARCH_HELP = "search_help"
@@ -47,80 +58,93 @@ class Clock:
         self.now += timedelta(milliseconds=milliseconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a model decided, and what it cost."""
+class ServiceError(Exception):
+    """Somebody else's service refused or did not answer."""
 
-    message: Message
-    #: ``time_to_first_token_ms``, ``input_tokens``, ``output_tokens``, ``cost_usd``.
-    metrics: dict[str, float]
-
-
-class ModelError(Exception):
-    """The model's provider refused or did not answer."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.message)
-        self.fault = fault
+    def __init__(self, message: str, status_code: int | None) -> None:
+        super().__init__(message)
+        #: What it answered over HTTP, if it answered.
+        self.status_code = status_code
 
 
-class AnswerStoppedError(Exception):
-    """The user stopped the answer; holds what had been written."""
-
-    def __init__(self, so_far: Completion) -> None:
-        super().__init__("stopped by the user")
-        self.so_far = so_far
+def service_error(fault: Fault) -> ServiceError:
+    """Make the exception that the service's own client would raise: of a class of that name."""
+    kind: type[ServiceError] = type(fault.type, (ServiceError,), {})
+    return kind(fault.message, fault.http_status)
 
 
-class ScriptedModel:
-    """Decides what the script says, and takes time, tokens and money like a model."""
+class ScriptedModel(BaseChatModel):
+    """Decides what the script says, and takes time, tokens and money like a model.
 
-    def __init__(self, name: str, decisions: Iterable[Decision], clock: Clock, chance: Random):
-        self.name = name
-        self._decisions = iter(decisions)
-        self._clock = clock
-        self._chance = chance
+    A user who stops the answer cancels the call, as a server does when its client is gone.
+    """
 
-    def complete(self, messages: Sequence[Message]) -> Completion:
-        """Answer a conversation.
+    model: str
+    decisions: Any
+    clock: Any
+    chance: Any
 
-        Raises:
-            ModelError: The provider failed.
-            AnswerStoppedError: The user did not wait for the end.
-        """
-        decision = next(self._decisions)
+    @property
+    def _llm_type(self) -> str:
+        return "openai"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return LangSmithParams(ls_provider="openai", ls_model_name=self.model, ls_model_type="chat")
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        pieces = list(self._stream(messages, stop, run_manager, **kwargs))
+        answer = pieces[0].message
+        for piece in pieces[1:]:
+            answer += piece.message
+        return ChatResult(generations=[ChatGeneration(message=message_chunk_to_message(answer))])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        decision = next(self.decisions)
         if isinstance(decision, ModelFails):
-            self._clock.spend(decision.fault.latency_ms)
-            raise ModelError(decision.fault)
-        completion = self._write(messages, _message(decision, self._new_call_id()))
+            self.clock.spend(decision.fault.latency_ms)
+            raise service_error(decision.fault)
+        message = _message(decision, f"call_{self.chance.getrandbits(48):012x}")
+        self.clock.spend(round(self.chance.lognormvariate(5.7, 0.3)))
+        first = ChatGenerationChunk(message=message)
+        if run_manager is not None:
+            run_manager.on_llm_new_token(message.text, chunk=first)
+        yield first
+        usage = _usage(self.model, messages, message)
+        self.clock.spend(usage["output_tokens"] * self.chance.uniform(9, 16))
         if isinstance(decision, UserStops):
-            raise AnswerStoppedError(completion)
-        return completion
-
-    def _write(self, messages: Sequence[Message], message: Message) -> Completion:
-        input_tokens = _TOKENS_OF_TOOL_DESCRIPTIONS + _count_tokens(messages)
-        output_tokens = _count_tokens(message)
-        first_token_ms = round(self._chance.lognormvariate(5.7, 0.3))
-        self._clock.spend(first_token_ms + output_tokens * self._chance.uniform(9, 16))
-        price_in, price_out = _PRICES[self.name]
-        return Completion(
-            message,
-            {
-                "time_to_first_token_ms": first_token_ms,
-                "input_tokens": input_tokens,
-                "output_tokens": output_tokens,
-                "cost_usd": round((input_tokens * price_in + output_tokens * price_out) / 1e6, 6),
-            },
+            raise asyncio.CancelledError
+        reason = "tool_calls" if message.tool_calls else "stop"
+        told = {"model_name": self.model, "finish_reason": reason}
+        yield ChatGenerationChunk(
+            message=AIMessageChunk(content="", usage_metadata=usage, response_metadata=told)
         )
 
-    def _new_call_id(self) -> str:
-        return f"call_{self._chance.getrandbits(48):012x}"
+
+def _usage(model: str, messages: Sequence[BaseMessage], answer: AIMessageChunk) -> UsageMetadata:
+    asked = _TOKENS_OF_TOOL_DESCRIPTIONS + sum(_count_tokens(message) for message in messages)
+    answered = _count_tokens(answer)
+    price_in, price_out = _PRICES[model]
+    cost = round((asked * price_in + answered * price_out) / 1e6, 6)
+    counts = {"input_tokens": asked, "output_tokens": answered, "total_tokens": asked + answered}
+    return cast("UsageMetadata", {**counts, "total_cost": cost})
 
 
-def _message(decision: Decision, call_id: str) -> Message:
+def _message(decision: Decision, call_id: str) -> AIMessageChunk:
     match decision:
         case Reply(text) | UserStops(text):
-            return {"role": "assistant", "content": text}
+            return AIMessageChunk(content=text)
         case SearchHelp(query):
             return _tool_call(call_id, SEARCH_HELP, {"query": query})
         case UseTool(name, arguments):
@@ -128,14 +152,16 @@ def _message(decision: Decision, call_id: str) -> Message:
     raise TypeError(f"no message for {decision!r}")
 
 
-def _tool_call(call_id: str, name: str, arguments: Mapping[str, Any]) -> Message:
-    function = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
-    call = {"id": call_id, "type": "function", "function": function}
-    return {"role": "assistant", "content": None, "tool_calls": [call]}
+def _tool_call(call_id: str, name: str, arguments: Mapping[str, Any]) -> AIMessageChunk:
+    call = tool_call_chunk(
+        name=name, args=json.dumps(arguments, ensure_ascii=False), id=call_id, index=0
+    )
+    return AIMessageChunk(content="", tool_call_chunks=[call])
 
 
-def _count_tokens(value: object) -> int:
-    return len(json.dumps(value, ensure_ascii=False)) // _CHARACTERS_PER_TOKEN
+def _count_tokens(message: BaseMessage) -> int:
+    said = [message.content, getattr(message, "tool_calls", None)]
+    return len(json.dumps(said, ensure_ascii=False)) // _CHARACTERS_PER_TOKEN
 
 
 class RemoteShop:
@@ -153,25 +179,36 @@ class RemoteShop:
         """Run a tool.
 
         Raises:
-            ToolError: It could not do it, or could not be reached.
+            ServiceError: It could not do it, or could not be reached.
         """
         fault = next(self._faults, None)
         if fault is not None:
             self._clock.spend(fault.latency_ms)
-            raise ToolError(fault.type, fault.message, fault.http_status or 500)
+            raise service_error(fault)
         self._clock.spend(self._chance.lognormvariate(4.6, 0.5))
-        return self._shop.call(tool, arguments)
+        try:
+            return self._shop.call(tool, arguments)
+        except ToolError as refusal:
+            fault = Fault(refusal.type, refusal.message, refusal.http_status)
+            raise service_error(fault) from refusal
 
 
-class RemoteRetriever:
+class RemoteRetriever(BaseRetriever):
     """The help centre's search as the bot reaches it."""
 
-    def __init__(self, retriever: Retriever, clock: Clock, chance: Random) -> None:
-        self._retriever = retriever
-        self._clock = clock
-        self._chance = chance
+    index: Any
+    clock: Any
+    chance: Any
 
-    def search(self, query: str) -> list[dict[str, Any]]:
-        """Give the articles that fit best."""
-        self._clock.spend(self._chance.lognormvariate(4.0, 0.4))
-        return self._retriever.search(query)
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        self.clock.spend(self.chance.lognormvariate(4.0, 0.4))
+        return [
+            Document(
+                found["snippet"],
+                id=found["id"],
+                metadata={"title": found["title"], "score": found["score"]},
+            )
+            for found in self.index.search(query)
+        ]
