@@ -107,7 +107,8 @@ class Worker:
         """
         if not self.queue.has_taker:
             if self._keeper is not None and not self._gave_up:
-                self._keeper.adopt_next()
+                while self._keeper.adopt_next() and self.queue.is_empty:
+                    pass  # there was nothing usable in what was found
             self._start()
         waiting = self.queue.wait_until_settled(ledger, timeout)
         return ledger.flush_result(*waiting)
