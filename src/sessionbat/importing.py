@@ -225,13 +225,17 @@ class _Pace:
         summary.dropped = dict(stats.dropped)
 
     def _drain(self) -> None:
-        pending, since = -1, time.monotonic()
-        while left := self._transport.flush(min(1.0, self._stall_seconds)).pending:
-            if left != pending:
-                pending, since = left, time.monotonic()
+        waiting, since = -1, time.monotonic()
+        while left := self._waiting():
+            if left != waiting:
+                waiting, since = left, time.monotonic()
             elif time.monotonic() - since >= self._stall_seconds:
                 raise _StalledError
         self._undelivered_bytes = 0
+
+    def _waiting(self) -> int:
+        result = self._transport.flush(min(1.0, self._stall_seconds))
+        return result.pending + result.spooled
 
 
 class _Recorder(Protocol):
