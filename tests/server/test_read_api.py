@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from wire import Wire, event
+
+from sessionbat.server.serving import running
+from sessionbat.server.settings import Settings
 
 API = "/api/v1"
 
@@ -95,7 +99,8 @@ def test_a_bad_limit_is_refused(standing_server: Wire, what: str, limit: str) ->
 @pytest.mark.parametrize("after", ["x", "1-2-3", "9" * 30 + "-1"])
 @pytest.mark.parametrize("what", ["sessions", "events"])
 def test_a_bad_cursor_is_refused(standing_server: Wire, what: str, after: str) -> None:
-    answer = standing_server.get(f"{API}/{what}", app="a", session_id="s", after=after)
+    asked = {"session_id": "s"} if what == "events" else {}
+    answer = standing_server.get(f"{API}/{what}", app="a", after=after, **asked)
     assert (answer.status, answer.slug) == (400, "bad-after")
 
 
@@ -174,3 +179,72 @@ def test_statistics_that_cannot_be_given_are_refused(
 ) -> None:
     answer = standing_server.get(f"{API}/statistics", **asked)
     assert (answer.status, answer.slug) == (400, slug)
+
+
+@pytest.fixture(scope="module")
+def two_sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """A server with a session that failed and one that did not."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('filters') / 'store.db'}"
+    with running(Settings(port=0, store_url=url)) as base:
+        server = Wire(base)
+        server.send(
+            [
+                event("f1", session_id="failed", context={"user_id": "u1"},
+                      observation__error={"type": "Timeout"},
+                      observation__metrics={"cost_usd": 0.5}),
+                event("f2", session_id="fine", tags=["beta"], type="tool",
+                      observation__name="lookup", created_at="2026-11-22T15:00:00Z"),
+            ]
+        )  # fmt: skip
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, ["failed", "fine"]),
+        ({"error": "true"}, ["failed"]),
+        ({"error": "false"}, ["fine"]),
+        ({"error_type": "Timeout"}, ["failed"]),
+        ({"user_id": "u1"}, ["failed"]),
+        ({"user_id": ""}, ["failed", "fine"]),
+        ({"tag": "beta"}, ["fine"]),
+        ({"tool": "lookup", "kind": "tool"}, ["fine"]),
+        ({"from": "2026-11-22T16:00:00Z"}, ["failed"]),
+        ({"to": "2026-11-22T16:00:00+00:00"}, ["fine"]),
+        ({"min_cost_usd": "0.1", "max_latency_ms": "1"}, ["failed"]),
+        ({"max_tokens": "0", "sort": "cost"}, ["failed", "fine"]),
+    ],
+)
+def test_sessions_are_filtered_by_parameters(
+    two_sessions: Wire, asked: dict[str, str], expected: list[str]
+) -> None:
+    items = two_sessions.get(f"{API}/sessions", **asked).json["items"]
+    assert [session["session_id"] for session in items] == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "slug"),
+    [
+        ({"enviroment": "prod"}, "unknown-parameter"),
+        ({"context.plan": "pro"}, "unknown-parameter"),
+        ({"error": "yes"}, "bad-parameter"),
+        ({"sort": "name"}, "bad-parameter"),
+        ({"min_cost_usd": "nan"}, "bad-parameter"),
+        ({"min_tokens": "-1"}, "bad-parameter"),
+        ({"max_latency_ms": "1e400"}, "bad-parameter"),
+        ({"from": "now"}, "bad-time"),
+    ],
+)
+def test_a_filter_that_means_nothing_is_refused(
+    standing_server: Wire, asked: dict[str, str], slug: str
+) -> None:
+    answer = standing_server.get(f"{API}/sessions", **asked)
+    assert (answer.status, answer.slug) == (400, slug)
+
+
+def test_configured_context_keys_are_parameters(start_server: Callable[..., Wire]) -> None:
+    server = start_server(context_keys=("plan",))
+    server.send([event("e1", context={"plan": "pro"}), event("e2", session_id="s2")])
+    items = server.get(f"{API}/sessions", **{"context.plan": "pro"}).json["items"]
+    assert [session["session_id"] for session in items] == ["thread_1"]

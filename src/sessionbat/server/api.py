@@ -6,7 +6,7 @@ cannot be answered is an error object with a slug.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from sessionbat.server.records import Group, SessionSummary, Span
+from sessionbat.event import RESERVED_CONTEXT
+from sessionbat.server.records import Group, SessionFilter, SessionSort, SessionSummary, Span
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
 
@@ -26,6 +27,16 @@ MAX_SPANS: Final = 1000
 _SPANS: Final[dict[Span, timedelta]] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 #: How many of them are given when no ``from`` is named.
 _DEFAULT_SPANS: Final[dict[Span, int]] = {"hour": 24, "day": 30}
+
+_SORTS: Final[tuple[SessionSort, ...]] = ("last_activity", "duration", "cost", "errors")
+_SESSIONS_PARAMETERS: Final = {
+    *("app", "limit", "after", "sort", "from", "to"),
+    *("error", "error_type", "kind", "model", "tag", "tool"),
+    *("min_cost_usd", "max_cost_usd", "min_latency_ms", "max_latency_ms"),
+    *("min_tokens", "max_tokens"),
+}
+
+_MAX_NUMBER: Final = 10**15
 
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -56,11 +67,48 @@ def _endpoint(
 
 def _sessions(store: Store, request: Request) -> Any:
     limit, after = _limit(request, default=50), _after(request)
+    where = _session_filter(request, store.context_keys)
+    sort: SessionSort = _one_of(request, "sort", _SORTS) or "last_activity"
     try:
-        page = store.list_sessions(app=_app(request), limit=limit, after=after)
+        page = store.list_sessions(
+            app=_app(request), where=where, sort=sort, limit=limit, after=after
+        )
     except ValueError as exc:
         raise _bad_after() from exc
     return _page(page.items, page.next)
+
+
+def _session_filter(request: Request, context_keys: Sequence[str]) -> SessionFilter:
+    names = {key if key in RESERVED_CONTEXT else f"context.{key}": key for key in context_keys}
+    unknown = request.query_params.keys() - names.keys() - _SESSIONS_PARAMETERS
+    if unknown:
+        name = min(unknown)
+        raise Refused(
+            400,
+            "unknown-parameter",
+            f"sessions cannot be asked by {name[:40]!r}; they can by"
+            f" {', '.join(sorted({*names, *_SESSIONS_PARAMETERS}))}",
+            at=name[:40],
+        )
+    given = {name: value for name, value in request.query_params.items() if value}
+    error = _one_of(request, "error", ("true", "false"))
+    return SessionFilter(
+        context=tuple((key, given[name]) for name, key in names.items() if name in given),
+        error=None if error is None else error == "true",
+        since=_time(request, "from"),
+        until=_time(request, "to"),
+        tag=given.get("tag"),
+        model=given.get("model"),
+        tool=given.get("tool"),
+        kind=given.get("kind"),
+        error_type=given.get("error_type"),
+        min_tokens=_whole(request, "min_tokens"),
+        max_tokens=_whole(request, "max_tokens"),
+        min_cost_usd=_number(request, "min_cost_usd"),
+        max_cost_usd=_number(request, "max_cost_usd"),
+        min_latency_ms=_number(request, "min_latency_ms"),
+        max_latency_ms=_number(request, "max_latency_ms"),
+    )
 
 
 def _session(store: Store, request: Request) -> SessionSummary:
@@ -138,6 +186,29 @@ def _one_of(request: Request, name: str, choices: tuple[_Choice, ...]) -> _Choic
         f"{name} must be one of {', '.join(choices)}, got {value[:40]!r}",
         at=name,
     )
+
+
+def _number(request: Request, name: str) -> float | None:
+    text = request.query_params.get(name)
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= _MAX_NUMBER:
+        raise Refused(
+            400,
+            "bad-parameter",
+            f"{name} must be a number from 0 to {_MAX_NUMBER}, got {text[:40]!r}",
+            at=name,
+        )
+    return number
+
+
+def _whole(request: Request, name: str) -> int | None:
+    number = _number(request, name)
+    return None if number is None else int(number)
 
 
 def _time(request: Request, name: str) -> datetime | None:

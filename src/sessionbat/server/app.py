@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> Starlette:
         ConfigurationError: The store URL names no known store.
         StoreError: The store cannot be used.
     """
-    store = open_store(settings.store_url)
+    store = open_store(settings.store_url, settings.context_keys)
     ingestion = Ingestion(store, settings)
 
     @asynccontextmanager

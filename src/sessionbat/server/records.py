@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
 Span = Literal["hour", "day"]
+SessionSort = Literal["last_activity", "duration", "cost", "errors"]
 Group = Literal["app", "model", "tool"]
 
 
@@ -51,6 +53,35 @@ class SessionSummary:
     cost_usd: float
     #: The user's first words in one line; empty when none are recorded.
     title: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Which sessions a list shows: those for which everything given here is true.
+
+    A label is on a session when it is on any of its observations.
+    """
+
+    #: Keys and values; only keys that the store was opened with, and the reserved ones.
+    context: tuple[tuple[str, str], ...] = ()
+    tag: str | None = None
+    model: str | None = None
+    tool: str | None = None
+    kind: str | None = None
+    error_type: str | None = None
+    #: True: with errors; False: without any.
+    error: bool | None = None
+    #: With activity at or after ``since`` and before ``until``: sessions that overlap this time.
+    since: datetime | None = None
+    until: datetime | None = None
+    #: Input and output together.
+    min_tokens: int | None = None
+    max_tokens: int | None = None
+    min_cost_usd: float | None = None
+    max_cost_usd: float | None = None
+    #: Of the slowest observation.
+    min_latency_ms: float | None = None
+    max_latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

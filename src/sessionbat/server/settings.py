@@ -21,6 +21,8 @@ class Settings:
     #: 0 takes a free one.
     port: int = 8787
     store_url: str = "sqlite:///sessionbat.db"
+    #: Keys of an event's context by which sessions can be filtered, beside the reserved ones.
+    context_keys: tuple[str, ...] = ()
     #: Longest body of an ingestion request, after decompression.
     max_body_bytes: int = 32 * 1024 * 1024
     #: Most events in one body: a body of millions of empty objects would be an answer of gigabytes.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.store.protocol import Store
 
@@ -10,12 +12,14 @@ __all__ = ["Store", "open_store"]
 _SQLITE = "sqlite:///"
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, context_keys: Sequence[str] = ()) -> Store:
     """Open the store that a URL names, making a new one where there is none.
 
     Args:
         url: ``sqlite:///file.db`` for a path from the current directory, ``sqlite:////var/file.db``
             for an absolute one. Everything after the third slash is the path as it stands.
+        context_keys: Keys of an event's context by which sessions can be filtered, beside the
+            reserved ones. A new key is known of later events, and after a rebuild of all.
 
     Raises:
         ConfigurationError: The URL names no store that this server knows.
@@ -30,4 +34,4 @@ def open_store(url: str) -> Store:
         )
     from sessionbat.server.store.sqlite import SqliteStore
 
-    return SqliteStore(url.removeprefix(_SQLITE))
+    return SqliteStore(url.removeprefix(_SQLITE), context_keys)

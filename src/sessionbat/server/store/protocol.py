@@ -17,6 +17,8 @@ from sessionbat.server.records import (
     Page,
     ReceivedEvent,
     SearchHit,
+    SessionFilter,
+    SessionSort,
     SessionSummary,
     Span,
     Statistic,
@@ -26,6 +28,10 @@ from sessionbat.server.records import (
 
 class Store(Protocol):
     """Where events are kept."""
+
+    @property
+    def context_keys(self) -> tuple[str, ...]:
+        """The keys of an event's context by which sessions can be filtered."""
 
     def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
         """Store events for good, each (app, id) once; when this returns, a power cut loses none.
@@ -41,12 +47,18 @@ class Store(Protocol):
         """
 
     def list_sessions(
-        self, *, app: str | None = None, limit: int = 50, after: str | None = None
+        self,
+        *,
+        app: str | None = None,
+        where: SessionFilter = SessionFilter(),  # noqa: B008 - frozen
+        sort: SessionSort = "last_activity",
+        limit: int = 50,
+        after: str | None = None,
     ) -> Page[SessionSummary]:
-        """List sessions, latest activity first, of one app or of all.
+        """List sessions of one app or of all: the latest, longest, dearest or worst first.
 
         Raises:
-            ValueError: ``after`` is no cursor of this store.
+            ValueError: ``after`` is no cursor of this store and this order.
         """
 
     def get_session(self, app: str, session_id: str) -> SessionSummary | None:

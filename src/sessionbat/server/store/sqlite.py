@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from queue import LifoQueue
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from sessionbat.errors import StoreError
 from sessionbat.event import RESERVED_CONTEXT
@@ -25,13 +25,15 @@ from sessionbat.server.records import (
     Page,
     ReceivedEvent,
     SearchHit,
+    SessionFilter,
+    SessionSort,
     SessionSummary,
     Span,
     Statistic,
     StoredEvent,
 )
-from sessionbat.server.store import sqlite_search, sqlite_statistics
-from sessionbat.server.store.reading import microseconds, rfc3339
+from sessionbat.server.store import sqlite_search, sqlite_session_list, sqlite_statistics
+from sessionbat.server.store.reading import microseconds
 from sessionbat.server.store.search_text import parse_query
 from sessionbat.server.store.sqlite_events import insert_events
 from sessionbat.server.store.sqlite_following import STEP, Follower
@@ -45,10 +47,13 @@ MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 _MAX_READERS: Final = 4
 _CURSOR = re.compile(r"([a-z]?)([0-9]{1,18})-([0-9]{1,18})\Z")
 _LAST_NUMBER: Final = 2**63 - 1
-_COLUMNS = """
-    sessions.id, apps.name, session_id, first_at_us, last_at_us, interactions, observations,
-    llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos / 1e9, title
-"""
+# What a cursor begins with, so that one of another question is known.
+_ORDER_MARKS: Final[dict[SessionSort, str]] = {
+    "last_activity": "",
+    "duration": "d",
+    "cost": "c",
+    "errors": "e",
+}
 
 
 class SqliteStore:
@@ -85,39 +90,45 @@ class SqliteStore:
         self._follower.tell(sum(is_new))
         return is_new
 
+    @property
+    def context_keys(self) -> tuple[str, ...]:
+        """What sessions can be filtered by; see ``Store.context_keys``."""
+        return self._context_keys
+
     def list_sessions(
-        self, *, app: str | None = None, limit: int = 50, after: str | None = None
+        self,
+        *,
+        app: str | None = None,
+        where: SessionFilter = SessionFilter(),  # noqa: B008 - frozen
+        sort: SessionSort = "last_activity",
+        limit: int = 50,
+        after: str | None = None,
     ) -> Page[SessionSummary]:
-        """List sessions, latest activity first; see ``Store.list_sessions``."""
-        conditions, values = ["true"], list[Any]()
-        if app is not None:
-            conditions.append("app = (SELECT id FROM apps WHERE name = ?)")
-            values.append(app)
-        if after is not None:
-            conditions.append("(last_at_us, sessions.id) < (?, ?)")
-            values.extend(_parse_cursor(after))
+        """List sessions; see ``Store.list_sessions``."""
         with self._readers.lend() as reader:
-            rows = reader.connection.execute(
-                f"SELECT {_COLUMNS} FROM sessions JOIN apps ON apps.id = app"
-                f" WHERE {' AND '.join(conditions)}"
-                " ORDER BY last_at_us DESC, sessions.id DESC LIMIT ?",
-                (*values, limit + 1),
-            ).fetchall()
-        is_more = len(rows) > limit
-        return Page(
-            [_summary(row) for row in rows[:limit]],
-            _cursor(rows[limit - 1][4], rows[limit - 1][0]) if is_more else None,
-        )
+            found = sqlite_session_list.query(
+                reader.connection,
+                app=app,
+                where=where,
+                sort=sort,
+                limit=limit + 1,
+                after=None if after is None else _parse_cursor(after, _ORDER_MARKS[sort]),
+            )
+        items = [summary for _, _, summary in found[:limit]]
+        if len(found) <= limit:
+            return Page(items, None)
+        place, number, _ = found[limit - 1]
+        return Page(items, _cursor(place, number, _ORDER_MARKS[sort]))
 
     def get_session(self, app: str, session_id: str) -> SessionSummary | None:
         """Sum up one session; see ``Store.get_session``."""
         with self._readers.lend() as reader:
             row = reader.connection.execute(
-                f"SELECT {_COLUMNS} FROM sessions JOIN apps ON apps.id = app"
+                f"SELECT {sqlite_session_list.COLUMNS} FROM sessions JOIN apps ON apps.id = app"
                 " WHERE apps.name = ? AND session_id = ?",
                 (app, session_id),
             ).fetchone()
-        return None if row is None else _summary(row)
+        return None if row is None else sqlite_session_list.summary(row)
 
     def list_events(
         self, app: str, session_id: str, *, limit: int = 200, after: str | None = None
@@ -357,11 +368,6 @@ def _store_failed(exc: sqlite3.Error) -> StoreError:
 
 def _raise_closed() -> NoReturn:
     raise StoreError("the store is closed", slug="store-closed")
-
-
-def _summary(row: Sequence[Any]) -> SessionSummary:
-    _, app, session_id, first_at_us, last_at_us, *counts = row
-    return SessionSummary(app, session_id, rfc3339(first_at_us), rfc3339(last_at_us), *counts)
 
 
 def _cursor(place: int, number: int, of: str = "") -> str:
