@@ -7,7 +7,6 @@ handed on as they are, however long: cutting and mending them comes after.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
@@ -15,13 +14,12 @@ from enum import Enum
 from functools import partial
 from gc import get_referents
 from itertools import islice
-from types import MappingProxyType, WrapperDescriptorType
+from types import MappingProxyType
 from typing import Any, Final
 
 from sessionbat._class_facts import (
     instance_dict,
     is_a,
-    module_of,
     mro_of,
     name_of,
     namespace_of,
@@ -30,6 +28,7 @@ from sessionbat._class_facts import (
     type_name,
 )
 from sessionbat._cutting import cut_strings, cut_text, mend_text, more_mark
+from sessionbat._exception_messages import MAX_MESSAGE_CHARACTERS, message_of
 from sessionbat._known_types import (
     MASKED,
     describe_array,
@@ -46,7 +45,6 @@ MAX_KEY_CHARACTERS: Final = 1024
 MAX_KEYS_CHARACTERS: Final = 1024 * 1024
 
 _NOT_CONSUMED: Final = "<generator>"
-_MAX_MESSAGE_CHARACTERS: Final = 64 * 1024
 _ARGUMENT_NODES: Final = 100
 _READ_TRIES: Final = 20
 
@@ -59,7 +57,7 @@ def to_plain(value: object, max_nodes: int = MAX_NODES) -> Any:
 def describe_exception(error: BaseException) -> dict[str, str]:
     """Describe an exception as ``{"type", "message"}`` without running a ``__str__`` in Python."""
     try:
-        message = _exception_message(error)
+        message = message_of(error, _argument_text)
     except Exception:  # noqa: BLE001 - an exception in a broken state; its name remains
         message = type_name(type(error))
     return {"type": name_of(type(error)), "message": message}
@@ -374,54 +372,14 @@ def _short(text: str) -> str:
     return mend_text(cut_text(text, MAX_KEY_CHARACTERS))
 
 
-def _exception_message(error: BaseException) -> str:
-    args = _ARGS_OF(error)
-    stored = [_builtin_attribute(error, name) for name in _STORED_BESIDE_ARGS]
-    if _prints_itself(type(error)) and all(_is_short_and_plain(arg) for arg in [*args, *stored]):
-        return str(static_of(type(error), "__str__")(error))
-    pydantic_core = sys.modules.get("pydantic_core")
-    if pydantic_core is not None and type(error) is vars(pydantic_core).get("ValidationError"):
-        # Its own text holds the repr of what was validated.
-        return f"{error.error_count()} validation error(s) for {error.title}"  # type: ignore[attr-defined]
-    texts = [_argument_text(arg) for arg in args[:_ARGUMENT_NODES]]
-    return cut_text(", ".join(texts), _MAX_MESSAGE_CHARACTERS)
-
-
-def _prints_itself(kind: type) -> bool:
-    """Whether the class prints itself by the interpreter's own code."""
-    for ancestor in mro_of(kind):
-        method = namespace_of(ancestor).get("__str__")
-        if method is not None:
-            return type(method) is WrapperDescriptorType and module_of(ancestor) == "builtins"
-    return False
-
-
-def _builtin_attribute(error: BaseException, name: str) -> Any:
-    """Read what a built-in exception keeps beside its arguments; None if it has no such thing."""
-    for ancestor in mro_of(type(error)):
-        slot = namespace_of(ancestor).get(name)
-        if slot is not None and module_of(ancestor) == "builtins":
-            return slot.__get__(error)
-    return None
-
-
-def _is_short_and_plain(arg: Any) -> bool:
-    kind = type(arg)
-    if kind is str or kind is bytes:
-        return len(arg) <= _MAX_MESSAGE_CHARACTERS
-    return arg is None or kind is bool or kind is float or (kind is int and number_of(arg) is arg)
-
-
 def _argument_text(arg: Any) -> str:
     if type(arg) is str:
-        return cut_text(arg, _MAX_MESSAGE_CHARACTERS)
+        return cut_text(arg, MAX_MESSAGE_CHARACTERS)
     written = [Conversion(_ARGUMENT_NODES, inside_exception=True).convert(arg)]
-    cut_strings(written, _MAX_MESSAGE_CHARACTERS)
+    cut_strings(written, MAX_MESSAGE_CHARACTERS)
     return str(written[0])
 
 
-_ARGS_OF: Final[Callable[[BaseException], tuple[Any, ...]]] = BaseException.__dict__["args"].__get__
-_STORED_BESIDE_ARGS: Final = ("errno", "filename", "filename2", "message", "msg", "strerror")
 _MAX_KEY_PARTS: Final = 16
 
 
