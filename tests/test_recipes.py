@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ from urllib.request import urlopen
 import pytest
 
 from sessionbat import SessionBat
-from sessionbat.testing import Answer, Endpoint, unused_port
+from sessionbat.testing import Answer, Endpoint, receipt, unused_port
 from tests.conftest import eventually
 
 ROOT = Path(__file__).parent.parent
@@ -321,16 +322,21 @@ class TestCelery:
         pytest.importorskip("celery", reason="the recipe is about Celery, which is not installed")
         (tmp_path / "messages").mkdir()
         (tmp_path / "jobs.py").write_text(
-            "from celery_prefork import queue, summarize\n"
+            "import sys\n"
+            "from celery_prefork import client, queue, summarize\n"
             "queue.conf.update(broker_url='filesystem://', broker_transport_options={\n"
             "    'data_folder_in': 'messages', 'data_folder_out': 'messages',\n"
             "    'control_folder': 'control', 'polling_interval': 0.05})\n"
+            "if 'worker' in sys.argv:  # the parent, before it forks\n"
+            "    client.session(session_id='parent').interaction().llm()\n"
         )
         send = "import jobs; [jobs.summarize.delay(f'thread_{n}', 'text') for n in range(30)]"
         environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
         subprocess.run(
             [sys.executable, "-c", send], env=environment, cwd=tmp_path, timeout=50, check=True
         )
+        # So slow that children which end have something under way.
+        endpoint.behave = lambda request: replace(receipt(request), delay_s=0.5)
         with running(
             sys.executable, "-m", "celery", "-A", "jobs.queue", "worker", "--concurrency", "2",
             "--pool", "prefork", "--without-gossip", "--without-mingle", "--without-heartbeat",
@@ -339,4 +345,4 @@ class TestCelery:
         ):  # fmt: skip
             eventually(lambda: not list((tmp_path / "messages").iterdir()), 40)
         sessions = Counter(event["session_id"] for event in stored(endpoint))
-        assert sessions == {f"thread_{n}": 1 for n in range(30)}
+        assert sessions == {"parent": 1, **{f"thread_{n}": 1 for n in range(30)}}
