@@ -105,9 +105,9 @@ def observation_of(max_bytes: int = MAX_EVENT_BYTES, **observation: Any) -> dict
 
 
 def cpu_ms(act: Callable[[], object]) -> float:
-    """The least CPU time of three tries: what others do on this machine does not count."""
+    """The least CPU time of two tries: what others do on this machine does not count."""
     times = []
-    for _ in range(3):
+    for _ in range(2):
         begun = time.thread_time()
         act()
         times.append((time.thread_time() - begun) * 1000)
@@ -964,10 +964,10 @@ def test_many_long_keys_are_left_out_visibly() -> None:
 def test_a_long_key_in_many_objects_is_not_written_many_times() -> None:
     key = "k" * 1_000_000
 
-    took = cpu_ms(lambda: event_line(input=[{key: n} for n in range(5_000)]))
+    took = cpu_ms(lambda: event_line(input=[{key: n} for n in range(3_000)]))
 
     assert took < 2000  # written each time it would be 5 GB
-    found = observation_of(input=[{key: n} for n in range(5_000)])["input"]
+    found = observation_of(input=[{key: n} for n in range(3_000)])["input"]
     assert found[0] == {"k" * 1000 + "…[+999000 characters]": 0}
 
 
@@ -1095,13 +1095,13 @@ ODD = st.recursive(
         | st.lists(inner, max_size=4).map(tuple)
         | st.lists(inner, max_size=4).map(deque)
         | st.dictionaries(ODD_KEYS, inner, max_size=8)
-        | inner.map(lambda item: [item] * 25)
+        | inner.map(lambda item: [item] * 10)
         | inner.map(lambda item: PointDataclass(item, item))
         | inner.map(ValueError)
     ),
     max_leaves=15,
 )
-UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)
+UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=30)
 
 
 @given(PLAIN)
