@@ -335,8 +335,8 @@ class TestCelery:
         subprocess.run(
             [sys.executable, "-c", send], env=environment, cwd=tmp_path, timeout=50, check=True
         )
-        # So slow that children which end have something under way.
-        endpoint.behave = lambda request: replace(receipt(request), delay_s=0.5)
+        # Slower than the second that Celery gives a child which ends.
+        endpoint.behave = lambda request: replace(receipt(request), delay_s=1.5)
         with running(
             sys.executable, "-m", "celery", "-A", "jobs.queue", "worker", "--concurrency", "2",
             "--pool", "prefork", "--without-gossip", "--without-mingle", "--without-heartbeat",

@@ -21,4 +21,4 @@ def summarize(thread_id: str, text: str) -> str:
 
 @worker_process_shutdown.connect
 def deliver(**_: object) -> None:
-    client.flush(timeout=5)  # Celery ends its children without Python's own exit handlers
+    client.flush(timeout=5)  # Celery runs no exit handlers of Python's in its children
