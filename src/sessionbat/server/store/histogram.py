@@ -7,7 +7,9 @@ up to a hundredth of a millisecond is one bucket; nothing is ever rounded away a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 #: How far a percentile may be from the true one, as a part of it.
@@ -26,17 +28,23 @@ def bucket_of(latency_ms: float) -> int:
     return min(_LAST, 1 + int(math.log(latency_ms / _SMALLEST_MS) / _LOG_GROWTH))
 
 
-def percentile(counts: Mapping[int, int], part: float) -> float | None:
-    """Estimate the latency in milliseconds that ``part`` of all lie at or below; None of none."""
-    total = sum(counts.values())
-    if not total:
-        return None
-    wanted = max(1, math.ceil(part * total))
-    for bucket in sorted(counts):
-        wanted -= counts[bucket]
-        if wanted <= 0:
-            return _middle(bucket)
-    raise AssertionError("counts do not add up")
+def percentiles(pairs: Sequence[int], parts: Sequence[float]) -> list[float | None]:
+    """Estimate, for each part, the latency in milliseconds that so many of all lie at or below.
+
+    Args:
+        pairs: bucket, count, bucket, count, …, buckets ascending.
+        parts: From 0 to 1.
+
+    Returns:
+        None for each when nothing was counted.
+    """
+    so_far = list(accumulate(pairs[1::2]))
+    if not so_far:
+        return [None for _ in parts]
+    return [
+        _middle(pairs[2 * bisect_left(so_far, max(1, math.ceil(part * so_far[-1])))])
+        for part in parts
+    ]
 
 
 def _middle(bucket: int) -> float:

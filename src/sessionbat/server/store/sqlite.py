@@ -151,7 +151,7 @@ class SqliteStore:
                     rows.close()
                     return Page(items, _cursor(at_us, number))
                 number, at_us, event_id, codec, data = row
-                raw = reader.payloads.decode(codec, data)
+                raw = reader.payloads.decode(reader.connection, codec, data)
                 items.append(StoredEvent(event_id, raw))
                 size += len(raw)
         return Page(items, None)
@@ -166,7 +166,11 @@ class SqliteStore:
                 " AND session_id = ?",
                 (app, event_id, session_id),
             ).fetchone()
-            return None if row is None else StoredEvent(event_id, reader.payloads.decode(*row))
+            return (
+                None
+                if row is None
+                else StoredEvent(event_id, reader.payloads.decode(reader.connection, *row))
+            )
 
     def search(
         self, query: str, *, app: str | None = None, limit: int = 20, after: str | None = None

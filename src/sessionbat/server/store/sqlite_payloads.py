@@ -1,18 +1,38 @@
-"""The JSON of events on its way to the disk and back, byte for byte."""
+"""The JSON of events on its way to the disk and back, byte for byte.
+
+An agent sends its whole conversation with every model call. Its messages are stored once a session,
+by their hash, and the event keeps what is around them and their numbers. Everything is compressed
+with a dictionary that ships with SessionBat: it knows the shape of an event, and no user's text, so
+deleting an event leaves nothing of it behind.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from sessionbat.server.records import ReceivedEvent
 
 if TYPE_CHECKING:
     import zstandard
 
+# How `data` is to be read; a number that has landed never changes its meaning.
 PLAIN: Final = 0
 ZSTD: Final = 1
+SHAPED: Final = 2  # zstd with the dictionary `shapes-1.zdict`
+SPLIT: Final = 3  # as SHAPED: where the messages go and their numbers, a line break, the rest
+
+#: Shorter lists cost more as rows of their own than they save.
+MIN_MESSAGES: Final = 4
+
+_DICTIONARY: Final = Path(__file__).parent / "shapes-1.zdict"
+_LEVEL: Final = 3
+_MAX_CACHED_BYTES: Final = 4 * 1024 * 1024
 
 
 class PayloadWriter:
@@ -27,23 +47,74 @@ class PayloadWriter:
         """Insert payloads of events, each with its own number and its session's."""
         connection.executemany(
             "INSERT INTO payloads (event, codec, data) VALUES (?, ?, ?)",
-            ((number, *self._encode(received.raw)) for number, _, received in events),
+            [
+                (number, *self._encode(connection, number, session, received))
+                for number, session, received in events
+            ],
         )
 
-    def _encode(self, raw: bytes) -> tuple[int, bytes]:
+    def _encode(
+        self, connection: sqlite3.Connection, event: int, session: int, received: ReceivedEvent
+    ) -> tuple[int, bytes]:
+        found = _find_messages(received)
+        if found is None:
+            return self._compress(received.raw)
+        at, messages = found
+        runs = _runs(self._store_message(connection, event, session, each) for each in messages)
+        length = sum(map(len, messages)) + len(messages) - 1
+        around = received.raw[:at] + received.raw[at + length :]
+        head = orjson.dumps([at, runs])
+        return SPLIT, self._shaped().compress(head + b"\n" + around)
+
+    def _store_message(
+        self, connection: sqlite3.Connection, event: int, session: int, message: bytes
+    ) -> int:
+        digest = blake2b(message, digest_size=16).digest()
+        found = connection.execute(
+            "SELECT id FROM messages WHERE session = ? AND digest = ?", (session, digest)
+        ).fetchone()
+        if found is not None:
+            return int(found[0])
+        row = connection.execute(
+            "INSERT INTO messages (session, event, digest, codec, data) VALUES (?, ?, ?, ?, ?)",
+            (session, event, digest, *self._compress(message)),
+        ).lastrowid
+        assert row is not None
+        return row
+
+    def _compress(self, raw: bytes) -> tuple[int, bytes]:
+        compressed = self._shaped().compress(raw)
+        return (SHAPED, compressed) if len(compressed) < len(raw) else (PLAIN, raw)
+
+    def _shaped(self) -> zstandard.ZstdCompressor:
         if self._compressor is None:
             import zstandard  # here, so that a server is ready before it is loaded
 
-            self._compressor = zstandard.ZstdCompressor(level=3)
-        compressed = self._compressor.compress(raw)
-        return (ZSTD, compressed) if len(compressed) < len(raw) else (PLAIN, raw)
+            dictionary = zstandard.ZstdCompressionDict(_DICTIONARY.read_bytes())
+            dictionary.precompute_compress(level=_LEVEL)
+            self._compressor = zstandard.ZstdCompressor(
+                dict_data=dictionary, write_dict_id=False, write_checksum=False
+            )
+        return self._compressor
 
 
 class PayloadReader:
     """Decodes payloads; used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._decompressor: zstandard.ZstdDecompressor | None = None
+        self._plain: zstandard.ZstdDecompressor | None = None
+        self._shaped: zstandard.ZstdDecompressor | None = None
+        self._messages: dict[int, bytes] = {}  # by number, which is never used again for another
+        self._cached_bytes = 0
+
+    def decode(self, connection: sqlite3.Connection, codec: int, data: bytes) -> bytes:
+        """Give the JSON that was stored."""
+        text = self._decompress(codec, data)
+        if codec != SPLIT:
+            return text
+        at, runs, around = _split_head(text)
+        messages = b",".join(self._read_messages(connection, runs))
+        return around[:at] + messages + around[at:]
 
     def decode_own(
         self, connection: sqlite3.Connection, event: int, codec: int, data: bytes
@@ -53,14 +124,75 @@ class PayloadReader:
         Returns:
             The JSON, and that of each message which this event brought and which is not in it.
         """
-        return self.decode(codec, data), []
+        text = self._decompress(codec, data)
+        if codec != SPLIT:
+            return text, []
+        rows = connection.execute(
+            "SELECT codec, data FROM messages WHERE event = ? ORDER BY id", (event,)
+        )
+        return _split_head(text)[2], [self._decompress(*row) for row in rows]
 
-    def decode(self, codec: int, data: bytes) -> bytes:
-        """Give the JSON that was stored."""
+    def _read_messages(self, connection: sqlite3.Connection, runs: list[int]) -> Iterator[bytes]:
+        if self._cached_bytes > _MAX_CACHED_BYTES:
+            self._messages.clear()
+            self._cached_bytes = 0
+        for first, count in zip(runs[::2], runs[1::2], strict=True):
+            numbers = range(first, first + count)
+            if not all(number in self._messages for number in numbers):
+                self._fetch(connection, first, first + count)
+            for number in numbers:
+                yield self._messages[number]
+
+    def _fetch(self, connection: sqlite3.Connection, first: int, end: int) -> None:
+        for number, codec, data in connection.execute(
+            "SELECT id, codec, data FROM messages WHERE id >= ? AND id < ?", (first, end)
+        ):
+            self._messages[number] = self._decompress(codec, data)
+            self._cached_bytes += len(self._messages[number])
+
+    def _decompress(self, codec: int, data: bytes) -> bytes:
         if codec == PLAIN:
             return data
-        if self._decompressor is None:
-            import zstandard
+        import zstandard
 
-            self._decompressor = zstandard.ZstdDecompressor()
-        return self._decompressor.decompress(data)
+        if codec == ZSTD:
+            self._plain = self._plain or zstandard.ZstdDecompressor()
+            return self._plain.decompress(data)
+        if self._shaped is None:
+            dictionary = zstandard.ZstdCompressionDict(_DICTIONARY.read_bytes())
+            self._shaped = zstandard.ZstdDecompressor(dict_data=dictionary)
+        return self._shaped.decompress(data)
+
+
+def _find_messages(received: ReceivedEvent) -> tuple[int, list[bytes]] | None:
+    """Find a model call's messages in the JSON of its event: where they begin, and each.
+
+    Only when they stand there as they would be written anew, so that they come back the same.
+    """
+    given = received.event["observation"].get("input")
+    listed: Any = given.get("messages") if isinstance(given, Mapping) else given
+    if not isinstance(listed, list) or len(listed) < MIN_MESSAGES:
+        return None
+    try:
+        messages = [orjson.dumps(message) for message in listed]
+    except orjson.JSONEncodeError:
+        return None
+    at = received.raw.find(b"[" + b",".join(messages) + b"]")
+    return None if at < 0 else (at + 1, messages)
+
+
+def _runs(numbers: Iterator[int]) -> list[int]:
+    """Write ascending neighbours as first, count, first, count, …"""
+    runs: list[int] = []
+    for number in numbers:
+        if runs and number == runs[-2] + runs[-1]:
+            runs[-1] += 1
+        else:
+            runs += [number, 1]
+    return runs
+
+
+def _split_head(text: bytes) -> tuple[int, list[int], bytes]:
+    head, _, around = text.partition(b"\n")
+    at, runs = orjson.loads(head)
+    return at, runs, around

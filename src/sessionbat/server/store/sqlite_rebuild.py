@@ -72,7 +72,12 @@ def _rebuild_chunk(
     context_keys: Sequence[str],
 ) -> None:
     readings = [
-        (app, read(orjson.loads(reader.decode(codec, data)), received_at_us, context_keys))
+        (
+            app,
+            read(
+                orjson.loads(reader.decode(connection, codec, data)), received_at_us, context_keys
+            ),
+        )
         for _, app, received_at_us, codec, data in rows
     ]
     sessions, interactions = add_to_sessions(connection, readings)

@@ -12,7 +12,7 @@ import orjson
 
 from sessionbat.event import LLM, TOOL
 from sessionbat.server.records import Group, Span, Statistic
-from sessionbat.server.store.histogram import bucket_of, percentile
+from sessionbat.server.store.histogram import bucket_of, percentiles
 from sessionbat.server.store.reading import cost_nanos, rfc3339
 
 _SPANS: Final[dict[Span, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
@@ -73,6 +73,7 @@ class _Sum:
     output_tokens: int = 0
     cost_nanos: int = 0
     latencies: Counter[int] = field(default_factory=Counter)
+    stored: str | None = None  # the latencies of one rollup, as long as there is only one
 
     def add(
         self,
@@ -89,24 +90,39 @@ class _Sum:
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
         self.cost_nanos += cost
-        pairs = orjson.loads(latencies)
-        for bucket, n in zip(pairs[::2], pairs[1::2], strict=True):
-            self.latencies[bucket] += n
+        if self.stored is None and not self.latencies:
+            self.stored = latencies
+        else:
+            self._add_stored(latencies)
+
+    def pairs(self) -> list[int]:
+        """Give the latencies: bucket, count, bucket, count, …, ascending."""
+        if self.stored is not None and not self.latencies:
+            pairs: list[int] = orjson.loads(self.stored)
+            return pairs
+        return [n for pair in sorted(self.latencies.items()) for n in pair]
+
+    def _add_stored(self, latencies: str) -> None:
+        for text in (self.stored, latencies):
+            pairs = orjson.loads(text) if text else []
+            for bucket, n in zip(pairs[::2], pairs[1::2], strict=True):
+                self.latencies[bucket] += n
+        self.stored = None
 
     def row(self) -> tuple[Any, ...]:
         """Give the rollup to store."""
-        pairs = [n for pair in sorted(self.latencies.items()) for n in pair]
         return (
             self.count,
             self.errors,
             self.input_tokens,
             self.output_tokens,
             self.cost_nanos,
-            orjson.dumps(pairs).decode(),
+            orjson.dumps(self.pairs()).decode(),
         )
 
     def statistic(self, at_us: int, label: str | None) -> Statistic:
         """Give the answer for one span."""
+        p50, p95, p99 = percentiles(self.pairs(), (0.50, 0.95, 0.99))
         return Statistic(
             at=rfc3339(at_us),
             group=label,
@@ -115,9 +131,9 @@ class _Sum:
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             cost_usd=self.cost_nanos / 1e9,
-            latency_ms_p50=percentile(self.latencies, 0.50),
-            latency_ms_p95=percentile(self.latencies, 0.95),
-            latency_ms_p99=percentile(self.latencies, 0.99),
+            latency_ms_p50=p50,
+            latency_ms_p95=p95,
+            latency_ms_p99=p99,
         )
 
 
