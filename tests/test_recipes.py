@@ -15,7 +15,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -24,7 +23,7 @@ from urllib.request import urlopen
 import pytest
 
 from sessionbat import SessionBat
-from sessionbat.testing import Answer, Endpoint, receipt, unused_port
+from sessionbat.testing import Answer, Endpoint, unused_port
 from tests.conftest import eventually
 
 ROOT = Path(__file__).parent.parent
@@ -314,8 +313,15 @@ class TestGunicorn:
         assert sessions == {"start": 1, **{f"thread_{n}": 1 for n in range(40)}}
 
 
-@pytest.mark.slow
 class TestCelery:
+    def test_a_child_delivers_before_it_ends(self, recipe: Any, endpoint: Endpoint) -> None:
+        signals = pytest.importorskip("celery.signals", reason="Celery is not installed")
+        module = recipe("celery_prefork")
+        module.summarize("thread_1", "text")
+        signals.worker_process_shutdown.send(sender=None, pid=1, exitcode=0)
+        assert [event["session_id"] for event in stored(endpoint)] == ["thread_1"]
+
+    @pytest.mark.slow
     def test_forked_children_deliver_every_task(
         self, environment: dict[str, str], endpoint: Endpoint, tmp_path: Path
     ) -> None:
@@ -335,8 +341,6 @@ class TestCelery:
         subprocess.run(
             [sys.executable, "-c", send], env=environment, cwd=tmp_path, timeout=50, check=True
         )
-        # Slower than the second that Celery gives a child which ends.
-        endpoint.behave = lambda request: replace(receipt(request), delay_s=1.5)
         with running(
             sys.executable, "-m", "celery", "-A", "jobs.queue", "worker", "--concurrency", "2",
             "--pool", "prefork", "--without-gossip", "--without-mingle", "--without-heartbeat",
