@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -69,9 +70,10 @@ def _run(ordered: list[Step], environments: Path, *, quick: bool) -> list[Sample
             if contestant.name in needed
         }
         runner = Runner(sink, interpreters, quick=quick, home=Path(home))
-        for step, sample in runner.run(ordered):
-            progress.update(task, advance=1, description=step.title)
-            samples.append(sample)
+        with suppress(KeyboardInterrupt):  # then what has been found so far is reported
+            for step, sample in runner.run(ordered):
+                progress.update(task, advance=1, description=step.title)
+                samples.append(sample)
     return samples
 
 
