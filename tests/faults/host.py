@@ -45,10 +45,10 @@ say(client.stats().adopted)
 """
 
 
-def script(code: str, options: str = "", before: str = "") -> str:
-    """Write a host program: ``before`` runs before the client is made."""
+def script(code: str, options: str = "", before: str = "", first: str = "") -> str:
+    """Write a host program; ``first`` comes before all else, ``before`` before the client."""
     preamble = PREAMBLE.replace("OPTIONS", options).replace("BEFORE", textwrap.dedent(before))
-    return preamble + textwrap.dedent(code)
+    return textwrap.dedent(first) + preamble + textwrap.dedent(code)
 
 
 class Ended(NamedTuple):
@@ -62,9 +62,11 @@ class Ended(NamedTuple):
 class Host:
     """A running host program; killed at the end of the block if it still runs."""
 
-    def __init__(self, code: str, url: str, options: str = "", before: str = "") -> None:
+    def __init__(
+        self, code: str, url: str, options: str = "", before: str = "", first: str = ""
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", script(code, options, before), url],
+            [sys.executable, "-c", script(code, options, before, first), url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -136,9 +138,11 @@ class Host:
                 stream.close()  # type: ignore[union-attr]
 
 
-def run(code: str, url: str, options: str = "", before: str = "", timeout: float = 40.0) -> Ended:
+def run(
+    code: str, url: str, options: str = "", before: str = "", first: str = "", timeout: float = 40.0
+) -> Ended:
     """Run a host program to its end."""
-    with Host(code, url, options, before) as host:
+    with Host(code, url, options, before, first) as host:
         return host.end(timeout)
 
 
