@@ -66,7 +66,7 @@ class Tree:
         self.resuming = False
         self.resumes: str | None = None
         self.open_runs = 0
-        self.ended: deque[UUID] = deque()
+        self.ended: deque[int] = deque()
 
 
 _CLOCK: Final = Clock()
@@ -83,6 +83,7 @@ class Run:
         "ended_ns",
         "first_token_ns",
         "held_bytes",
+        "key",
         "kind",
         "last_piece",
         "metadata",
@@ -90,15 +91,15 @@ class Run:
         "nearest_id",
         "observation_id",
         "parent",
-        "run_id",
         "tags",
         "task",
         "text_so_far",
         "tree",
     )
 
-    def __init__(self, run_id: UUID, tree: Tree, parent: Run | None, kind: str | None) -> None:
-        self.run_id = run_id
+    def __init__(self, key: int, tree: Tree, parent: Run | None, kind: str | None) -> None:
+        #: LangChain's id of the run, as a number: hashing a UUID runs Python code.
+        self.key = key
         self.tree = tree
         self.parent = parent
         self.kind = kind
@@ -150,9 +151,9 @@ class RunBook:
     def __init__(self, abandon: Callable[[Run, str], None]) -> None:
         self._abandon = abandon
         self._lock = threading.Lock()  # guards everything below
-        self._open: dict[UUID, Run] = {}
-        self._ended: dict[UUID, Run] = {}  # of trees with an open run: late children ask for them
-        self._watched: dict[asyncio.Task[Any], dict[UUID, Run]] = {}
+        self._open: dict[int, Run] = {}
+        self._ended: dict[int, Run] = {}  # of trees with an open run: late children ask for them
+        self._watched: dict[asyncio.Task[Any], dict[int, Run]] = {}
         self._held_bytes = 0
         self._interrupted: OrderedDict[str, str] = OrderedDict()
         _books.add(self)
@@ -182,15 +183,16 @@ class RunBook:
         """
         above = parent_run_id or adopted_by
         above_or_own = parent_run_id or run_id
+        key = run_id.int
         with self._lock:
-            if run_id in self._open:
+            if key in self._open:
                 return None
             parent = None
             if above is not None:
-                parent = self._open.get(above) or self._ended.get(above)
+                parent = self._open.get(above.int) or self._ended.get(above.int)
             tree = parent.tree if parent is not None else Tree(str(above_or_own), home)
-            run = Run(run_id, tree, parent, kind)
-            self._open[run_id] = run
+            run = Run(key, tree, parent, kind)
+            self._open[key] = run
             tree.open_runs += 1
             evicted = self._overflowing() if len(self._open) > MAX_OPEN_RUNS else None
         if evicted:
@@ -201,7 +203,7 @@ class RunBook:
         """Keep what a run was asked until it ends, within the limit for all runs together."""
         evicted: list[Run] = []
         with self._lock:
-            if run.run_id not in self._open:
+            if run.key not in self._open:
                 return
             run.asked = asked
             run.held_bytes = len(asked.data)
@@ -219,19 +221,19 @@ class RunBook:
         with self._lock:
             runs = self._watched.get(task)
             if runs is not None:
-                runs[run.run_id] = run
+                runs[run.key] = run
                 return
-            self._watched[task] = {run.run_id: run}
+            self._watched[task] = {run.key: run}
         task.add_done_callback(self._task_done)
 
     def find(self, run_id: UUID) -> Run | None:
         """Get an open run."""
-        return self._open.get(run_id)
+        return self._open.get(run_id.int)
 
     def end(self, run_id: UUID) -> Run | None:
         """Close a run; None when it is not open: ended before, or never begun."""
         with self._lock:
-            run = self._open.get(run_id)
+            run = self._open.get(run_id.int)
             if run is not None:
                 self._close(run)
             return run
@@ -281,7 +283,7 @@ class RunBook:
 
     def _close(self, run: Run) -> None:
         """Take a run out of what is open. The caller holds the lock."""
-        del self._open[run.run_id]
+        del self._open[run.key]
         self._held_bytes -= run.held_bytes
         if run.task is not None:
             self._unwatch(run, run.task)
@@ -292,8 +294,8 @@ class RunBook:
                 self._ended.pop(ended, None)
             tree.ended.clear()
             return
-        self._ended[run.run_id] = run
-        tree.ended.append(run.run_id)
+        self._ended[run.key] = run
+        tree.ended.append(run.key)
         if len(tree.ended) > MAX_ENDED_PER_TREE:
             self._ended.pop(tree.ended.popleft(), None)
 
@@ -301,7 +303,7 @@ class RunBook:
         runs = self._watched.get(task)
         if runs is None:
             return
-        runs.pop(run.run_id, None)
+        runs.pop(run.key, None)
         if not runs:
             # A task that serves for months would otherwise gather a callback per run.
             del self._watched[task]
@@ -329,8 +331,11 @@ class RunBook:
         return evicted
 
     def _abandon_if_open(self, run: Run, status: str) -> None:
-        if self.end(run.run_id) is run:
-            self._abandon_all([run], status)
+        with self._lock:
+            if self._open.get(run.key) is not run:
+                return
+            self._close(run)
+        self._abandon_all([run], status)
 
     def _abandon_all(self, runs: Iterable[Run], status: str) -> None:
         for run in runs:
