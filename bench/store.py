@@ -2,8 +2,8 @@
 
 Run: PYTHONPATH=src python bench/store.py [--events 100000] [--file EVENTS.jsonl]
 
-Writes generated events (sessions of 1 to 60 steps, 25 on average; 3,700 words, rare and common)
-into a store in a temporary directory, waits until all are searchable, and asks each question with
+Writes generated events (sessions of 1 to 60 steps, 25 on average; their texts are passages of
+Python's reference manual) into a store in a temporary directory, waits until all are searchable, and asks each question with
 changing parameters. With --file, it stores the events of a file and prints the disk ratio only.
 """
 
@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import resource
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import orjson
@@ -37,20 +40,19 @@ ASKED = 40
 
 
 class Words:
-    """Words as a language has them: the n-th is n times rarer than the first."""
+    """Passages of Python's reference manual: words as rare and as common as a language has them."""
 
-    def __init__(self, count: int, chance: random.Random) -> None:
-        syllables = "ba ce di fo gu ha je ki lo mu na pe qui ro su ta ve wi xo yu za".split()  # noqa: SIM905
-        self.all = list(
-            dict.fromkeys(
-                "".join(chance.choices(syllables, k=chance.randint(2, 4))) for _ in range(count * 2)
-            )
-        )[:count]
-        self._weights = list(accumulate(1 / n for n in range(1, count + 1)))
+    def __init__(self, chance: random.Random) -> None:
+        manual = "\n".join(topics[name] for name in sorted(topics))
+        self._words = re.findall(r"[A-Za-z][A-Za-z'-]*[.,:?]?", manual)
+        counts = Counter(word.strip(".,:?").lower() for word in self._words)
+        #: Its words, common ones first.
+        self.all = [word for word, _ in counts.most_common()]
         self._chance = chance
 
     def text(self, count: int) -> str:
-        return " ".join(self._chance.choices(self.all, cum_weights=self._weights, k=count))
+        start = self._chance.randrange(len(self._words) - count)
+        return " ".join(self._words[start : start + count])
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def main() -> None:
         if options.file:
             fill(path, (line.strip() for line in options.file.open("rb")))
             return
-        words = Words(3_700, random.Random(1))
+        words = Words(random.Random(1))
         fill(path, generate(options.events, words))
         ask_all(path, words)
 
@@ -191,7 +193,7 @@ def ask_all(path: Path, words: Words) -> None:
     ]
     day = BEGIN + timedelta(days=DAYS // 2)
     in_app = {"app": "support-bot"}
-    common, middling, rare = words.all[3:20], words.all[100:400], words.all[3000:]
+    common, middling, rare = words.all[3:20], words.all[100:400], words.all[2000:4000]
 
     def listed(**where: Any) -> Any:
         return store.list_sessions(**in_app, where=SessionFilter(**where))

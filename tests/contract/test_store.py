@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 from sessionbat.errors import StoreError
-from sessionbat.server.records import ReceivedEvent, SessionFilter, SessionSummary, Statistic
+from sessionbat.server.records import (
+    ReceivedEvent,
+    SessionFilter,
+    SessionSummary,
+    Statistic,
+    StoredEvent,
+)
 from sessionbat.server.store import Store, open_store
 
 #: A name and the URL of an empty store, given a directory of the test's own.
@@ -85,6 +91,50 @@ def test_long_events_come_back_byte_for_byte(store: Store) -> None:
     event = received("e1", metadata={"text": "na " * 1_000_000})
     store.append([event])
     assert store.list_events("support-bot", "s1").items[0].raw == event.raw
+
+
+def resent(n: int, **changes: Any) -> ReceivedEvent:
+    """Make the n-th model call of an agent that sends its whole conversation each time."""
+    messages = [{"role": "user", "content": f"word{m} Grüße 🦇"} for m in range(n)]
+    return received(f"e{n}", at=f"10:00:{n:02}", input={"messages": messages}, **changes)
+
+
+AS_WRITTEN: dict[str, Callable[[Any], bytes]] = {
+    "compact": lambda event: json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode(),
+    "spaced": lambda event: json.dumps(event).encode(),
+    "indented": lambda event: json.dumps(event, indent=1).encode(),
+    "escaped": lambda event: json.dumps(event, separators=(",", ":")).encode(),
+}
+
+
+@pytest.mark.parametrize("written", AS_WRITTEN)
+def test_conversations_that_are_resent_come_back_byte_for_byte(store: Store, written: str) -> None:
+    events = [
+        each._replace(raw=AS_WRITTEN[written](each.event)) for each in map(resent, range(1, 30))
+    ]
+    for each in events:
+        store.append([each])
+    items = store.list_events("support-bot", "s1").items
+    assert [item.raw for item in items] == [each.raw for each in events]
+    assert store.find_event("support-bot", "s1", "e29") == items[-1]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [1, 2, 3, 4],
+        ["same"] * 5,
+        [[], {}, None, True, 1.0, 1e100, 2**64, "\n", "\x02\x03"],
+        [{"role": "user", "content": "a"}, {"content": "a", "role": "user"}] * 3,
+    ],
+)
+def test_any_list_comes_back_byte_for_byte(store: Store, messages: list[Any]) -> None:
+    texts = {"input": messages, "output": {"messages": messages}, "metadata": {"m": messages}}
+    for event_id in ("e1", "e2"):
+        event = received(event_id, **texts)
+        raw = AS_WRITTEN["compact"](event.event)
+        store.append([event._replace(raw=raw, event=json.loads(raw))])
+        assert store.find_event("support-bot", "s1", event_id) == StoredEvent(event_id, raw)
 
 
 def test_append_says_which_events_are_new(store: Store) -> None:
@@ -645,6 +695,16 @@ def test_any_part_of_a_chinese_or_japanese_sentence_is_found(store: Store) -> No
     hit = store.search("天気が").items[0]
     assert hit.snippet == "今日は天気がいいですね"
     assert "".join(hit.snippet[start:end] for start, end in hit.highlights) == "天気が"
+
+
+def test_what_is_resent_with_every_call_is_found_once_where_it_came_first(store: Store) -> None:
+    events = [
+        each._replace(raw=AS_WRITTEN["compact"](each.event)) for each in map(resent, range(4, 9))
+    ]
+    searchable(store, *events, resent(6, session_id="s2", app="other"))
+    assert found(store, "word5", app="support-bot") == ["e6"]
+    assert found(store, "word0", app="support-bot") == ["e4"]
+    assert found(store, "word5", app="other") == ["e6"]
 
 
 def test_results_are_last_received_first(store: Store) -> None:

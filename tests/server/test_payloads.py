@@ -1,0 +1,85 @@
+"""How payloads lie on the disk: what is resent once, and nothing of a user in the dictionary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.store import Store, open_store, sqlite_payloads
+
+
+def call(id: str, messages: list[Any], session_id: str = "s1") -> ReceivedEvent:
+    observation = {"kind": "llm", "input": {"messages": messages}}
+    event = {
+        "type": "llm",
+        "id": id,
+        "app": "a",
+        "session_id": session_id,
+        "observation": observation,
+    }
+    return ReceivedEvent(json.dumps(event, separators=(",", ":")).encode(), event, 0)
+
+
+def said(count: int) -> list[Any]:
+    return [{"role": "user", "content": f"message {n}"} for n in range(count)]
+
+
+@pytest.fixture
+def count(tmp_path: Path) -> Callable[[str], Any]:
+    """Ask the file itself for one value."""
+    return lambda query: sqlite3.connect(tmp_path / "store.db").execute(query).fetchone()[0]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    yield opened
+    opened.close()
+
+
+def test_a_message_is_stored_once_a_session(store: Store, count: Callable[[str], Any]) -> None:
+    store.append([call(f"e{n}", said(n)) for n in range(4, 20)])
+    assert count("SELECT count(*) FROM messages") == 19
+
+
+def test_each_session_has_its_own_messages(store: Store, count: Callable[[str], Any]) -> None:
+    store.append([call(s, said(4), s) for s in ("s1", "s2")])
+    assert count("SELECT count(*) FROM messages") == 8
+
+
+def test_short_lists_stay_where_they_are(store: Store, count: Callable[[str], Any]) -> None:
+    store.append([call("e1", said(3))])
+    assert count("SELECT count(*) FROM messages") == 0
+
+
+def test_a_conversation_grows_the_file_by_what_is_new(
+    store: Store, count: Callable[[str], Any]
+) -> None:
+    store.append([call(f"e{n}", said(n)) for n in range(4, 200)])
+    raw = sum(len(call(f"e{n}", said(n)).raw) for n in range(4, 200))
+    stored = count(
+        "SELECT (SELECT sum(length(data)) FROM messages) + (SELECT sum(length(data)) FROM payloads)"
+    )
+    assert stored < raw / 25
+
+
+def test_an_append_that_fails_leaves_no_message(store: Store, count: Callable[[str], Any]) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        store.append([call("e1", said(4)), call("e2", said(4), "\ud800")])
+    assert count("SELECT count(*) FROM messages") == 0
+
+
+def test_the_dictionary_never_changes() -> None:
+    # What it compressed is lost without its very bytes; a better one gets a name and a codec.
+    data = sqlite_payloads._DICTIONARY.read_bytes()
+    assert (
+        hashlib.sha256(data).hexdigest()
+        == "407596f3dbe1581d51e1d005bb80a1abd8075825d693d44e80b6fc9c5ed22003"
+    )
