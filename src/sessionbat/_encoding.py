@@ -41,6 +41,10 @@ _NODES_KEPT_FOR_OTHERS: Final = 1000
 _ATTEMPTS_TO_FIT: Final = 16
 _NOT_SHOWN: Final = "<not shown: too long>"
 _MAX_BARE_CHARACTERS: Final = 256
+#: An event that takes no more room than this has too few keys to do harm by repeating a long one.
+_SMALL: Final = 4096
+# Asks the string itself, never a ``__len__`` that a subclass has; a TypeError for any other key.
+_text_length: Final = str.__len__
 _ENVELOPE_TEXTS: Final = ("type", "id", "app", "session_id", "interaction_id")
 
 
@@ -138,44 +142,49 @@ def is_plain(values: Iterable[Any], room: int = MAX_EVENT_BYTES) -> bool:
     """Whether orjson can encode the values as they stand, within the limits on every side.
 
     Compares exact types by identity, so it runs nobody's code. It gives up before a shared, endless
-    or huge structure could unfold: nodes and characters count as often as they are met.
+    or huge structure could unfold: items, keys and characters count as often as they are met. It
+    may say no to what would just have fitted; the conversion then finds the exact limit.
     """
-    nodes = [*values]
-    for value in nodes:  # grows as it goes, level after level: half the price of a recursion
-        kind = type(value)
-        if kind is str:
-            room -= len(value)
-        elif value is None or kind is int or kind is float or kind is bool:
-            continue
-        elif kind is dict or kind is list or kind is tuple:
-            if len(value) > MAX_NODES - len(nodes):
-                return False
-            nodes += value.values() if kind is dict else value
-        else:
-            return False
-    # So deep takes as many nodes at least, and a long key of so few can do no harm by repetition:
-    # small events need no second look.
-    return room >= 0 and (len(nodes) <= MAX_DEPTH or _bears_second_look(values, room))
-
-
-def _bears_second_look(values: Iterable[Any], room: int) -> bool:
-    """Whether containers are nested no deeper than ``MAX_DEPTH``, and the keys fit as well."""
-    level = [*values]
-    for depth in range(MAX_DEPTH + 1):
-        below: list[Any] = []
-        for value in level:
+    item_cost = -(-room // MAX_NODES)
+    count_keys_below = room - _SMALL
+    try:
+        for value in values:
             kind = type(value)
-            if kind is dict or kind is list or kind is tuple:
-                if depth == MAX_DEPTH:
-                    return False
-                below += value.values() if kind is dict else value
-            if kind is dict:
-                for key in [*value]:  # a copy: it may change meanwhile
-                    if type(key) is not str:
-                        return False
-                    room -= len(key)
-        level = below
+            if kind is str:
+                room -= len(value)
+            elif kind is dict or kind is list or kind is tuple:
+                room = _room_after(value, kind, room, item_cost, count_keys_below, MAX_DEPTH)
+            elif not (value is None or kind is int or kind is float or kind is bool):
+                return False
+    except (TypeError, RuntimeError):  # not plain; or another thread is changing it just now
+        return False
     return room >= 0
+
+
+def _room_after(
+    value: Any, kind: type, room: int, item_cost: int, count_keys_below: int, depth: int
+) -> int:
+    """Say how much room a container leaves.
+
+    Raises:
+        TypeError: It holds something that is not plain, or does not fit.
+    """
+    room -= item_cost * len(value)
+    if room < 0 or depth == 0:
+        raise TypeError
+    if kind is dict:
+        if room < count_keys_below:
+            room -= sum(map(_text_length, value))
+        value = value.values()
+    for item in value:
+        kind = type(item)
+        if kind is str:
+            room -= len(item)
+        elif kind is dict or kind is list or kind is tuple:
+            room = _room_after(item, kind, room, item_cost, count_keys_below, depth - 1)
+        elif not (item is None or kind is int or kind is float or kind is bool):
+            raise TypeError
+    return room
 
 
 def _encode_as_is(value: object) -> bytes | None:

@@ -17,7 +17,7 @@ from sessionbat._plain_values import to_plain
 from sessionbat._sampling import is_sampled
 from sessionbat._scope import Scope
 from sessionbat._timestamp import utc_now
-from sessionbat._well_formed import error_object, rfc3339, split_metrics, usable_id, with_model
+from sessionbat._well_formed import as_object, error_object, rfc3339, usable_id, with_model
 from sessionbat.accounting import FlushResult, Ledger, Stats
 from sessionbat.event import (
     MAX_EVENT_BYTES,
@@ -92,18 +92,16 @@ class Recorder:
             return
         try:
             if model is not None:
-                metadata = with_model(metadata, model)
-            if metrics:
-                metrics, metadata = split_metrics(metrics, metadata)
+                metadata = {"model": model} if metadata is None else with_model(metadata, model)
             observation = {
                 "kind": kind,
-                "name": name,
+                "name": name if name is None or type(name) is str else usable_id(name),
                 "started_at": started_at if started_at is None else rfc3339(started_at),
                 "input": input,
                 "output": output,
                 "error": error if error is None else error_object(error),
-                "metadata": metadata or {},
-                "metrics": metrics or {},
+                "metadata": as_object(metadata, "metadata"),
+                "metrics": {} if metrics is None else metrics,
             }
             envelope = {
                 "type": kind,
@@ -177,8 +175,8 @@ class Recorder:
         return Measurement(
             record,
             id=self.event_id(observation_id),
-            metadata=dict(metadata) if isinstance(metadata, Mapping) else {},
-            metrics=dict(metrics) if isinstance(metrics, Mapping) else {},
+            metadata={**as_object(metadata, "metadata")},
+            metrics={**as_object(metrics, "metrics")},
         )
 
     def event_id(self, given: str | None) -> str:

@@ -179,10 +179,9 @@ def export_spool() -> None:
     """Write what waits to standard output, one event a line, as `import` takes it."""
     from sessionbat.spooled import list_spools, read_events
 
-    out = click.get_binary_stream("stdout")
     for one in list_spools():
         for line in read_events(one):
-            out.write(line + b"\n")
+            click.echo(line)
 
 
 @sessionbat.command("import")
