@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sessionbat.errors import ConfigurationError, StoreError
+from sessionbat.server.records import SessionFilter
 from sessionbat.server.store import open_store
 from sessionbat.server.store.sqlite import SqliteStore
 from sessionbat.server.store.sqlite_schema import APPLICATION_ID, MIGRATIONS
@@ -200,3 +203,30 @@ def test_lists_walk_an_index_and_sort_nothing(tmp_path: Path, query: str) -> Non
         plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
     assert "SEARCH" in plan
     assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize("sort", ["last_activity", "duration", "cost", "errors"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        {},
+        {"error": True},
+        {"error": False},
+        {"min_cost_usd": 1.0, "max_latency_ms": 5.0},
+        {"since": datetime(2026, 11, 22, tzinfo=UTC), "until": datetime(2026, 11, 23, tzinfo=UTC)},
+    ],
+)
+def test_the_list_of_an_app_walks_an_index_in_every_order(
+    tmp_path: Path, where: dict[str, Any], sort: Any
+) -> None:
+    store = SqliteStore(str(tmp_path / "store.db"))
+    statements: list[str] = []
+    with store._readers.lend() as reader:
+        reader.connection.set_trace_callback(statements.append)
+    store.list_sessions(app="a", sort=sort, where=SessionFilter(**where))
+    with store._readers.lend() as reader:
+        plan = reader.connection.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
+    store.close()
+    steps = " ".join(step[3] for step in plan)
+    assert "SEARCH sessions USING INDEX" in steps
+    assert "TEMP B-TREE" not in steps

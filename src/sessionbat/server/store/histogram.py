@@ -42,7 +42,7 @@ def percentiles(pairs: Sequence[int], parts: Sequence[float]) -> list[float | No
     if not so_far:
         return [None for _ in parts]
     return [
-        _middle(pairs[2 * bisect_left(so_far, max(1, math.ceil(part * so_far[-1])))])
+        _MIDDLES[pairs[2 * bisect_left(so_far, max(1, math.ceil(part * so_far[-1])))]]
         for part in parts
     ]
 
@@ -52,3 +52,6 @@ def _middle(bucket: int) -> float:
         return _SMALLEST_MS
     low = _SMALLEST_MS * _GROWTH ** (bucket - 1)
     return low * 2 * _GROWTH / (1 + _GROWTH)  # where both ends are equally far, relatively
+
+
+_MIDDLES: Final = [_middle(bucket) for bucket in range(_LAST + 1)]

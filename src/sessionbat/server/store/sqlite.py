@@ -45,6 +45,7 @@ from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
 MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 
 _MAX_READERS: Final = 4
+_PAGES_GIVEN_BACK: Final = 128  # 1 MB, some milliseconds
 _CURSOR = re.compile(r"([a-z]?)([0-9]{1,18})-([0-9]{1,18})\Z")
 _LAST_NUMBER: Final = 2**63 - 1
 # What a cursor begins with, so that one of another question is known.
@@ -243,10 +244,19 @@ class SqliteStore:
 
     def _follow(self) -> bool:
         with self._transaction() as connection:
-            is_counted = sqlite_statistics.follow(connection, STEP)
-            if not self._has_text_index:
-                return is_counted
-            return sqlite_search.follow(connection, self._written, STEP) and is_counted
+            is_done = sqlite_statistics.follow(connection, STEP)
+            if self._has_text_index:
+                is_done = sqlite_search.follow(connection, self._written, STEP) and is_done
+        if is_done:
+            self._give_back_space()
+        return is_done
+
+    def _give_back_space(self) -> None:
+        """Shorten the file a little; merging the text index leaves unused pages behind."""
+        with self._writing:
+            if self._writer is not None:
+                # A script, because `execute` stops after the first page.
+                self._writer.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})")
 
     def _count_unfollowed(self) -> int:
         with self._readers.lend() as reader:

@@ -29,9 +29,6 @@ _ORDERS: Final[dict[SessionSort, str]] = {
     "cost": "cost_nanos",
     "errors": "errors",
 }
-#: Up to so many sessions are looked up and sorted sooner than a list is walked for them.
-_RARE: Final = 3000
-
 _Condition = tuple[str, Any]
 
 
@@ -46,10 +43,12 @@ def query(
 ) -> list[tuple[int, int, SessionSummary]]:
     """List sessions, each with its place in the order and its number."""
     order = _ORDERS[sort]
-    source, conditions = "sessions", list(_conditions(app, where))
+    source, conditions = "sessions", list(_conditions(app, where, sort))
+    if app is not None and where.error and sort == "last_activity":
+        source = "sessions INDEXED BY sessions_that_failed"
     for n, rows in enumerate(_label_rows(connection, app, where)):
         numbers = ", ".join(str(number) for number, _ in rows)
-        if n == 0 and sum(count for _, count in rows) <= _RARE:
+        if n == 0 and _is_rare(connection, sum(count for _, count in rows), limit):
             source = "session_labels CROSS JOIN sessions ON sessions.id = session_labels.session"
             conditions.append((f"session_labels.label IN ({numbers})", None))
         else:
@@ -77,13 +76,21 @@ def summary(row: Sequence[Any]) -> SessionSummary:
     return SessionSummary(app, session_id, rfc3339(first_at_us), rfc3339(last_at_us), *figures)
 
 
-def _conditions(app: str | None, where: SessionFilter) -> Iterator[_Condition]:
+def _is_rare(connection: sqlite3.Connection, count: int, limit: int) -> bool:
+    """Whether looking up and sorting so many sessions is less than walking the list for them."""
+    (sessions,) = connection.execute("SELECT coalesce(max(id), 0) FROM sessions").fetchone()
+    return count * count <= limit * int(sessions)  # the walk passes limit × sessions / count
+
+
+def _conditions(app: str | None, where: SessionFilter, sort: SessionSort) -> Iterator[_Condition]:
+    # A plus keeps SQLite from taking a column's index for a filter: it would then have to sort.
+    off = "" if sort == "last_activity" else "+"
     if app is not None:
         yield "sessions.app = (SELECT id FROM apps WHERE name = ?)", app
     if where.error is not None:
-        yield ("errors > 0" if where.error else "errors = 0"), None
+        yield (f"{off}errors > 0" if where.error else "+errors = 0"), None
     if where.since is not None:
-        yield "last_at_us >= ?", microseconds(where.since)
+        yield f"{off}last_at_us >= ?", microseconds(where.since)
     if where.until is not None:
         yield "first_at_us < ?", microseconds(where.until)
     for least, most, column in (
@@ -92,9 +99,9 @@ def _conditions(app: str | None, where: SessionFilter) -> Iterator[_Condition]:
         (where.min_latency_ms, where.max_latency_ms, "latency_ms"),
     ):
         if least is not None:
-            yield f"{column} >= ?", least
+            yield f"+({column}) >= ?", least
         if most is not None:
-            yield f"{column} <= ?", most
+            yield f"+({column}) <= ?", most
 
 
 def _nanos(cost_usd: float | None) -> int | None:
