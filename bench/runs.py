@@ -11,9 +11,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,10 @@ def _repeats(contestant: Contestant, measurement: Measurement, *, quick: bool) -
     return sys.maxsize
 
 
+class NothingFoundError(RuntimeError):
+    """A child ended, or was ended, without a figure."""
+
+
 class Runner:
     """Runs steps in child processes that see nothing of this process's environment.
 
@@ -148,17 +154,23 @@ class Runner:
             yield from zip(waiting, pool.map(self._sample, waiting), strict=True)
 
     def _sample(self, step: Step) -> Sample:
-        if step.measurement.measure == "construct":
-            figures = self._construct(step)
-        elif step.measurement.measure == "exit":
-            figures = self._exit(step)
-        else:
-            figures = self._measure(step)
+        try:
+            figures = self._figures(step)
+        except NothingFoundError as failure:  # one figure is missing; the others are worth having
+            print(f"{step.title}: {failure}", file=sys.stderr)
+            figures = {}
         return Sample(step.repeat, step.measurement.name, step.contestant.name, figures)
+
+    def _figures(self, step: Step) -> dict[str, float]:
+        if step.measurement.measure == "construct":
+            return self._construct(step)
+        if step.measurement.measure == "exit":
+            return self._exit(step)
+        return self._measure(step)
 
     def _measure(self, step: Step) -> dict[str, float]:
         self._sink.reset()
-        answer, _ = self._child(step.contestant, self._order(step), CHILD_TIMEOUT_S)
+        answer, _ = self._child(step)
         if step.measurement.measure in ("hot", "paced"):
             return answer
         found = answer | self._sink.tally()
@@ -176,7 +188,7 @@ class Runner:
         up = step.measurement.name == "exit_up"
         if up:
             self._sink.reset()
-        answer, ended_at = self._child(step.contestant, self._order(step), self._exit_limit_s + 10)
+        answer, ended_at = self._child(step)
         figures = {"seconds": min(ended_at - answer["ended_at"], self._exit_limit_s)}
         if up:
             figures["lost"] = step.measurement.calls - self._sink.tally()["events"]
@@ -203,7 +215,8 @@ class Runner:
             "os._exit(0)\n"
         )
         starts = [
-            self._run(step.contestant, ["-c", script], CHILD_TIMEOUT_S)[0] for _ in range(2 if self._quick else STARTS)
+            self._run(step.contestant, ["-c", script])[0]
+            for _ in range(2 if self._quick else STARTS)
         ]
         return {name: min(start[name] for start in starts) for name in starts[0]}
 
@@ -218,14 +231,11 @@ class Runner:
             "address": self._sink.address(measurement.sink or step.contestant.sink),
         }
 
-    def _child(
-        self, contestant: Contestant, order: dict[str, Any], timeout: float
-    ) -> tuple[dict[str, float], float]:
-        return self._run(contestant, ["-m", "bench.child", json.dumps(order)], timeout)
+    def _child(self, step: Step) -> tuple[dict[str, float], float]:
+        order = json.dumps(self._order(step))
+        return self._run(step.contestant, ["-m", "bench.child", order])
 
-    def _run(
-        self, contestant: Contestant, arguments: list[str], timeout: float
-    ) -> tuple[dict[str, float], float]:
+    def _run(self, contestant: Contestant, arguments: list[str]) -> tuple[dict[str, float], float]:
         """Run a child; what it printed, and when its process ended or was ended by us."""
         command = [str(self._interpreters[contestant.name]), *arguments]
         with (
@@ -240,20 +250,31 @@ class Runner:
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
-            try:
-                printed, _ = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                printed, _ = process.communicate()
-            ended_at = time.monotonic()
-            lines = printed.splitlines()
-            if not lines:
+            assert process.stdout is not None
+            with process, _killed_after(CHILD_TIMEOUT_S, process):
+                printed = process.stdout.readline()
+                # The limit of an exit begins here: a start may take long on a busy machine.
+                try:
+                    process.communicate(timeout=self._exit_limit_s)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                ended_at = time.monotonic()
+            if not printed:
                 errors.seek(0)
-                raise RuntimeError(
-                    f"{contestant.name} found nothing within {timeout:.0f} s (exit code "
-                    f"{process.returncode}): {errors.read()[-2000:].decode(errors='replace')}"
-                )
-            return json.loads(lines[-1]), ended_at
+                said = errors.read()[-2000:].decode(errors="replace")
+                raise NothingFoundError(f"{contestant.name} found nothing: {said}")
+            found: dict[str, float] = json.loads(printed)
+            return found, ended_at
+
+
+@contextmanager
+def _killed_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _environment(contestant: Contestant, home: str) -> dict[str, str]:

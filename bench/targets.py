@@ -84,10 +84,10 @@ def with_extra_seconds(samples: Iterable[Sample]) -> list[Sample]:
     bare = {
         sample.repeat: sample.figures["seconds"]
         for sample in samples
-        if sample.contestant == "nothing"
+        if sample.contestant == "nothing" and sample.figures
     }
     for sample in samples:
-        if sample.measurement.startswith("exit_") and bare:
+        if sample.measurement.startswith("exit_") and sample.figures and bare:
             extra = sample.figures["seconds"] - bare.get(sample.repeat, min(bare.values()))
             sample.figures["extra_seconds"] = max(0.0, extra)
     return samples
@@ -109,5 +109,5 @@ def _values(target: Target, found: dict[tuple[int, str, str], dict[str, float]])
             continue
         if not target.rival:
             yield figures[target.figure]
-        elif rival := found.get((repeat, measurement, target.rival)):
-            yield figures[target.figure] / rival[target.figure]
+        elif rival := found.get((repeat, measurement, target.rival), {}).get(target.figure):
+            yield figures[target.figure] / rival

@@ -98,3 +98,14 @@ def test_every_contestant_has_a_file_and_every_target_a_measurement() -> None:
     for target in TARGETS:
         assert target.measurement in measurements
         assert {target.who, target.rival} <= names
+
+
+def test_a_repeat_in_which_the_rival_found_nothing_is_left_out() -> None:
+    samples = [
+        Sample(0, "hot", "sessionbat", {"p50": 6.0}),
+        Sample(0, "hot", "floor", {}),
+        Sample(1, "hot", "sessionbat", {"p50": 6.0}),
+        Sample(1, "hot", "floor", {"p50": 3.0}),
+    ]
+    hot = next(each for each in check(samples) if each.target.rival == "floor")
+    assert hot.values == (2.0,)
