@@ -43,7 +43,8 @@ def new_event_id() -> str:
 
     Ids of a process ascend, unless its wall clock is set back; they are never the same.
     """
-    return f"{(time.time_ns() // 1_000_000 << 80) | next(_id_tails):032x}"
+    number = time.time_ns() // 1_000_000 << 80 | next(_id_tails)
+    return number.to_bytes(16, "big").hex()  # half the price of formatting it
 
 
 def is_event_id(value: object) -> bool:
