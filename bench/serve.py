@@ -153,7 +153,7 @@ def bare_loop(path: Path, events: list[bytes]) -> float:
                 "INSERT INTO events VALUES (?, 1, ?, 1, NULL, ?, 0, ?, ?, ?, 0, ?, ?, ?, NULL, NULL)",
                 (
                     number,
-                    event["id"],
+                    bytes.fromhex(event["id"]),
                     number,
                     event["type"],
                     event["observation"]["name"],

@@ -13,6 +13,7 @@ import argparse
 import random
 import re
 import resource
+import sqlite3
 import statistics
 import tempfile
 import time
@@ -165,6 +166,7 @@ def fill(path: Path, events: Iterable[bytes]) -> None:
     started = time.perf_counter()
     wait_until_searchable(store)
     waited = time.perf_counter() - started
+    wait_until_at_rest(path)
     store.close()
     size = path.stat().st_size
     print(
@@ -179,6 +181,16 @@ def wait_until_searchable(store: Store) -> None:
     store.append([ReceivedEvent(orjson.dumps(last), last, 0)])
     while not store.search("lastofall", app="bench").items:
         time.sleep(0.01)
+
+
+def wait_until_at_rest(path: Path) -> None:
+    """Wait until pages that merging the text index left are given back."""
+    connection = sqlite3.connect(path)
+    free, before = connection.execute("PRAGMA freelist_count").fetchone()[0], None
+    while free != before:
+        time.sleep(1)
+        before, free = free, connection.execute("PRAGMA freelist_count").fetchone()[0]
+    connection.close()
 
 
 def ask_all(path: Path, words: Words) -> None:

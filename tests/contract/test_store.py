@@ -142,6 +142,14 @@ def test_append_says_which_events_are_new(store: Store) -> None:
     assert store.append([received("e0"), received("e1"), received("e2")]) == [True, False, True]
 
 
+@pytest.mark.parametrize("id", ["0" * 32, "0198aF" + "0" * 26, "0" * 31, "a" * 64, "7", "x~ 1"])
+def test_an_id_of_any_form_comes_back_and_is_known_again(store: Store, id: str) -> None:
+    searchable(store, received(id, output="x1"))
+    assert store.append([received(id)]) == [False]
+    assert (ids(store), found(store, "x1")) == ([id], [id])
+    assert store.find_event("support-bot", "s1", id) is not None
+
+
 def test_an_event_twice_in_one_append_is_new_once(store: Store) -> None:
     assert store.append([received("e1"), received("e1")]) == [True, False]
     assert ids(store) == ["e1"]

@@ -35,7 +35,7 @@ from sessionbat.server.records import (
 from sessionbat.server.store import sqlite_search, sqlite_session_list, sqlite_statistics
 from sessionbat.server.store.reading import microseconds
 from sessionbat.server.store.search_text import parse_query
-from sessionbat.server.store.sqlite_events import insert_events
+from sessionbat.server.store.sqlite_events import insert_events, pack_id, unpack_id
 from sessionbat.server.store.sqlite_following import STEP, Follower
 from sessionbat.server.store.sqlite_payloads import PayloadReader, PayloadWriter
 from sessionbat.server.store.sqlite_rebuild import rebuild_rows
@@ -153,7 +153,7 @@ class SqliteStore:
                     return Page(items, _cursor(at_us, number))
                 number, at_us, event_id, codec, data = row
                 raw = reader.payloads.decode(reader.connection, codec, data)
-                items.append(StoredEvent(event_id, raw))
+                items.append(StoredEvent(unpack_id(event_id), raw))
                 size += len(raw)
         return Page(items, None)
 
@@ -165,7 +165,7 @@ class SqliteStore:
                 " JOIN sessions ON sessions.id = session"
                 " WHERE events.app = (SELECT id FROM apps WHERE name = ?) AND event_id = ?"
                 " AND session_id = ?",
-                (app, event_id, session_id),
+                (app, pack_id(event_id), session_id),
             ).fetchone()
             return (
                 None
@@ -247,16 +247,24 @@ class SqliteStore:
             is_done = sqlite_statistics.follow(connection, STEP)
             if self._has_text_index:
                 is_done = sqlite_search.follow(connection, self._written, STEP) and is_done
-        if is_done:
-            self._give_back_space()
-        return is_done
+        return is_done and self._give_back_space()
 
-    def _give_back_space(self) -> None:
-        """Shorten the file a little; merging the text index leaves unused pages behind."""
+    def _give_back_space(self) -> bool:
+        """Shorten the file a little, as merging the text index leaves unused pages behind.
+
+        Returns:
+            True when there is too little left to give.
+        """
         with self._writing:
-            if self._writer is not None:
-                # A script, because `execute` stops after the first page.
-                self._writer.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})")
+            if self._writer is None:
+                return True
+            (pages,) = self._writer.execute("PRAGMA page_count").fetchone()
+            (unused,) = self._writer.execute("PRAGMA freelist_count").fetchone()
+            if unused * 50 <= pages:
+                return True
+            # A script, because `execute` stops after the first page.
+            self._writer.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})")
+            return False
 
     def _count_unfollowed(self) -> int:
         with self._readers.lend() as reader:

@@ -6,15 +6,16 @@ a repeated event leaves no trace, not even an empty session.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
-
-import orjson
 
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
 from sessionbat.server.store.sqlite_payloads import PayloadWriter
 from sessionbat.server.store.sqlite_sessions import add_to_sessions, row_of
+
+_HEXADECIMAL = re.compile("[0-9a-f]{32}")
 
 
 def insert_events(
@@ -36,6 +37,16 @@ def insert_events(
     return is_new
 
 
+def pack_id(event_id: str) -> str | bytes:
+    """Write an event's id as the file holds it: what the SDK makes takes half the room."""
+    return bytes.fromhex(event_id) if _HEXADECIMAL.fullmatch(event_id) else event_id
+
+
+def unpack_id(stored: str | bytes) -> str:
+    """Read an id as it was received."""
+    return stored.hex() if isinstance(stored, bytes) else stored
+
+
 def _app_rows(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
     return {
         name: row_of(
@@ -51,22 +62,18 @@ def _app_rows(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str,
 def _find_new(
     connection: sqlite3.Connection, apps: dict[str, int], events: Sequence[ReceivedEvent]
 ) -> list[bool]:
-    seen: dict[str, set[str]] = {}
-    for name, app in apps.items():
-        ids = [received.event["id"] for received in events if received.event["app"] == name]
-        seen[name] = {
-            event_id
-            for (event_id,) in connection.execute(
-                "SELECT events.event_id FROM json_each(?) AS given CROSS JOIN events"
-                " ON events.app = ? AND events.event_id = given.value",
-                (orjson.dumps(ids).decode(), app),
-            )
-        }
+    seen: set[tuple[int, str]] = set()
     is_new = []
     for received in events:
-        ids_seen, event_id = seen[received.event["app"]], received.event["id"]
-        is_new.append(event_id not in ids_seen)
-        ids_seen.add(event_id)
+        app, event_id = apps[received.event["app"]], received.event["id"]
+        is_new.append(
+            (app, event_id) not in seen
+            and connection.execute(
+                "SELECT 1 FROM events WHERE app = ? AND event_id = ?", (app, pack_id(event_id))
+            ).fetchone()
+            is None
+        )
+        seen.add((app, event_id))
     return is_new
 
 
@@ -90,7 +97,7 @@ def _insert_rows(
             (
                 number,
                 app,
-                reading.event_id,
+                pack_id(reading.event_id),
                 session,
                 interactions.get((session, reading.interaction_id)),
                 *reading[3:14],

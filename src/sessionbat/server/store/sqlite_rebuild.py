@@ -13,6 +13,7 @@ from typing import Final
 import orjson
 
 from sessionbat.server.store.reading import read
+from sessionbat.server.store.sqlite_events import pack_id
 from sessionbat.server.store.sqlite_payloads import PayloadReader
 from sessionbat.server.store.sqlite_search import empty_index
 from sessionbat.server.store.sqlite_sessions import add_to_sessions
@@ -82,11 +83,12 @@ def _rebuild_chunk(
     ]
     sessions, interactions = add_to_sessions(connection, readings)
     connection.executemany(
-        "UPDATE events SET session = ?, interaction = ?, at_us = ?, kind = ?, name = ?, model = ?,"
-        " failed = ?, latency_ms = ?, input_tokens = ?, output_tokens = ?, cost_usd = ?,"
+        "UPDATE events SET event_id = ?, session = ?, interaction = ?, at_us = ?, kind = ?,"
+        " name = ?, model = ?, failed = ?, latency_ms = ?, input_tokens = ?, output_tokens = ?, cost_usd = ?,"
         " error_type = ? WHERE id = ?",
         (
             (
+                pack_id(reading.event_id),
                 session,
                 interactions.get((session, reading.interaction_id)),
                 reading.at_us,

@@ -16,6 +16,7 @@ import orjson
 from sessionbat.server.records import SearchHit
 from sessionbat.server.store.reading import rfc3339
 from sessionbat.server.store.search_text import JOINER, Term, text_in, text_of
+from sessionbat.server.store.sqlite_events import unpack_id
 from sessionbat.server.store.sqlite_payloads import PayloadReader
 
 #: One transaction of indexing ends at so much text: it bounds memory and how long it locks.
@@ -110,7 +111,12 @@ def query(
     texts = {row[0]: _indexed_text(connection, payloads, row[0], *row[6:]) for row in rows}
     snippets = _snippets(connection, texts, match)
     return [
-        (number, SearchHit(name, session_id, event_id, rfc3339(at_us), kind, *snippets[number]))
+        (
+            number,
+            SearchHit(
+                name, session_id, unpack_id(event_id), rfc3339(at_us), kind, *snippets[number]
+            ),
+        )
         for number, name, session_id, event_id, at_us, kind, *_ in rows
     ]
 

@@ -1,6 +1,33 @@
 -- What filters, sorting, statistics and search need. All of it but `messages` is derived.
 
-ALTER TABLE events ADD COLUMN error_type TEXT;
+-- As before, and: error_type; event_id as 16 bytes where it is 32 hexadecimal digits, which halves
+-- the largest part of a row and of its index.
+CREATE TABLE events_2 (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    app            INTEGER NOT NULL REFERENCES apps (id),
+    event_id       ANY     NOT NULL,
+    session        INTEGER NOT NULL REFERENCES sessions (id),
+    interaction    INTEGER REFERENCES interactions (id),
+    at_us          INTEGER NOT NULL,  -- created_at; where it is missing or no time, received_at_us
+    received_at_us INTEGER NOT NULL,
+    kind           TEXT    NOT NULL,
+    name           TEXT,
+    model          TEXT,
+    failed         INTEGER NOT NULL,  -- 1: the observation's error is not null
+    latency_ms     REAL,
+    input_tokens   INTEGER,
+    output_tokens  INTEGER,
+    cost_usd       REAL,
+    error_type     TEXT,
+    UNIQUE (app, event_id)
+) STRICT;
+INSERT INTO events_2
+    SELECT id, app, event_id, session, interaction, at_us, received_at_us, kind, name, model,
+        failed, latency_ms, input_tokens, output_tokens, cost_usd, NULL
+    FROM events ORDER BY id;
+DROP TABLE events;
+ALTER TABLE events_2 RENAME TO events;
+CREATE INDEX events_of_session ON events (session, at_us, id);
 
 -- Money is summed in whole billionths of a dollar: the order of addition changes no digit.
 ALTER TABLE sessions ADD COLUMN cost_nanos INTEGER NOT NULL DEFAULT 0;
