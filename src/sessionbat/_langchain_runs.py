@@ -154,6 +154,7 @@ class RunBook:
         self._open: dict[int, Run] = {}
         self._ended: dict[int, Run] = {}  # of trees with an open run: late children ask for them
         self._watched: dict[asyncio.Task[Any], dict[int, Run]] = {}
+        self._left: dict[int, Run] = {}  # begun by a task that has ended; streams, perhaps read on
         self._held_bytes = 0
         self._interrupted: OrderedDict[str, str] = OrderedDict()
         _books.add(self)
@@ -239,20 +240,21 @@ class RunBook:
             return run
 
     def end_abandoned_below(self, chain: Run, *, cancelled: bool) -> None:
-        """End what the task that now ends a chain had begun below it and can no longer end.
+        """End what was begun below a chain that ends now, and can no longer be ended.
 
-        A task does one thing after the other: a call below the chain is over. Only a stream that
-        was left half read (it has produced something) is closed later, by its generator.
+        A task does one thing after the other: what it began below the chain is over, and so is what
+        was begun by a task that has ended. Only a stream that this task has left half read (it has
+        produced something) is closed later, by its generator.
         """
-        if not self._watched:
+        if not self._watched and not self._left:
             return
         task = _current_task()
-        if task is None:
-            return
         with self._lock:
-            runs = [*self._watched.get(task, {}).values()]
-        for run in runs:
-            if run.is_below(chain) and (cancelled or not run.text_so_far):
+            left = [*self._left.values()]
+            here = [*self._watched.get(task, {}).values()] if task is not None else []
+        over = left + [run for run in here if cancelled or not run.text_so_far]
+        for run in over:
+            if run.is_below(chain):
                 self._abandon_if_open(run, CANCELLED)
 
     def end_all(self) -> None:
@@ -278,13 +280,14 @@ class RunBook:
     def restart_after_fork(self) -> None:
         """Begin anew in a forked child: the runs are the parent's, and the lock may be held."""
         self._lock = threading.Lock()
-        self._open, self._ended, self._watched = {}, {}, {}
+        self._open, self._ended, self._watched, self._left = {}, {}, {}, {}
         self._held_bytes = 0
 
     def _close(self, run: Run) -> None:
         """Take a run out of what is open. The caller holds the lock."""
         del self._open[run.key]
         self._held_bytes -= run.held_bytes
+        self._left.pop(run.key, None)
         if run.task is not None:
             self._unwatch(run, run.task)
         tree = run.tree
@@ -312,10 +315,12 @@ class RunBook:
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         with self._lock:
-            runs = self._watched.pop(task, {})
-        for run in runs.values():
-            # What has produced something and was not cancelled is a stream that others read on.
-            if task.cancelled() or not run.text_so_far:
+            begun = [*self._watched.pop(task, {}).values()]
+            # What has produced something and was not cancelled may be a stream that others read on.
+            left = [run for run in begun if run.text_so_far and not task.cancelled()]
+            self._left.update((run.key, run) for run in left)
+        for run in begun:
+            if run not in left:
                 self._abandon_if_open(run, CANCELLED)
 
     def _overflowing(self) -> list[Run]:

@@ -52,6 +52,6 @@ def recorded() -> Iterator[Recorded]:
     yield recording
     assert recording.runs_held == 0
     book = recording.handler._book
-    assert (book._held_bytes, book._watched) == (0, {})
+    assert (book._held_bytes, book._watched, book._left) == (0, {}, {})
     assert recording.handler.failures == 0
     assert recording.client.stats().dropped == {}

@@ -6,9 +6,11 @@ import asyncio
 import threading
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.outputs import GenerationChunk
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import ToolException, tool
 
@@ -59,31 +61,49 @@ def test_a_timeout_inside_a_chain_that_goes_on_ends_the_model_at_once(recorded: 
     assert open_after_timeout == [2]  # the chain, and the run that ended inside it
 
 
-def test_a_timeout_in_a_chains_own_task_ends_the_model_with_the_chain(recorded: Recorded) -> None:
-    async def impatient(_: Any) -> str:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await Scripted(script=[Hang()]).ainvoke("hi")
-        return "went on"
+def test_what_a_chains_own_task_left_without_a_word_ends_with_the_chain(
+    recorded: Recorded,
+) -> None:
+    chain_id, model_id = UUID(int=1), UUID(int=2)
 
-    async def main() -> int:
-        await RunnableLambda(impatient).ainvoke("x", recorded.config())
+    async def main() -> int:  # as a chain does that awaits its model with a time limit
+        recorded.handler.on_chain_start(None, {}, run_id=chain_id)
+        recorded.handler.on_llm_start({}, ["hi"], run_id=model_id, parent_run_id=chain_id)
+        recorded.handler.on_chain_end({}, run_id=chain_id)
         return recorded.runs_held
 
     assert asyncio.run(main()) == 0
     assert recorded.only()["metadata"]["status"] == "cancelled"
 
 
-@pytest.mark.parametrize("times", [1, 2])
+def test_a_timeout_that_cuts_a_stream_short_ends_the_model_with_the_chain(
+    recorded: Recorded,
+) -> None:
+    async def impatient(_: Any) -> str:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await Scripted(script=[["one ", Hang()]]).ainvoke("hi")
+        return "went on"
+
+    async def main() -> int:
+        listening = RunnableLambda(impatient).astream_events("x", recorded.config(), version="v2")
+        async for _ in listening:
+            pass
+        return recorded.runs_held
+
+    assert asyncio.run(main()) == 0
+    observation = recorded.only()
+    assert observation["metadata"]["status"] == "cancelled"
+    assert observation["output"] == {"text": "one "}
+
+
 def test_a_model_cut_short_while_others_read_its_stream_keeps_what_came(
-    times: int, recorded: Recorded
+    recorded: Recorded,
 ) -> None:
     # A graph's model is invoked, and streams to whoever listens; LangChain then forgets the pieces.
     async def listen(model: Scripted) -> None:
-        config = recorded.config()
-        config["callbacks"] *= times
         async for _ in (RunnableLambda(lambda x: x) | model.ainvoke).astream_events(
-            "hi", config, version="v2"
+            "hi", recorded.config(), version="v2"
         ):
             pass
 
@@ -93,10 +113,21 @@ def test_a_model_cut_short_while_others_read_its_stream_keeps_what_came(
     assert observation["output"] == {"text": "one two "}
 
 
+def test_a_piece_reported_twice_is_kept_once(recorded: Recorded) -> None:
+    run_id = UUID(int=1)
+    recorded.handler.on_llm_start({}, ["hi"], run_id=run_id)
+    for text in ("one ", "two "):
+        chunk = GenerationChunk(text=text)
+        recorded.handler.on_llm_new_token(text, chunk=chunk, run_id=run_id)
+        recorded.handler.on_llm_new_token(text, chunk=chunk, run_id=run_id)
+    recorded.handler.on_llm_error(asyncio.CancelledError(), run_id=run_id)
+    assert recorded.only()["output"] == {"text": "one two "}
+
+
 def test_a_task_that_serves_for_ever_gathers_no_callbacks(recorded: Recorded) -> None:
     async def serve() -> int:
         for _ in range(50):
-            await chain().ainvoke(ASKED, recorded.config())
+            await Scripted().ainvoke("hi", recorded.config())
         return len(recorded.handler._book._watched)
 
     assert asyncio.run(serve()) == 0

@@ -234,6 +234,10 @@ def test_secrets_in_metadata_stay_in_the_process() -> None:
     assert kept == {"max_tokens": 100, "token_count": 3, "feature": "x", "framework": "langchain"}
 
 
+def test_tags_that_langgraph_writes_into_metadata_are_left_out() -> None:
+    assert run_metadata({"tags": ["graph:step:1"]}, None, {}) == {"framework": "langchain"}
+
+
 def test_neither_the_serialized_model_nor_its_repr_is_recorded(recorded: Recorded) -> None:
     FakeListLLM(responses=["secret-in-the-repr", "b"], i=1).invoke("hi", recorded.config())
     assert "secret-in-the-repr" not in json.dumps(recorded.events)
