@@ -25,6 +25,8 @@ pytestmark = pytest.mark.timeout(120)
 
 NewClient = Callable[..., SessionBat]
 
+SLOW = pytest.mark.slow
+
 
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_64_threads(endpoint: Endpoint, client: SessionBat, count: int) -> None:
@@ -71,7 +73,9 @@ LOOPS = {
 }
 
 
-@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    "loop", ["asyncio", pytest.param("uvloop", marks=SLOW), pytest.param("trio", marks=SLOW)]
+)
 def test_event_loops(endpoint: Endpoint, loop: str) -> None:
     """Row 52: recording never blocks the loop, whatever the endpoint does; two loops in a row."""
     pytest.importorskip(loop)
@@ -114,9 +118,11 @@ GREEN = {
 }
 
 
-@pytest.mark.parametrize("library", GREEN)
+@pytest.mark.parametrize("library", ["gevent", pytest.param("eventlet", marks=SLOW)])
 @pytest.mark.parametrize("first", ["patch", "import"])
-@pytest.mark.parametrize("up", [True, False], ids=["endpoint-up", "endpoint-down"])
+@pytest.mark.parametrize(
+    "up", [True, pytest.param(False, marks=SLOW)], ids=["endpoint-up", "endpoint-down"]
+)
 def test_green_threads(endpoint: Endpoint, library: str, first: str, up: bool) -> None:
     """Row 53: patched before and after the import of sessionbat; no deadlock, nothing lost.
 
