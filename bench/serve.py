@@ -150,7 +150,8 @@ def bare_loop(path: Path, events: list[bytes]) -> float:
             event = orjson.loads(raw)
             metrics = event["observation"]["metrics"]
             connection.execute(
-                "INSERT INTO events VALUES (?, 1, ?, 1, NULL, ?, 0, ?, ?, ?, 0, ?, ?, ?, NULL, NULL)",
+                "INSERT INTO events VALUES"
+                " (?, 1, ?, 1, NULL, ?, 0, ?, ?, ?, 0, ?, ?, ?, NULL, NULL)",
                 (
                     number,
                     bytes.fromhex(event["id"]),

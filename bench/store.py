@@ -3,8 +3,9 @@
 Run: PYTHONPATH=src python bench/store.py [--events 100000] [--file EVENTS.jsonl]
 
 Writes generated events (sessions of 1 to 60 steps, 25 on average; their texts are passages of
-Python's reference manual) into a store in a temporary directory, waits until all are searchable, and asks each question with
-changing parameters. With --file, it stores the events of a file and prints the disk ratio only.
+Python's reference manual) into a store in a temporary directory, waits until all are searchable,
+and asks each question with changing parameters. With --file, it stores the events of a file and
+prints the disk ratio only.
 """
 
 from __future__ import annotations
@@ -171,7 +172,8 @@ def fill(path: Path, events: Iterable[bytes]) -> None:
     size = path.stat().st_size
     print(
         f"{count} events of {raw / count:.0f} B: append {count / spent:.0f}/s, searchable"
-        f" {waited:.1f} s after the last; disk {size / raw:.3f} x raw ({size / count:.0f} B an event)"
+        f" {waited:.1f} s after the last; disk {size / raw:.3f} x raw"
+        f" ({size / count:.0f} B an event)"
     )
 
 
@@ -259,9 +261,10 @@ def long_session(store: Store) -> None:
     for start in range(0, LONG_SESSION, BATCH):
         events = []
         for n in range(start, start + BATCH):
+            answer = {"kind": "llm", "output": f"answer {n} " + "word " * 100}
             event = {"type": "llm", "id": f"long{n}", "app": "long", "session_id": "long",
                      "created_at": f"2026-11-30T{n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z",
-                     "observation": {"kind": "llm", "output": f"answer {n} " + "word " * 100}}  # fmt: skip
+                     "observation": answer}  # fmt: skip
             events.append(ReceivedEvent(orjson.dumps(event), event, 0))
         store.append(events)
 

@@ -84,8 +84,8 @@ def _rebuild_chunk(
     sessions, interactions = add_to_sessions(connection, readings)
     connection.executemany(
         "UPDATE events SET event_id = ?, session = ?, interaction = ?, at_us = ?, kind = ?,"
-        " name = ?, model = ?, failed = ?, latency_ms = ?, input_tokens = ?, output_tokens = ?, cost_usd = ?,"
-        " error_type = ? WHERE id = ?",
+        " name = ?, model = ?, failed = ?, latency_ms = ?, input_tokens = ?,"
+        " output_tokens = ?, cost_usd = ?, error_type = ? WHERE id = ?",
         (
             (
                 pack_id(reading.event_id),
