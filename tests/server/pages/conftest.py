@@ -54,7 +54,7 @@ def _reader(server: Wire) -> Callable[..., Document]:
     return open_page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """Debian's Chromium. Missing, tests skip, except under CI."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
