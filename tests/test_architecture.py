@@ -80,7 +80,8 @@ THIRD_PARTIES = {
     "langchain": {"demo"},
     "langgraph": {"demo"},
     "starlette": {
-        "server.app", "server.auth", "server.ingest", "server.api", "server.pages", "server.refusal",
+        "server.app", "server.auth", "server.ingest", "server.api", "server.pages",
+        "server.refusal",
     },
     "uvicorn": {"server.serving"},
     "jinja2": {"server.pages"},
@@ -184,7 +185,7 @@ def test_rule_2_what_uses_the_api_uses_it_as_a_stranger_would() -> None:
         "importing": {"_import_formats"},
         "_import_formats": {"_import_formats"},
     }
-    own |= {part: LANGCHAIN | snapshot for part in LANGCHAIN}
+    own |= dict.fromkeys(LANGCHAIN, LANGCHAIN | snapshot)
     bad = [
         found
         for found in ALL

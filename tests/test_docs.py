@@ -45,9 +45,7 @@ def test_every_argument_of_the_client_is_documented() -> None:
 
 def test_every_environment_variable_is_documented() -> None:
     names = {
-        name
-        for path in SOURCES
-        for name in re.findall(r"SESSIONBAT_[A-Z_]+", path.read_text())
+        name for path in SOURCES for name in re.findall(r"SESSIONBAT_[A-Z_]+", path.read_text())
     }
     documented = "\n".join(path.read_text() for path in DOCS.rglob("*.md"))
     assert {name for name in names if name not in documented} == set()
