@@ -75,13 +75,18 @@ class Soak:
         return [s for s in self.samples if s["at"] > min(WARM_UP_S, last / 3)]
 
     @property
-    def rss_slope_mb_per_hour(self) -> float:
-        """By least squares over the lowest sample of each tenth: a backlog of an outage goes."""
+    def lows(self) -> list[dict[str, float]]:
+        """The sample with the least memory in each tenth: a backlog of an outage goes again."""
         tenth = max(1, len(self.settled) // 10)
-        lows = [
+        return [
             min(self.settled[at : at + tenth], key=lambda s: s["rss"])
             for at in range(0, len(self.settled), tenth)
         ]
+
+    @property
+    def rss_slope_mb_per_hour(self) -> float:
+        """By least squares over the lows of the second half, when every buffer has its size."""
+        lows = self.lows[len(self.lows) // 2 :]
         slope = statistics.linear_regression([s["at"] for s in lows], [s["rss"] for s in lows])
         return slope.slope * 3600 / 1e6
 
@@ -220,6 +225,8 @@ def _print_sample(found: Soak) -> None:
 
 def _print_verdict(found: Soak) -> None:
     print(f"faults          {found.faults}")
+    lows = " ".join(f"{sample['rss'] / 1e6:.1f}" for sample in found.lows)
+    print(f"rss lows        {lows} MB")
     print(f"rss slope       {found.rss_slope_mb_per_hour:+.2f} MB/h")
     print(f"threads         {found.least('threads')} to {found.most('threads')}")
     print(f"descriptors     {found.least('descriptors')} to {found.most('descriptors')}")

@@ -36,7 +36,7 @@ def counts():
 #: Delivers what waits on disk, and says how many events that were.
 NEXT = """
 stats = client.stats()
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 60
 from sessionbat.spooled import list_spools
 while any(spooled.bytes for spooled in list_spools()) and time.monotonic() < deadline:
     client.flush(1)
@@ -148,7 +148,7 @@ def run(
 
 def deliver_the_rest(url: str) -> int:
     """Run the next process of the same host; how many events it delivered for earlier ones."""
-    done = run(NEXT, url)
+    done = run(NEXT, url, timeout=90)
     assert (done.returncode, done.stderr) == (0, "")
     return int(done.stdout)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import sessionbat
 from sessionbat.testing import Answer, Endpoint, receipt, unused_port
 from tests.conftest import eventually
 from tests.faults.host import Host, deliver_the_rest, on_disk, run, stored
@@ -55,6 +57,7 @@ def test_fork_while_another_thread_holds_our_lock(endpoint: Endpoint, lock: str)
         f"""
         worker = client._recorder._transport._worker
         other = SessionBat(app="test-app", endpoint=sys.argv[1])
+        other.session().interaction().llm(input="other")
         other.close()
         record(10, "parent")
         locks = {{
@@ -74,7 +77,7 @@ def test_fork_while_another_thread_holds_our_lock(endpoint: Endpoint, lock: str)
         if pid == 0:
             import faulthandler
             faulthandler.dump_traceback_later(15, exit=True)
-            other.stats()
+            assert other.stats()[:2] == (0, 0), other.stats()
             other.close()
             record(20, "child")
             os._exit(0 if client.flush(10) else 3)
@@ -85,7 +88,7 @@ def test_fork_while_another_thread_holds_our_lock(endpoint: Endpoint, lock: str)
         endpoint.url,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert stored(endpoint) == {"parent": 10, "child": 20}
+    assert stored(endpoint) == {"parent": 10, "child": 20, "other": 1}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,6 @@ def test_fork_at_any_moment_of_the_workers_life(endpoint: Endpoint, up: bool) ->
     done = run(
         """
         import faulthandler
-        faulthandler.dump_traceback_later(100, exit=True)
         children = []
         for moment in range(40):
             record(20, "parent")
@@ -211,7 +213,7 @@ def test_gunicorn_that_loads_the_application_before_it_forks(
     server = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "--preload", "-w", "2", "-b", f"127.0.0.1:{port}",
          "--log-level", "error", "web:app"],
-        cwd=tmp_path,
+        cwd=tmp_path, env=environment(),
     )  # fmt: skip
     try:
         eventually(lambda: _status(port), timeout=40)
@@ -223,6 +225,11 @@ def test_gunicorn_that_loads_the_application_before_it_forks(
     deliver_the_rest(endpoint.url)
     assert stored(endpoint)["request"] == 11
     assert stored(endpoint)["while loading"] == 1
+
+
+def environment() -> dict[str, str]:
+    """For a process with another working directory: where sessionbat is, in full."""
+    return {**os.environ, "PYTHONPATH": str(Path(sessionbat.__file__).parent.parent)}
 
 
 def _status(port: int) -> int:
@@ -266,11 +273,13 @@ def test_celery_with_forked_workers(endpoint: Endpoint, tmp_path: Path) -> None:
     worker = subprocess.Popen(
         [*celery, "worker", "-P", "prefork", "-c", "2", "-l", "error", "--without-gossip",
          "--without-mingle"],
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         code = "import jobs; [jobs.work.delay() for _ in range(20)]"
-        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=True, timeout=60
+        )
         eventually(lambda: stored(endpoint)["task"] == 20, timeout=60)
     finally:
         worker.terminate()
