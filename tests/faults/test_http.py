@@ -208,7 +208,7 @@ def test_a_redirect_to_another_host(
         endpoint.behave = lambda request: Answer(status, {"Location": elsewhere.url})
         client = new_client(api_key="sbat_ingest_key")
         record(client, 3)
-        eventually(lambda: client.stats().spooled == 3)
+        eventually(lambda: client.stats().spooled == 3 and logged(caplog))
         assert elsewhere.requests == []
     assert logged(caplog) == [(logging.ERROR, "denied")]
     assert "sbat_ingest_key" not in caplog.text
