@@ -149,7 +149,7 @@ def run(
 def deliver_the_rest(url: str) -> int:
     """Run the next process of the same host; how many events it delivered for earlier ones."""
     done = run(NEXT, url, timeout=90)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done
     return int(done.stdout)
 
 
