@@ -91,7 +91,7 @@ def _look(directory: Path) -> Spooled | None:
         segment = Segment.read_only(path)
         if segment is not None:
             size += segment.size
-            oldest = min(oldest, path.stat().st_mtime)
+            oldest = min(oldest, segment.written_at())
             events += sum(record.events for record in segment.records())
             segment.close()
     return Spooled(directory, endpoint, app, events, size, max(0.0, time.time() - oldest))

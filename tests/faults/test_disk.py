@@ -18,8 +18,10 @@ import pytest
 from sessionbat import SessionBat
 from sessionbat._delivery import keeper as keeper_module
 from sessionbat._delivery import spool as spool_module
+from sessionbat._delivery.segment import Segment
 from sessionbat._delivery.spool import open_spool
 from sessionbat._settings import Destination
+from sessionbat.spooled import list_spools
 from sessionbat.testing import Answer, Endpoint, receipt
 from sessionbat.transports import MemoryTransport
 from tests.conftest import assert_adds_up, eventually
@@ -310,6 +312,24 @@ def test_a_living_process_keeps_its_own(endpoint: Endpoint) -> None:
         run("record(5, 'other')\nclient.flush(5)", endpoint.url)
         assert stored(endpoint) == {"other": 5}
         assert len(on_disk()) == 30
+
+
+def test_a_file_that_goes_while_it_is_listed(
+    endpoint: Endpoint, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 37: whoever looks at a spool gets in nobody's way, and nobody in theirs."""
+    left_behind(endpoint, root, parts=1)
+    read_only = Segment.read_only
+
+    def vanish(path: Path) -> Segment | None:
+        segment = read_only(path)
+        path.unlink()
+        return segment
+
+    monkeypatch.setattr(Segment, "read_only", vanish)
+    [spooled] = list_spools()
+    assert spooled.events == 10
+    assert list_spools() == []
 
 
 def test_a_spool_at_its_cap(

@@ -150,6 +150,10 @@ class Segment:
                 yield record
                 offset += record.length
 
+    def written_at(self) -> float:
+        """When it was last written to, in seconds since the epoch."""
+        return os.fstat(self._descriptor).st_mtime
+
     def is_gone(self) -> bool:
         """Whether somebody has deleted the file: what is written to it now would go with us."""
         return os.fstat(self._descriptor).st_nlink == 0

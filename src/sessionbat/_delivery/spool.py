@@ -100,11 +100,7 @@ class Spool:
 
     def expired(self, segment: Segment) -> bool:
         """Whether a segment is older than anything is kept."""
-        try:
-            written = segment.path.stat().st_mtime
-        except OSError:
-            return False
-        return self._wall_clock() - written > MAX_AGE_S
+        return self._wall_clock() - segment.written_at() > MAX_AGE_S
 
     def discard(self, segment: Segment) -> None:
         """Delete a segment with all that is in it."""
