@@ -216,7 +216,7 @@ def test_every_durable_record_survives_a_kill_at_any_moment(endpoint: Endpoint) 
     endpoint.behave = lambda request: Answer(503)
     code = "n = 0\nwhile True:\n    record(1)\n    n += 1\n    say(n)"
     with Host(code, endpoint.url, options="durability='sync'") as host:
-        for _ in range(300):
+        for _ in range(100):
             last = host.hear()
         host.kill()
         last = [last, *host.heard()][-1]

@@ -177,7 +177,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(
-    "method", ["fork", pytest.param("spawn", marks=pytest.mark.slow), "forkserver"]
+    "method",
+    [
+        "fork",
+        pytest.param("spawn", marks=pytest.mark.slow),
+        pytest.param("forkserver", marks=pytest.mark.slow),
+    ],
 )
 def test_multiprocessing(endpoint: Endpoint, method: str, tmp_path: Path) -> None:
     """Row 13."""

@@ -226,7 +226,7 @@ say(s.recorded == s.delivered, len(threading.enumerate()))
 """
 
 
-@pytest.mark.parametrize("seconds", [4, pytest.param(45, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [3, pytest.param(45, marks=pytest.mark.slow)])
 @pytest.mark.timeout(150)
 def test_an_outage_at_1000_events_a_second(endpoint: Endpoint, seconds: int) -> None:
     """Row 33, its five minutes scaled: memory stays bounded, the spool grows, all is delivered."""

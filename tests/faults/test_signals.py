@@ -76,7 +76,7 @@ def test_sigkill_250_ms_after_the_last_record(endpoint: Endpoint, up: bool) -> N
     assert on_disk() == []
 
 
-@pytest.mark.parametrize("gap_ms", [0, 40, 90, 140])
+@pytest.mark.parametrize("gap_ms", [0, 90])
 def test_sigkill_250_ms_after_the_last_record_while_others_are_being_written(
     endpoint: Endpoint, gap_ms: int
 ) -> None:
@@ -220,7 +220,7 @@ def test_recording_in_a_signal_handler_that_interrupts_recording(
         """
         signal.signal(signal.SIGALRM, lambda *_: record(1, "handler"))
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-        for _ in range(20):
+        for _ in range(10):
             record(100)
         signal.setitimer(signal.ITIMER_REAL, 0)
         s = counts()
@@ -238,5 +238,5 @@ def test_recording_in_a_signal_handler_that_interrupts_recording(
     endpoint.behave = receipt
     deliver_the_rest(endpoint.url)
     texts = stored(endpoint)
-    assert texts["hello"] == 2000
-    assert texts["handler"] == recorded - 2000 > 0
+    assert texts["hello"] == 1000
+    assert texts["handler"] == recorded - 1000 > 0
