@@ -39,6 +39,7 @@ def say():
         "rss": int(open("/proc/self/statm").read().split()[1]) * 4096,
         "threads": threading.active_count() - 1,
         "descriptors": len(os.listdir("/proc/self/fd")),
+        "objects": sys.getallocatedblocks(),
         "recorded": stats.recorded, "delivered": stats.delivered, "pending": stats.pending,
         "spooled": stats.spooled, "dropped": dict(stats.dropped),
     }), flush=True)
@@ -74,21 +75,19 @@ class Soak:
         last = self.samples[-1]["at"]
         return [s for s in self.samples if s["at"] > min(WARM_UP_S, last / 3)]
 
-    @property
-    def lows(self) -> list[dict[str, float]]:
-        """The sample with the least memory in each tenth: a backlog of an outage goes again."""
+    def lows(self, what: str) -> list[float]:
+        """The lowest sample of each tenth of the run: the backlog of an outage goes again."""
         tenth = max(1, len(self.settled) // 10)
-        return [
-            min(self.settled[at : at + tenth], key=lambda s: s["rss"])
-            for at in range(0, len(self.settled), tenth)
-        ]
+        starts = range(0, len(self.settled) - tenth + 1, tenth)
+        return [min(s[what] for s in self.settled[at : at + tenth]) for at in starts]
 
     @property
     def rss_slope_mb_per_hour(self) -> float:
-        """By least squares over the lows of the second half, when every buffer has its size."""
-        lows = self.lows[len(self.lows) // 2 :]
-        slope = statistics.linear_regression([s["at"] for s in lows], [s["rss"] for s in lows])
-        return slope.slope * 3600 / 1e6
+        """By least squares over the lows."""
+        lows = self.lows("rss")
+        hours = (self.settled[-1]["at"] - self.settled[0]["at"]) / 3600
+        moments = [hours * number / len(lows) for number in range(len(lows))]
+        return statistics.linear_regression(moments, lows).slope / 1e6
 
     @property
     def lost(self) -> int:
@@ -225,8 +224,8 @@ def _print_sample(found: Soak) -> None:
 
 def _print_verdict(found: Soak) -> None:
     print(f"faults          {found.faults}")
-    lows = " ".join(f"{sample['rss'] / 1e6:.1f}" for sample in found.lows)
-    print(f"rss lows        {lows} MB")
+    print("rss, lows       " + " ".join(f"{low / 1e6:.1f}" for low in found.lows("rss")) + " MB")
+    print("objects, lows   " + " ".join(f"{low:.0f}" for low in found.lows("objects")))
     print(f"rss slope       {found.rss_slope_mb_per_hour:+.2f} MB/h")
     print(f"threads         {found.least('threads')} to {found.most('threads')}")
     print(f"descriptors     {found.least('descriptors')} to {found.most('descriptors')}")
