@@ -1,0 +1,50 @@
+"""``sessionbat serve`` and ``sessionbat demo``: a server in the foreground."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to serve.")
+@click.option("--port", default=8787, show_default=True, help="Port to serve; 0 takes a free one.")
+@click.option(
+    "--store",
+    "store_url",
+    default="sqlite:///sessionbat.db",
+    show_default=True,
+    metavar="URL",
+    help="Where to keep events; the file is made when it is not there.",
+)
+def serve(host: str, port: int, store_url: str) -> None:
+    """Run a SessionBat server until Ctrl-C.
+
+    It takes events at /api/v1/ingestion/events and shows sessions at /sessions. Record into it
+    with SessionBat(endpoint="http://127.0.0.1:8787"); on loopback no key is needed.
+    """
+    from sessionbat.server.serving import serve as serve_until_stopped
+    from sessionbat.server.settings import Settings
+
+    serve_until_stopped(Settings(host=host, port=port, store_url=store_url))
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after the table instead of serving on.")
+@click.option(
+    "--store",
+    "store_url",
+    metavar="URL",
+    help="Keep the sessions in this store, e.g. sqlite:///demo.db. [default: a temporary one]",
+)
+@click.option("--port", default=0, help="Port to serve. [default: a free one]")
+def demo(once: bool, store_url: str | None, port: int) -> int:
+    """Watch a support bot being recorded: some thirty sessions, and a server to look at them.
+
+    Nothing leaves this machine: the bot's model follows a script, and the events go over HTTP to a
+    server that the demo starts. Among the sessions are solved ones, a bot that calls one tool again
+    and again, a search that finds nothing, a rate limit, and users who give up.
+    """
+    from sessionbat.demo.run import run_demo
+
+    return run_demo(Console(), store_url=store_url, port=port, once=once)
