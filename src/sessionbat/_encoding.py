@@ -7,7 +7,8 @@ raises, runs code of an unknown type or waits; what does not fit is cut where a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 from math import isfinite
 from typing import Any, Final
 
@@ -131,14 +132,17 @@ def encode_event(
 def _are_numbers(metrics: object) -> bool:
     if type(metrics) is not dict:
         return False
-    for value in [*metrics.values()]:  # a copy: another thread may change it meanwhile
-        kind = type(value)
-        if kind is not int and not (kind is float and isfinite(value)):
-            return False
+    try:
+        for value in metrics.values():
+            kind = type(value)
+            if kind is not int and not (kind is float and isfinite(value)):
+                return False
+    except RuntimeError:  # another thread is changing it just now
+        return False
     return True
 
 
-def is_plain(values: Iterable[Any], room: int = MAX_EVENT_BYTES) -> bool:
+def is_plain(values: Collection[Any], room: int = MAX_EVENT_BYTES) -> bool:
     """Whether orjson can encode the values as they stand, within the limits on every side.
 
     Compares exact types by identity, so it runs nobody's code. It gives up before a shared, endless
@@ -147,44 +151,44 @@ def is_plain(values: Iterable[Any], room: int = MAX_EVENT_BYTES) -> bool:
     """
     item_cost = -(-room // MAX_NODES)
     count_keys_below = room - _SMALL
+    todo = [*values]
+    containers: list[Any] = []
     try:
-        for value in values:
+        for value in todo:  # which grows meanwhile, by what each container holds
             kind = type(value)
             if kind is str:
                 room -= len(value)
             elif kind is dict or kind is list or kind is tuple:
-                room = _room_after(value, kind, room, item_cost, count_keys_below, MAX_DEPTH)
+                room -= item_cost * len(value)
+                if room < 0:
+                    return False
+                containers.append(value)
+                todo += value.values() if kind is dict else value
             elif not (value is None or kind is int or kind is float or kind is bool):
                 return False
-    except (TypeError, RuntimeError):  # not plain; or another thread is changing it just now
-        return False
-    return room >= 0
-
-
-def _room_after(
-    value: Any, kind: type, room: int, item_cost: int, count_keys_below: int, depth: int
-) -> int:
-    """Say how much room a container leaves.
-
-    Raises:
-        TypeError: It holds something that is not plain, or does not fit.
-    """
-    room -= item_cost * len(value)
-    if room < 0 or depth == 0:
-        raise TypeError
-    if kind is dict:
         if room < count_keys_below:
-            room -= sum(map(_text_length, value))
-        value = value.values()
-    for item in value:
-        kind = type(item)
-        if kind is str:
-            room -= len(item)
-        elif kind is dict or kind is list or kind is tuple:
-            room = _room_after(item, kind, room, item_cost, count_keys_below, depth - 1)
-        elif not (item is None or kind is int or kind is float or kind is bool):
-            raise TypeError
-    return room
+            keys = chain.from_iterable([c for c in containers if type(c) is dict])
+            room -= sum(map(_text_length, keys))
+        # So few containers cannot lie within each other too deep.
+        return room >= 0 and (len(containers) <= MAX_DEPTH or _is_shallow(values))
+    except (TypeError, RuntimeError):  # a key is no text; or another thread is changing it just now
+        return False
+
+
+def _is_shallow(values: Collection[Any]) -> bool:
+    """Whether no container lies more than ``MAX_DEPTH`` deep; only for what is known to be small.
+
+    Level by level: a level's containers are what those of the level above hold.
+    """
+    level: Iterable[Any] = values
+    for _ in range(MAX_DEPTH + 1):
+        containers = [
+            v for v in level if (kind := type(v)) is dict or kind is list or kind is tuple
+        ]
+        if not containers:
+            return True
+        level = chain.from_iterable(c.values() if type(c) is dict else c for c in containers)
+    return False
 
 
 def _encode_as_is(value: object) -> bytes | None:

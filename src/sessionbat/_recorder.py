@@ -65,13 +65,18 @@ class Recorder:
         self._counts_itself = isinstance(ledger, Ledger)
         self.ledger = ledger if isinstance(ledger, Ledger) else Ledger()
         self._closed = False
+        #: Whether there may be a reason not to record: so that most calls ask one question only.
+        self._is_choosy = not self._enabled or sample_rate < 1
+        self._hand_over = (
+            transport.take if isinstance(transport, IngestionTransport) else self._send
+        )
         self._last_acts: list[Callable[[], object]] = []
 
     def record(
         self,
         scope: Scope,
         kind: str,
-        event_id: str,
+        observation_id: str | None,
         name: str | None,
         started_at: datetime | float | str | None,
         input: Any,
@@ -80,19 +85,20 @@ class Recorder:
         metadata: Any,
         metrics: Any,
         model: str | None = None,
-    ) -> None:
-        """Encode one observation and hand it to the transport. Never raises, never waits."""
-        if not self._enabled:
-            return
-        if self._sample_rate < 1 and not is_sampled(scope.session_id, self._sample_rate):
-            self.ledger.sample_out()
-            return
-        if self._closed:
-            self._drop("closed", "the client is closed")
-            return
+    ) -> str:
+        """Encode one observation and hand it to the transport. Never raises, never waits.
+
+        Returns:
+            The observation's id, whatever becomes of it.
+        """
+        event_id = new_event_id() if observation_id is None else self.event_id(observation_id)
+        if self._is_choosy and not self._wants(scope):
+            return event_id
         try:
             if model is not None:
                 metadata = {"model": model} if metadata is None else with_model(metadata, model)
+            elif type(metadata) is not dict:
+                metadata = as_object(metadata, "metadata")
             observation = {
                 "kind": kind,
                 "name": name if name is None or type(name) is str else usable_id(name),
@@ -100,7 +106,7 @@ class Recorder:
                 "input": input,
                 "output": output,
                 "error": error if error is None else error_object(error),
-                "metadata": as_object(metadata, "metadata"),
+                "metadata": metadata,
                 "metrics": {} if metrics is None else metrics,
             }
             envelope = {
@@ -116,13 +122,26 @@ class Recorder:
             if self._mask is not None:
                 masked = self._masked(self._mask, scope, envelope, observation)
                 if masked is None:
-                    return
+                    return event_id
                 observation = masked
             line = encode_event(envelope, observation, self._max_event_bytes)
         except Exception as failure:  # noqa: BLE001 - the host is protected here
             self._drop("not-encoded", f"encoding raised {type(failure).__name__}")
-            return
-        self._send(EncodedEvent(event_id, line))
+            return event_id
+        self._hand_over(event_id, line)
+        return event_id
+
+    def _wants(self, scope: Scope) -> bool:
+        """Whether to record at all; what is not recorded is counted here."""
+        if not self._enabled:
+            return False
+        if self._sample_rate < 1 and not is_sampled(scope.session_id, self._sample_rate):
+            self.ledger.sample_out()
+            return False
+        if self._closed:
+            self._drop("closed", "the client is closed")
+            return False
+        return True
 
     def _masked(
         self, mask: Mask, scope: Scope, envelope: dict[str, Any], observation: dict[str, Any]
@@ -218,7 +237,7 @@ class Recorder:
                 self._last_acts.pop()()
             except Exception as error:  # noqa: BLE001 - an integration may be the host's own
                 self._mend("close-error", f"an act at close raised {type(error).__name__}")
-        self._closed = True
+        self._closed = self._is_choosy = True
         return self._wait_for("close", timeout)
 
     def stats(self) -> Stats:
@@ -241,10 +260,10 @@ class Recorder:
         dropped = sum(stats.dropped.values())
         return FlushResult(stats.delivered, stats.pending, stats.spooled, dropped)
 
-    def _send(self, event: EncodedEvent) -> None:
+    def _send(self, event_id: str, line: bytes) -> None:
         assert self._transport is not None
         try:
-            self._transport.send(event)
+            self._transport.send(EncodedEvent(event_id, line))
         except NoSessionError:
             self._drop("no-session", "there is no current session")
             return

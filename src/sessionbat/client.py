@@ -320,12 +320,10 @@ class Interaction:
             observation_id: The host's own id, 1 to 128 printable ASCII characters.
             started_at: When the call began.
         """
-        event_id = self._recorder.event_id(observation_id)
-        scope = self._scope.extended(tags, context)
-        self._recorder.record(
-            scope,
+        return self._recorder.record(
+            self._scope.extended(tags, context),
             LLM,
-            event_id,
+            observation_id,
             name,
             started_at,
             input,
@@ -335,7 +333,6 @@ class Interaction:
             metrics,
             model,
         )
-        return event_id
 
     def tool_call(
         self,
@@ -355,12 +352,18 @@ class Interaction:
 
         The other arguments are those of ``llm``.
         """
-        event_id = self._recorder.event_id(observation_id)
-        scope = self._scope.extended(tags, context)
-        self._recorder.record(
-            scope, TOOL, event_id, tool_name, started_at, input, output, error, metadata, metrics
+        return self._recorder.record(
+            self._scope.extended(tags, context),
+            TOOL,
+            observation_id,
+            tool_name,
+            started_at,
+            input,
+            output,
+            error,
+            metadata,
+            metrics,
         )
-        return event_id
 
     def retrieval(
         self,
@@ -385,22 +388,18 @@ class Interaction:
 
         The other arguments are those of ``llm``.
         """
-        event_id = self._recorder.event_id(observation_id)
-        scope = self._scope.extended(tags, context)
-        output = None if documents is None else {"documents": documents}
-        self._recorder.record(
-            scope,
+        return self._recorder.record(
+            self._scope.extended(tags, context),
             RETRIEVAL,
-            event_id,
+            observation_id,
             name,
             started_at,
             {"query": query},
-            output,
+            None if documents is None else {"documents": documents},
             error,
             metadata,
             metrics,
         )
-        return event_id
 
     def measure_llm(
         self,

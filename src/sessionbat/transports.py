@@ -93,10 +93,14 @@ class IngestionTransport:
 
     def send(self, event: EncodedEvent) -> None:
         """Queue one event; never waits and never raises. Without room it is dropped and counted."""
+        self.take(event.id, event.data)
+
+    def take(self, event_id: str, line: bytes) -> None:
+        """Do what ``send`` does with an event's id and data; for the client, which has both."""
         if self._closed:
             self.ledger.record_dropped("closed")
         else:
-            self._worker.record(self.ledger, event.data)
+            self._worker.record(self.ledger, line)
 
     def flush(self, timeout: float | None = 30.0) -> FlushResult:
         """Wait until everything sent before this call is delivered or dropped.

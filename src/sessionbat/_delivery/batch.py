@@ -68,7 +68,8 @@ class Batch:
         if ledger is not self._latest_owner:
             self._latest_owner = ledger
             self._runs.append((ledger, self.count))
-        self.size += self._lines.write(line + b"\n")  # type: ignore[union-attr]
+        write = self._lines.write  # type: ignore[union-attr]
+        self.size += write(line) + write(b"\n")  # a copy of the line would cost more
         self.count += 1
 
     @property

@@ -99,30 +99,26 @@ class EventQueue:
                 return True
             self._appending = True
             try:
-                taken = self._put(ledger, line)
+                ledger.recorded += 1
+                size = len(line) + 1
+                held = self.bytes_held + size
+                taken = held <= self.max_bytes
+                if taken:
+                    batch = self._open
+                    count = batch.count
+                    if not 0 < count < MAX_BATCH_EVENTS or batch.size + size > MAX_BATCH_BYTES:
+                        batch = self._seal() if count else batch
+                        self._note_first(batch)
+                    batch.append(ledger, line)
+                    self.bytes_held = held
+                    if self._taker_waits:
+                        self._taker_waits = False
+                        self._ready.notify()
             finally:
                 self._appending = False
-        if self._interrupting or self.bytes_held > PACK_ABOVE_BYTES:
+        if self._interrupting or held > PACK_ABOVE_BYTES:
             self._catch_up()
         return taken
-
-    def _put(self, ledger: Ledger, line: bytes) -> bool:
-        ledger.recorded += 1
-        batch = self._open
-        size = len(line) + 1
-        if self.bytes_held + size > self.max_bytes:
-            return False
-        if not batch.count:
-            self._note_first(batch)
-        elif batch.count >= MAX_BATCH_EVENTS or batch.size + size > MAX_BATCH_BYTES:
-            batch = self._seal()
-            self._note_first(batch)
-        batch.append(ledger, line)
-        self.bytes_held += size
-        if self._taker_waits:
-            self._taker_waits = False
-            self._ready.notify()
-        return True
 
     def _note_first(self, batch: Batch) -> None:
         batch.born = self.clock()
