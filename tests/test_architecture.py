@@ -180,7 +180,7 @@ def test_rule_2_an_event_goes_one_way() -> None:
 
 def test_rule_2_what_uses_the_api_uses_it_as_a_stranger_would() -> None:
     public = {"client", "transports", "event", "errors", "accounting"}
-    snapshot = {"_encoding", "_measure", "_plain_values", "_current"}
+    snapshot = {"_encoding", "_measure", "_plain_values", "_current", "_timestamp"}
     own = {
         "importing": {"_import_formats"},
         "_import_formats": {"_import_formats"},

@@ -1162,7 +1162,7 @@ def test_wide_and_ragged_values_fit_every_limit(seed: int) -> None:
 def test_what_is_plain_is_said_to_be_plain() -> None:
     assert is_plain([{"a": [1, 2.5, None, True, "x", (1,)]}])
     assert not is_plain([{"a": SomeClass()}])
-    assert not is_plain(["xx"], room=1)
+    assert not is_plain(["xx"], max_characters=1)
 
 
 def test_no_module_of_arrays_or_numbers_is_loaded_for_encoding() -> None:

@@ -42,8 +42,8 @@ _NODES_KEPT_FOR_OTHERS: Final = 1000
 _ATTEMPTS_TO_FIT: Final = 16
 _NOT_SHOWN: Final = "<not shown: too long>"
 _MAX_BARE_CHARACTERS: Final = 256
-#: An event that takes no more room than this has too few keys to do harm by repeating a long one.
-_SMALL: Final = 4096
+#: So few nodes can do no harm by repeating a long key.
+_FEW_NODES: Final = 128
 # Asks the string itself, never a ``__len__`` that a subclass has; a TypeError for any other key.
 _text_length: Final = str.__len__
 _ENVELOPE_TEXTS: Final = ("type", "id", "app", "session_id", "interaction_id")
@@ -105,12 +105,15 @@ def encode_event(
         max_bytes: The longest line allowed, at least ``MIN_EVENT_BYTES``. Of a longer one the
             longest strings are cut, and items left out where that is not enough.
     """
-    envelope["observation"] = observation
     try:
+        asked, shown = observation["input"], observation
+        if type(asked) is Snapshot and asked.original_bytes is None:
+            # It was looked at when it was taken.
+            shown, asked = {**observation, "input": orjson.Fragment(asked.data)}, None
         line = None
         if _are_numbers(observation["metrics"]) and is_plain(
             (
-                observation["input"],
+                asked,
                 observation["output"],
                 observation["metadata"],
                 observation["error"],
@@ -119,7 +122,9 @@ def encode_event(
             ),
             max_bytes,
         ):
+            envelope["observation"] = shown
             line = _encode_as_is(envelope)
+        envelope["observation"] = observation
         if line is None:
             line = _encode_field_by_field(envelope, observation, max_bytes)
         if line is None or len(line) > max_bytes:
@@ -142,37 +147,38 @@ def _are_numbers(metrics: object) -> bool:
     return True
 
 
-def is_plain(values: Collection[Any], room: int = MAX_EVENT_BYTES) -> bool:
+def is_plain(values: Collection[Any], max_characters: int = MAX_EVENT_BYTES) -> bool:
     """Whether orjson can encode the values as they stand, within the limits on every side.
 
     Compares exact types by identity, so it runs nobody's code. It gives up before a shared, endless
     or huge structure could unfold: items, keys and characters count as often as they are met. It
     may say no to what would just have fitted; the conversion then finds the exact limit.
     """
-    item_cost = -(-room // MAX_NODES)
-    count_keys_below = room - _SMALL
     todo = [*values]
+    texts: list[str] = []
     containers: list[Any] = []
     try:
         for value in todo:  # which grows meanwhile, by what each container holds
             kind = type(value)
             if kind is str:
-                room -= len(value)
+                texts.append(value)
             elif kind is dict or kind is list or kind is tuple:
-                room -= item_cost * len(value)
-                if room < 0:
+                if len(todo) + len(value) > MAX_NODES:
                     return False
                 containers.append(value)
                 todo += value.values() if kind is dict else value
             elif not (value is None or kind is int or kind is float or kind is bool):
                 return False
-        if room < count_keys_below:
+        # Added up here, at once: a subtraction at each text takes a third of the whole look.
+        characters = sum(map(len, texts))
+        if len(todo) > _FEW_NODES:
             keys = chain.from_iterable([c for c in containers if type(c) is dict])
-            room -= sum(map(_text_length, keys))
+            characters += sum(map(_text_length, keys))
         # So few containers cannot lie within each other too deep.
-        return room >= 0 and (len(containers) <= MAX_DEPTH or _is_shallow(values))
+        is_shallow = len(containers) <= MAX_DEPTH or _is_shallow(values)
     except (TypeError, RuntimeError):  # a key is no text; or another thread is changing it just now
         return False
+    return is_shallow and characters <= max_characters
 
 
 def _is_shallow(values: Collection[Any]) -> bool:

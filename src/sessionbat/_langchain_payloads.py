@@ -152,7 +152,7 @@ def model_answer(response: LLMResult | None) -> Answer:
     said = {**(generation.get("generation_info") or {}), **(message.get("response_metadata") or {})}
     metadata = _answer_metadata(said, totals, message.get("id"))
     usage = message.get("usage_metadata")
-    if isinstance(usage, Mapping) and usage.get("total_cost") == 0 and not totals:
+    if usage and isinstance(usage, Mapping) and usage.get("total_cost") == 0 and not totals:
         # A cache hit: LangChain repeats the stored tokens and marks them by a cost of nothing.
         return Answer(output, {**metadata, "cached": True})
     return Answer(output, metadata, _token_metrics(usage) or _raw_token_metrics(said, totals))
@@ -249,7 +249,7 @@ def _answer_metadata(
 
 def _token_metrics(usage: Any) -> dict[str, float]:
     """Count tokens by LangChain's own measure, in which input and output include every kind."""
-    if not isinstance(usage, Mapping):
+    if not usage or not isinstance(usage, Mapping):
         return {}
     asked = usage.get("input_token_details") or {}
     answered = usage.get("output_token_details") or {}
@@ -273,7 +273,7 @@ def _raw_token_metrics(said: Mapping[str, Any], totals: Mapping[str, Any]) -> di
     for source in (totals, said):
         for name in ("token_usage", "usage"):
             raw = source.get(name)
-            if isinstance(raw, Mapping) and raw:
+            if raw and isinstance(raw, Mapping):  # in this order: the second question is dear
                 return _inclusive(raw)
     return {}
 

@@ -6,10 +6,10 @@ For ``langchain``, which hears of ends, and for its book of runs, which finds ou
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sessionbat._langchain_payloads import Answer
+from sessionbat._timestamp import utc_text
 from sessionbat.event import LLM, TOOL
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def record(run: Run, answer: Answer) -> None:
     arguments: dict[str, Any] = {
         "observation_id": run.observation_id,
         # As text, which passes as it is: from seconds the API takes four times as long.
-        "started_at": _rfc3339(run.begun_at),
+        "started_at": utc_text(int(run.begun_at * 1_000_000) * 1000),
         "error": answer.error,
         "metadata": metadata,
         "metrics": {**_times(run), **answer.metrics},
@@ -60,10 +60,6 @@ def record_abandoned(run: Run, status: str) -> None:
         record(run, Answer(metadata={"status": status}))
     except Exception as error:  # noqa: BLE001 - in an event loop or the host's close()
         _log.warning("an open LangChain run was lost: %s. [langchain-run]", type(error).__name__)
-
-
-def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _times(run: Run) -> dict[str, float]:

@@ -20,6 +20,8 @@ _MAX_HASHED_CHARACTERS: Final = 1024 * 1024
 def usable_id(given: object) -> str | None:
     """Turn a host's id into text; None when there is nothing to go by."""
     kind = type(given)
+    if kind is str and given.isascii() and 0 < len(given) <= MAX_ID_CHARACTERS:  # type: ignore[attr-defined, arg-type]
+        return given  # type: ignore[return-value]
     if is_a(kind, bool) or not (is_a(kind, str) or is_a(kind, int) or _is_uuid(kind)):
         return None
     text = to_plain(given)
