@@ -6,6 +6,7 @@ import io
 import json
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 
 from sessionbat import importing
+from sessionbat._fault_endpoint import Answer, Endpoint, receipt
 from sessionbat._import_formats import (
     BadLine,
     Transcript,
@@ -190,6 +192,18 @@ def test_reading_stops_at_an_endpoint_that_takes_nothing(monkeypatch: pytest.Mon
     assert 10 < summary.stopped_at < 100
     assert summary.pending == summary.observations.total() == summary.stopped_at - 1
     assert not summary.complete
+
+
+def test_an_endpoint_that_refuses_the_key_is_not_waited_for() -> None:
+    with Endpoint(lambda _: Answer(401)) as endpoint:
+        transport = IngestionTransport(endpoint=endpoint.url, spool=False)
+        begun = time.monotonic()
+        summary = import_text(text=chat_line("s", HELLO, HI), transport=transport)
+        took = time.monotonic() - begun
+        endpoint.behave = receipt  # so that nothing is left for the end of this process
+        transport.close(0)
+    assert took < importing.STALL_SECONDS / 2
+    assert summary.pending == 1 and not summary.complete
 
 
 def test_no_more_is_on_its_way_than_may_be(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,8 @@ def import_lines(
         form: ``events`` or ``chat``; None tells by the first readable line.
         app: The app of everything in the file. Without it an event keeps its own, and a transcript
             goes to ``SESSIONBAT_APP`` or, without that, to the file's stem.
-        stall_seconds: How long the endpoint may take nothing before reading stops.
+        stall_seconds: How long the endpoint may take nothing before reading stops; it stops at
+            once where the endpoint refuses the key or is not there.
 
     Returns:
         Figures of what was read and delivered. An endpoint that stalls or refuses raises nothing:
@@ -229,7 +230,7 @@ class _Pace:
         while left := self._waiting():
             if left != waiting:
                 waiting, since = left, time.monotonic()
-            elif time.monotonic() - since >= self._stall_seconds:
+            elif self._transport.is_denied or time.monotonic() - since >= self._stall_seconds:
                 raise _StalledError
         self._undelivered_bytes = 0
 

@@ -91,6 +91,14 @@ class IngestionTransport:
         """Where events go."""
         return self._worker.destination.endpoint
 
+    @property
+    def is_denied(self) -> bool:
+        """Whether the endpoint takes nothing: it refuses the key, is not there or redirects.
+
+        Events are kept and tried again once a minute, so waiting for less is no use.
+        """
+        return self._worker.is_denied
+
     def send(self, event: EncodedEvent) -> None:
         """Queue one event; never waits and never raises. Without room it is dropped and counted."""
         self.take(event.id, event.data)

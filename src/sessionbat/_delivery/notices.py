@@ -31,6 +31,11 @@ class Notices:
         self._untold: dict[str, int] = {}
         self._told_at: dict[str, float] = {}
 
+    @property
+    def is_denied(self) -> bool:
+        """Whether the endpoint takes nothing, and waiting would not help."""
+        return self._denied
+
     def failing(self, reason: str, *, denied: bool) -> None:
         """Note a failed try; said once when it begins, and once when it becomes a refusal."""
         self._reason = reason

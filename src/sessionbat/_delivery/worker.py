@@ -122,6 +122,11 @@ class Worker:
                 self.queue.stop()
         return result
 
+    @property
+    def is_denied(self) -> bool:
+        """Whether the endpoint refuses the key or is not there; tried again once a minute."""
+        return self._notices.is_denied
+
     def adopted(self) -> int:
         """How many events of earlier processes this one has delivered."""
         return 0 if self._keeper is None else self._keeper.adopted.delivered
