@@ -16,7 +16,7 @@ import orjson
 
 from sessionbat import SessionBat
 from sessionbat._encoding import encode_event, encode_value, is_plain
-from sessionbat._plain_values import to_plain
+from sessionbat._encoding.plain_values import to_plain
 from sessionbat.event import EncodedEvent
 
 INPUT = {

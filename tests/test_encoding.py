@@ -33,15 +33,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessionbat._encoding import (
-    MAX_DEPTH,
-    MAX_NODES,
     MIN_EVENT_BYTES,
     Snapshot,
     encode_event,
     encode_value,
     is_plain,
 )
-from sessionbat._plain_values import _first_of
+from sessionbat._encoding.plain_values import MAX_DEPTH, MAX_NODES, _first_of
 from sessionbat.event import MAX_EVENT_BYTES
 
 EVENT_FORMAT = Path(__file__).parent.parent / "docs" / "event-format.md"
@@ -1023,7 +1021,7 @@ def test_an_event_whose_conversion_fails_arrives_with_a_note(
     def fail(*args: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("sessionbat._encoding.to_plain", fail)
+    monkeypatch.setattr("sessionbat._encoding.encoder.to_plain", fail)
 
     found = observation_of(input=SomeClass(), name="n")
 
@@ -1172,7 +1170,7 @@ def test_no_module_of_arrays_or_numbers_is_loaded_for_encoding() -> None:
         import sys
         import orjson
         before = set(sys.modules)
-        import sessionbat._encoding, sessionbat._scope, sessionbat._well_formed
+        import sessionbat._encoding, sessionbat._scope
         print(*(set(sys.modules) - before))
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

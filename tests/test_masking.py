@@ -537,11 +537,12 @@ def test_without_a_mask_none_of_its_code_is_loaded_or_run() -> None:
 
 
 def test_without_a_mask_a_plain_payload_is_not_rebuilt(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sessionbat import _encoding, _recorder
+    from sessionbat import _recorder
+    from sessionbat._encoding import encoder
 
     rebuilt: list[object] = []
     monkeypatch.setattr(_recorder, "to_plain", lambda value: rebuilt.append(value))
-    monkeypatch.setattr(_encoding, "_encode_converted", lambda *given: rebuilt.append(given))
+    monkeypatch.setattr(encoder, "_encode_converted", lambda *given: rebuilt.append(given))
     [event] = record(None, input={"messages": [{"content": "hello"}]}, output="hi")[1]
     assert event["observation"]["input"] == {"messages": [{"content": "hello"}]}
     assert rebuilt == []

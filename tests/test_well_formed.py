@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy
 import pytest
 
-from sessionbat._well_formed import (
+from sessionbat._encoding.well_formed import (
     MAX_ID_CHARACTERS,
     as_object,
     error_object,

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import orjson
 
 from sessionbat._encoding import Snapshot, encode_value, is_plain
-from sessionbat._plain_values import to_plain
-from sessionbat._well_formed import split_metrics
+from sessionbat._encoding.plain_values import to_plain
+from sessionbat._encoding.well_formed import split_metrics
 from sessionbat.errors import ConfigurationError
 
 #: What stands where something was removed.

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sessionbat._encoding import Snapshot, encode_event
+from sessionbat._encoding.plain_values import to_plain
+from sessionbat._encoding.well_formed import as_object, error_object, rfc3339, usable_id, with_model
 from sessionbat._measure import Measurement
-from sessionbat._plain_values import to_plain
 from sessionbat._sampling import is_sampled
 from sessionbat._scope import Scope
 from sessionbat._timestamp import utc_now
-from sessionbat._well_formed import as_object, error_object, rfc3339, usable_id, with_model
 from sessionbat.accounting import FlushResult, Ledger, Stats
 from sessionbat.event import (
     MAX_EVENT_BYTES,

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import orjson
 
-from sessionbat._cutting import cut_text, mend_text
 from sessionbat._encoding import encode_value
-from sessionbat._plain_values import to_plain
-from sessionbat._well_formed import as_object
+from sessionbat._encoding.cutting import cut_text, mend_text
+from sessionbat._encoding.plain_values import to_plain
+from sessionbat._encoding.well_formed import as_object
 
 MAX_TAGS: Final = 100
 MAX_TAG_CHARACTERS: Final = 256

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from sessionbat._encoding import Snapshot
-from sessionbat._langchain_messages import is_langchain, says_something, text_of_event
-from sessionbat._langchain_payloads import (
+from sessionbat._langchain.messages import is_langchain, says_something, text_of_event
+from sessionbat._langchain.payloads import (
     Answer,
     chat_input,
     failed_answer,
@@ -26,9 +26,9 @@ from sessionbat._langchain_payloads import (
     tool_answer,
     user_tags,
 )
-from sessionbat._langchain_recording import record, record_abandoned
-from sessionbat._langchain_runs import Clock, Run, book_of
-from sessionbat._langchain_sessions import Home, parent_around
+from sessionbat._langchain.recording import record, record_abandoned
+from sessionbat._langchain.runs import Clock, Run, book_of
+from sessionbat._langchain.sessions import Home, parent_around
 from sessionbat._measure import was_cancelled
 from sessionbat.client import Interaction, Session, SessionBat
 from sessionbat.errors import ConfigurationError

@@ -14,7 +14,7 @@ from langchain_core.outputs import GenerationChunk
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import ToolException, tool
 
-from sessionbat import _langchain_runs
+from sessionbat._langchain import runs
 from tests.conftest import eventually
 from tests.integration.conftest import Recorded
 from tests.integration.scripted import Hang, Scripted, cancel
@@ -261,7 +261,7 @@ def test_flushing_the_client_ends_nothing(recorded: Recorded) -> None:
 def test_beyond_the_limit_the_oldest_open_runs_are_recorded_unfinished(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_langchain_runs, "MAX_OPEN_RUNS", 3)
+    monkeypatch.setattr(runs, "MAX_OPEN_RUNS", 3)
     open_streams = []
     for number in range(5):
         reading = Scripted(script=["one two"]).stream(str(number), recorded.config())
@@ -277,7 +277,7 @@ def test_beyond_the_limit_the_oldest_open_runs_are_recorded_unfinished(
 
 
 def test_held_input_is_bounded(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_langchain_runs, "MAX_HELD_BYTES", 3000)
+    monkeypatch.setattr(runs, "MAX_HELD_BYTES", 3000)
     open_streams = []
     for _ in range(5):
         reading = Scripted(script=["one two"]).stream("x" * 1000, recorded.config())

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 from langchain_core.tools import tool
 
-from sessionbat._langchain_payloads import Answer, model_answer, retrieval_answer, run_metadata
+from sessionbat._langchain.payloads import Answer, model_answer, retrieval_answer, run_metadata
 from tests.integration.conftest import Recorded
 from tests.integration.scripted import Scripted, calls
 from tests.integration.test_oracle_chains import Library, add

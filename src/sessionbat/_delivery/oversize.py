@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from sessionbat._cutting import cut_strings
+from sessionbat._encoding.cutting import cut_strings
 
 #: What is left of such an event at the most; endpoints that take less are not known.
 MAX_CUT_BYTES: Final = 128 * 1024

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessionbat._encoding import Snapshot, encode_value
-from sessionbat._langchain_messages import (
+from sessionbat._langchain.messages import (
     content_value,
     is_langchain,
     message_input,

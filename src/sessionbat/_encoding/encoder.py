@@ -1,7 +1,7 @@
 """Any Python value → valid JSON bytes, at the call: the snapshot that an event carries.
 
 Plain values (what JSON itself knows) are encoded as they stand, after a look that bounds depth,
-nodes and size. Everything else is first rebuilt from known types by ``_plain_values``. Nothing here
+nodes and size. Everything else is first rebuilt from known types by ``plain_values``. Nothing here
 raises, runs code of an unknown type or waits; what does not fit is cut where a reader can see it.
 """
 
@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from sessionbat._class_facts import name_of
-from sessionbat._cutting import (
+from sessionbat._encoding.class_facts import name_of
+from sessionbat._encoding.cutting import (
     SHORTEST_CUT,
     cut_strings,
     cut_text,
@@ -25,8 +25,8 @@ from sessionbat._cutting import (
     strings_of,
     text_size,
 )
-from sessionbat._plain_values import MAX_DEPTH, MAX_NODES, Conversion, to_plain
-from sessionbat._well_formed import only_numbers, split_metrics
+from sessionbat._encoding.plain_values import MAX_DEPTH, MAX_NODES, Conversion, to_plain
+from sessionbat._encoding.well_formed import only_numbers, split_metrics
 from sessionbat.event import MAX_EVENT_BYTES
 
 #: No event is cut below this; room for its envelope.

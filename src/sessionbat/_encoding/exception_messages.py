@@ -1,6 +1,6 @@
 """An exception → its message, without running a ``__str__`` that is written in Python.
 
-For ``_plain_values``. Such a ``__str__`` is anybody's code, and often prints anybody's objects.
+For ``plain_values``. Such a ``__str__`` is anybody's code, and often prints anybody's objects.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from types import WrapperDescriptorType
 from typing import Any, Final
 
-from sessionbat._class_facts import module_of, mro_of, namespace_of, static_of
-from sessionbat._cutting import cut_text
-from sessionbat._known_types import number_of
+from sessionbat._encoding.class_facts import module_of, mro_of, namespace_of, static_of
+from sessionbat._encoding.cutting import cut_text
+from sessionbat._encoding.known_types import number_of
 
 MAX_MESSAGE_CHARACTERS: Final = 64 * 1024
 _MAX_ARGUMENTS: Final = 100

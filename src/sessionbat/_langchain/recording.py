@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sessionbat._langchain_payloads import Answer
+from sessionbat._langchain.payloads import Answer
 from sessionbat._timestamp import utc_text
 from sessionbat.event import LLM, TOOL
 
 if TYPE_CHECKING:
-    from sessionbat._langchain_runs import Run
+    from sessionbat._langchain.runs import Run
 
 _log = logging.getLogger("sessionbat")
 

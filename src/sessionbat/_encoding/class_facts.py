@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import GetSetDescriptorType, MappingProxyType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 
-from sessionbat._cutting import mend_text
+from sessionbat._encoding.cutting import mend_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

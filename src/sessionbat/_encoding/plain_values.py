@@ -1,6 +1,6 @@
 """Any Python value → dicts, lists, strings, numbers, booleans and None: the conversion.
 
-Called by ``_encoding`` and for small things by ``_well_formed`` and ``_scope``. Never raises, and
+Called by ``encoder`` and for small things by ``well_formed`` and ``_scope``. Never raises, and
 calls no method of an unknown class, so recording cannot block, recurse or have effects. Strings are
 handed on as they are, however long: cutting and mending them comes after.
 """
@@ -17,7 +17,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
-from sessionbat._class_facts import (
+from sessionbat._encoding.class_facts import (
     instance_dict,
     is_a,
     mro_of,
@@ -27,9 +27,9 @@ from sessionbat._class_facts import (
     static_of,
     type_name,
 )
-from sessionbat._cutting import cut_strings, cut_text, mend_text, more_mark
-from sessionbat._exception_messages import MAX_MESSAGE_CHARACTERS, message_of
-from sessionbat._known_types import (
+from sessionbat._encoding.cutting import cut_strings, cut_text, mend_text, more_mark
+from sessionbat._encoding.exception_messages import MAX_MESSAGE_CHARACTERS, message_of
+from sessionbat._encoding.known_types import (
     MASKED,
     describe_array,
     is_array,

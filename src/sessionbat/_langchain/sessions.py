@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
-    from sessionbat._langchain_runs import RunBook, Tree
+    from sessionbat._langchain.runs import RunBook, Tree
     from sessionbat.client import Interaction, Session, SessionBat
 
     _Ambient = ContextVar[RunnableConfig | None]

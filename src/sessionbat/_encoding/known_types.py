@@ -1,7 +1,7 @@
 """The known types that are written as a single value: the upper half of the table of
 ``docs/event-format.md`` as code.
 
-Pure functions for ``_plain_values``. Each takes a value whose class is or inherits from the type
+Pure functions for ``plain_values``. Each takes a value whose class is or inherits from the type
 that it is filed under, and reads it through that type alone, so that what a subclass overrides is
 never run. Types of modules that a program may not have loaded are looked up by name, because where
 ``decimal`` is not loaded there is no ``Decimal``, and loading it costs more than all of this.
@@ -17,7 +17,7 @@ from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
-from sessionbat._class_facts import (
+from sessionbat._encoding.class_facts import (
     instance_dict,
     library_of,
     module_of,
@@ -27,7 +27,7 @@ from sessionbat._class_facts import (
     slot_value,
     type_name,
 )
-from sessionbat._cutting import cut_text
+from sessionbat._encoding.cutting import cut_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Final
 
-from sessionbat._class_facts import is_a, library_of, name_of
-from sessionbat._cutting import mend_text
-from sessionbat._known_types import as_number, moment_of
-from sessionbat._plain_values import describe_exception, to_plain
+from sessionbat._encoding.class_facts import is_a, library_of, name_of
+from sessionbat._encoding.cutting import mend_text
+from sessionbat._encoding.known_types import as_number, moment_of
+from sessionbat._encoding.plain_values import describe_exception, to_plain
 
 #: A longer id of a session or interaction keeps its beginning, and a hash of the whole.
 MAX_ID_CHARACTERS: Final = 256

@@ -1,6 +1,6 @@
 """LangChain messages → plain values: role, content blocks, reasoning, tool calls, media summed up.
 
-Pure functions for ``_langchain_payloads``. Fields are read where pydantic stores them: a missing
+Pure functions for ``payloads``. Fields are read where pydantic stores them: a missing
 attribute of a message costs microseconds to ask for, and a property could be anybody's code.
 """
 

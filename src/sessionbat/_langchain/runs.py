@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 if TYPE_CHECKING:
     from sessionbat._encoding import Snapshot
-    from sessionbat._langchain_sessions import Home
+    from sessionbat._langchain.sessions import Home
     from sessionbat.client import Interaction, SessionBat
 
 MAX_OPEN_RUNS: Final = 10_000
