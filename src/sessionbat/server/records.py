@@ -7,7 +7,7 @@ will read them. Nothing here knows of SQL or HTTP.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ Item = TypeVar("Item")
 Span = Literal["hour", "day"]
 SessionSort = Literal["last_activity", "duration", "cost", "errors"]
 Group = Literal["app", "model", "tool"]
+KeyKind = Literal["ingest", "read", "admin"]
 
 
 class ReceivedEvent(NamedTuple):
@@ -136,6 +137,23 @@ class Statistic:
     latency_ms_p50: float | None
     latency_ms_p95: float | None
     latency_ms_p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key as the store has it: everything but the key. Times are RFC 3339."""
+
+    #: A part of the key that is no secret; names it in lists and when it is revoked.
+    id: str
+    kind: KeyKind
+    #: The only app it is for; None: every app.
+    app: str | None
+    name: str
+    #: SHA-256 of the whole key.
+    digest: bytes = field(repr=False)
+    created_at: str
+    #: None while it may be used.
+    revoked_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.store.protocol import Store
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "open_store", "store_exists"]
 
 _SQLITE = "sqlite:///"
 
@@ -26,12 +27,26 @@ def open_store(url: str, context_keys: Sequence[str] = ()) -> Store:
         StoreError: The file cannot be opened, is no SessionBat store, or a newer one. It has not
             been touched.
     """
+    path = _path(url)
+    from sessionbat.server.store.sqlite import SqliteStore
+
+    return SqliteStore(path, context_keys)
+
+
+def store_exists(url: str) -> bool:
+    """Whether there is something where a URL says; ``open_store`` would else make a new store.
+
+    Raises:
+        ConfigurationError: The URL names no store that this server knows.
+    """
+    return Path(_path(url)).exists()
+
+
+def _path(url: str) -> str:
     if not url.startswith(_SQLITE) or len(url) == len(_SQLITE):
         raise ConfigurationError(
             f"unknown store {url!r}; a store is sqlite:///FILE, for example"
             " sqlite:///sessionbat.db",
             slug="unknown-store",
         )
-    from sessionbat.server.store.sqlite import SqliteStore
-
-    return SqliteStore(url.removeprefix(_SQLITE), context_keys)
+    return url.removeprefix(_SQLITE)

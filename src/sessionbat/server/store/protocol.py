@@ -23,6 +23,7 @@ from sessionbat.server.records import (
     Span,
     Statistic,
     StoredEvent,
+    StoredKey,
 )
 
 
@@ -125,6 +126,31 @@ class Store(Protocol):
 
     def count_events(self) -> int:
         """Count the events stored."""
+
+    def add_key(self, key: StoredKey) -> None:
+        """Keep a new key; when this returns, ``find_key`` finds it, in every process."""
+
+    def list_keys(self) -> list[StoredKey]:
+        """List every key that was ever added, the oldest first."""
+
+    def find_key(self, key_id: str) -> StoredKey | None:
+        """Find a key, revoked or not; None when there never was one of that id.
+
+        Asked at each request, on the server's event loop: this and ``has_keys`` answer in
+        microseconds, wait for no other question, and see at once what another process changed.
+        """
+
+    def has_keys(self) -> bool:
+        """Whether a key was ever added, revoked or not; once true, true for good."""
+
+    def revoke_key(self, key_id: str) -> bool:
+        """Let a key be used no more, from when this returns; False when there is none of that id.
+
+        Revoking again changes nothing. The key stays in the list.
+        """
+
+    def signing_secret(self) -> bytes:
+        """Give 32 random bytes, made at the first call and the same ever after."""
 
     def close(self) -> None:
         """Finish what is under way and let go of the database; closing twice is no error."""

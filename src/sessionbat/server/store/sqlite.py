@@ -31,8 +31,14 @@ from sessionbat.server.records import (
     Span,
     Statistic,
     StoredEvent,
+    StoredKey,
 )
-from sessionbat.server.store import sqlite_search, sqlite_session_list, sqlite_statistics
+from sessionbat.server.store import (
+    sqlite_keys,
+    sqlite_search,
+    sqlite_session_list,
+    sqlite_statistics,
+)
 from sessionbat.server.store.reading import microseconds
 from sessionbat.server.store.search_text import parse_query
 from sessionbat.server.store.sqlite_events import insert_events, pack_id, unpack_id
@@ -81,6 +87,7 @@ class SqliteStore:
         self._payloads = PayloadWriter()
         self._written = PayloadReader()  # of the following thread, under the same lock
         self._readers = _Readers(self._path, query_timeout)
+        self._keys = sqlite_keys.KeyReader(self._path)
         self._follower = Follower(self._follow)
         self._follower.tell(self._count_unfollowed())
 
@@ -233,9 +240,38 @@ class SqliteStore:
             (count,) = reader.connection.execute("SELECT count(*) FROM events").fetchone()
             return int(count)
 
+    def add_key(self, key: StoredKey) -> None:
+        """Keep a new key; see ``Store.add_key``."""
+        with self._transaction() as connection:
+            sqlite_keys.add(connection, key)
+
+    def list_keys(self) -> list[StoredKey]:
+        """List every key; see ``Store.list_keys``."""
+        with self._readers.lend() as reader:
+            return sqlite_keys.list_all(reader.connection)
+
+    def find_key(self, key_id: str) -> StoredKey | None:
+        """Find a key; see ``Store.find_key``."""
+        return self._keys.find(key_id)
+
+    def has_keys(self) -> bool:
+        """Whether a key was ever added; see ``Store.has_keys``."""
+        return self._keys.has_any()
+
+    def revoke_key(self, key_id: str) -> bool:
+        """Let a key be used no more; see ``Store.revoke_key``."""
+        with self._transaction() as connection:
+            return sqlite_keys.revoke(connection, key_id, time.time_ns() // 1000)
+
+    def signing_secret(self) -> bytes:
+        """Give the bytes to sign with; see ``Store.signing_secret``."""
+        with self._transaction() as connection:
+            return sqlite_keys.secret(connection, "login")
+
     def close(self) -> None:
         """Let go of the file; see ``Store.close``."""
         self._follower.close()
+        self._keys.close()
         self._readers.close()
         with self._writing:
             if self._writer is not None:

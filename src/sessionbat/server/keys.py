@@ -1,0 +1,85 @@
+"""What a key is: made of random bits, told apart by its id, kept as a hash.
+
+``sbat_ingest_`` and 40 characters: 8 of them are the key's id, which lists show, 32 are its secret.
+The key itself exists where it was shown and in its owner's hands; here is only its SHA-256. That
+is enough, without salt or stretching, because nobody can try 2¹⁶⁰ secrets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Final
+
+from sessionbat.errors import ConfigurationError
+from sessionbat.server.records import KeyKind, StoredKey
+
+_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"  # 32 characters, none like another
+_ID_CHARACTERS: Final = 8
+_SECRET_CHARACTERS: Final = 32
+_KEY = re.compile(
+    rf"sbat_(?:ingest|read|admin)_([{_ALPHABET}]{{{_ID_CHARACTERS}}})"
+    rf"[{_ALPHABET}]{{{_SECRET_CHARACTERS}}}"
+)
+
+
+def new_key(kind: KeyKind, app: str | None, name: str) -> tuple[str, StoredKey]:
+    """Make a key: what its owner gets, and what is stored of it.
+
+    Args:
+        kind: What it is for.
+        app: The only app that it writes to or reads; None for every app.
+        name: Whatever tells its owner what it is used for.
+
+    Raises:
+        ConfigurationError: An ingest key without an app, an admin key with one, or a text that is
+            empty or cannot be shown.
+    """
+    if kind == "ingest" and app is None:
+        raise ConfigurationError(
+            "an ingest key writes to one app; say which with --app NAME", slug="key-app"
+        )
+    if kind == "admin" and app is not None:
+        raise ConfigurationError(
+            f"an admin key is for every app; leave out --app {app!r}, or make a read or an ingest"
+            " key",
+            slug="key-app",
+        )
+    if app is not None and not (app and app.isprintable()):
+        raise ConfigurationError(
+            f"an app's name is printable text, got {app!r}; name the app as it names itself",
+            slug="key-app",
+        )
+    if not name.isprintable():
+        raise ConfigurationError(
+            f"a key's name is printable text, got {name!r}; choose another", slug="key-name"
+        )
+    key_id, secret = _random(_ID_CHARACTERS), _random(_SECRET_CHARACTERS)
+    key = f"sbat_{kind}_{key_id}{secret}"
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return key, StoredKey(key_id, kind, app, name, _digest(key), created_at=now)
+
+
+def id_of(key: str) -> str | None:
+    """Read the id in a key; None when it does not have the form of one."""
+    match = _KEY.fullmatch(key)
+    return None if match is None else match[1]
+
+
+def is_same(key: str, stored: StoredKey) -> bool:
+    """Whether this is the key that was stored, in a time that tells nothing of how much is right.
+
+    The stored key is looked up by its id, which is no secret; only the digests are compared here.
+    """
+    return hmac.compare_digest(_digest(key), stored.digest)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _random(characters: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(characters))
