@@ -76,8 +76,8 @@ THIRD_PARTIES = {
     "langchain": {"demo"},
     "langgraph": {"demo"},
     "starlette": {
-        "server.app", "server.auth", "server.ingest", "server.api", "server.pages",
-        "server.refusal",
+        "server.app", "server.auth", "server.door", "server.hosts", "server.login",
+        "server.ingest", "server.api", "server.pages", "server.refusal",
     },
     "uvicorn": {"server.serving"},
     "jinja2": {"server.pages"},

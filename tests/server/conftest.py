@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from wire import Wire
 
+from sessionbat.server.keys import id_of, new_key
+from sessionbat.server.records import KeyKind
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
+from sessionbat.server.store import open_store
 
 
 @pytest.fixture
@@ -30,6 +33,34 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Wire]]:
 def server(start_server: Callable[..., Wire]) -> Wire:
     """A server with an empty store."""
     return start_server()
+
+
+@pytest.fixture
+def make_key(tmp_path: Path) -> Callable[..., str]:
+    """Make keys in the store of the test's server, as another process would."""
+
+    def make(kind: KeyKind, app: str | None = None) -> str:
+        key, stored = new_key(kind, app, "")
+        store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+        store.add_key(stored)
+        store.close()
+        return key
+
+    return make
+
+
+@pytest.fixture
+def revoke_key(tmp_path: Path) -> Callable[[str], None]:
+    """Revoke keys, as another process would."""
+
+    def revoke(key: str) -> None:
+        store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+        key_id = id_of(key)
+        assert key_id is not None
+        assert store.revoke_key(key_id)
+        store.close()
+
+    return revoke
 
 
 @pytest.fixture(scope="session")

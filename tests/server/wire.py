@@ -54,19 +54,29 @@ class Answer:
 
 
 class Wire:
-    """One client of a server, a connection for each request."""
+    """One client of a server, a connection for each request.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: The server.
+        headers: Sent with each request.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self.url = url
+        self.headers = dict(headers or {})
         parts = urlsplit(url)
         self.address = (parts.hostname, parts.port)
+
+    def with_key(self, key: str) -> Wire:
+        """Give a client of the same server that sends this key with each request."""
+        return Wire(self.url, {"Authorization": f"Bearer {key}"})
 
     def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         connection = http.client.HTTPConnection(*self.address, timeout=20)
         try:
-            connection.request(method, path, body, dict(headers or {}))
+            connection.request(method, path, body, {**self.headers, **(headers or {})})
             response = connection.getresponse()
             answer_headers = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, answer_headers, response.read())

@@ -11,6 +11,7 @@ import click
 
 from sessionbat._version import __version__
 from sessionbat.cli.importing import import_
+from sessionbat.cli.keys import keys
 from sessionbat.cli.serving import demo, serve
 from sessionbat.cli.spool import spool
 from sessionbat.errors import SessionBatError
@@ -58,5 +59,5 @@ def sessionbat() -> None:
     """
 
 
-for _command in (serve, demo, spool, import_):
+for _command in (serve, demo, keys, spool, import_):
     sessionbat.add_command(_command)

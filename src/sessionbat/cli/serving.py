@@ -7,7 +7,12 @@ from rich.console import Console
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to serve.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; any but loopback needs a key, see `sessionbat keys`.",
+)
 @click.option("--port", default=8787, show_default=True, help="Port to serve; 0 takes a free one.")
 @click.option(
     "--store",
@@ -17,16 +22,26 @@ from rich.console import Console
     metavar="URL",
     help="Where to keep events; the file is made when it is not there.",
 )
-def serve(host: str, port: int, store_url: str) -> None:
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A further name by which the server is addressed, e.g. through a proxy; may be repeated.",
+)
+def serve(host: str, port: int, store_url: str, allowed_hosts: tuple[str, ...]) -> None:
     """Run a SessionBat server until Ctrl-C.
 
     It takes events at /api/v1/ingestion/events and shows sessions at /sessions. Record into it
-    with SessionBat(endpoint="http://127.0.0.1:8787"); on loopback no key is needed.
+    with SessionBat(endpoint="http://127.0.0.1:8787"); on loopback no key is needed until
+    `sessionbat keys create` has made the first one.
     """
     from sessionbat.server.serving import serve as serve_until_stopped
     from sessionbat.server.settings import Settings
 
-    serve_until_stopped(Settings(host=host, port=port, store_url=store_url))
+    serve_until_stopped(
+        Settings(host=host, port=port, store_url=store_url, allowed_hosts=allowed_hosts)
+    )
 
 
 @click.command()

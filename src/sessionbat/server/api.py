@@ -16,9 +16,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sessionbat.event import RESERVED_CONTEXT
+from sessionbat.server.auth import access_of
 from sessionbat.server.records import Group, SessionFilter, SessionSort, SessionSummary, Span
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
+from sessionbat.server.visible import Visible
 
 MAX_LIMIT: Final = 1000
 #: Hours or days that statistics may be asked of at once.
@@ -43,7 +45,7 @@ _Choice = TypeVar("_Choice", bound=str)
 
 def routes(store: Store) -> list[BaseRoute]:
     """Give the routes of the read API."""
-    queries: dict[str, Callable[[Store, Request], Any]] = {
+    queries: dict[str, Callable[[Visible, Request], Any]] = {
         "sessions": _sessions,
         "session": _session,
         "events": _events,
@@ -57,15 +59,16 @@ def routes(store: Store) -> list[BaseRoute]:
 
 
 def _endpoint(
-    store: Store, query: Callable[[Store, Request], Any]
+    store: Store, query: Callable[[Visible, Request], Any]
 ) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:  # not async: it waits for the disk, in a thread
-        return Response(orjson.dumps(query(store, request)), media_type="application/json")
+        visible = Visible(store, access_of(request.scope).app)
+        return Response(orjson.dumps(query(visible, request)), media_type="application/json")
 
     return endpoint
 
 
-def _sessions(store: Store, request: Request) -> Any:
+def _sessions(store: Visible, request: Request) -> Any:
     limit, after = _limit(request, default=50), _after(request)
     where = _session_filter(request, store.context_keys)
     sort: SessionSort = _one_of(request, "sort", _SORTS) or "last_activity"
@@ -111,7 +114,7 @@ def _session_filter(request: Request, context_keys: Sequence[str]) -> SessionFil
     )
 
 
-def _session(store: Store, request: Request) -> SessionSummary:
+def _session(store: Visible, request: Request) -> SessionSummary:
     app, session_id = _required(request, "app"), _required(request, "session_id")
     session = store.get_session(app, session_id)
     if session is None:
@@ -119,7 +122,7 @@ def _session(store: Store, request: Request) -> SessionSummary:
     return session
 
 
-def _events(store: Store, request: Request) -> Any:
+def _events(store: Visible, request: Request) -> Any:
     app, session_id = _required(request, "app"), _required(request, "session_id")
     limit, after = _limit(request, default=200), _after(request)
     try:
@@ -132,7 +135,7 @@ def _events(store: Store, request: Request) -> Any:
     return _page((orjson.Fragment(item.raw) for item in page.items), page.next)
 
 
-def _search(store: Store, request: Request) -> Any:
+def _search(store: Visible, request: Request) -> Any:
     query, limit, after = _required(request, "q"), _limit(request, default=20), _after(request)
     try:
         page = store.search(query, app=_app(request), limit=limit, after=after)
@@ -141,7 +144,7 @@ def _search(store: Store, request: Request) -> Any:
     return _page(page.items, page.next)
 
 
-def _statistics(store: Store, request: Request) -> Any:
+def _statistics(store: Visible, request: Request) -> Any:
     by: Span = _one_of(request, "by", ("hour", "day")) or "day"
     group: Group | None = _one_of(request, "group", ("app", "model", "tool"))
     length = _SPANS[by]

@@ -6,7 +6,7 @@ Start reading the server here. ``serving`` runs it; nothing here opens a connect
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -15,15 +15,18 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import BaseRoute, Route
 
-from sessionbat.errors import StoreError
-from sessionbat.server import api, pages
-from sessionbat.server.ingest import Ingestion, refusal_response
+from sessionbat.errors import ConfigurationError, StoreError
+from sessionbat.server import api, login, pages
+from sessionbat.server.auth import Guard
+from sessionbat.server.door import HEADERS, Door, Rules
+from sessionbat.server.hosts import Hosts
+from sessionbat.server.ingest import PATH, Ingestion, refusal_response
+from sessionbat.server.login_cookie import LoginCookie
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings, is_loopback
-from sessionbat.server.store import open_store
+from sessionbat.server.store import Store, open_store, store_exists
 
 _log = logging.getLogger("sessionbat.server")
 
@@ -32,11 +35,16 @@ def create_app(settings: Settings) -> Starlette:
     """Make the server, its store open; the application's shutdown closes the store.
 
     Raises:
-        ConfigurationError: The store URL names no known store.
+        ConfigurationError: The store URL names no known store, or the store has no key although
+            others than this machine's users are to reach it.
         StoreError: The store cannot be used.
     """
-    store = open_store(settings.store_url, settings.context_keys)
+    store = _open_guarded_store(settings)
+    cookie = LoginCookie(store.signing_secret())
+    guard = Guard(store, cookie, may_be_open=not settings.needs_keys)
+    logins = login.Login(guard, cookie, show=pages.login_page, refuse=pages.refusal_page)
     ingestion = Ingestion(store, settings)
+    reading = [*api.routes(store), *pages.routes(store)]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -48,10 +56,10 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             Route("/healthz", _healthz, methods=["GET"]),
             *ingestion.routes(),
-            *api.routes(store),
-            *pages.routes(store),
+            *logins.routes(),
+            *reading,
         ],
-        middleware=[Middleware(_LoopbackHostOnly)],
+        middleware=[_door(guard, settings, reading)],
         exception_handlers={
             Refused: _answer_refusal,
             HTTPException: _answer_http_exception,
@@ -62,37 +70,39 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
-class _LoopbackHostOnly:
-    """Refuses a Host header that does not name this machine.
-
-    A page elsewhere can point its own name at 127.0.0.1 (DNS rebinding) and would then be allowed
-    to read every answer; the name it was reached by gives it away.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not is_loopback(_host(scope)):
-            refused = Refused(
-                421,
-                "wrong-host",
-                "this server answers on loopback only; address it as 127.0.0.1, [::1] or localhost",
-                at="Host",
-            )
-            await refusal_response(refused)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+def _door(guard: Guard, settings: Settings, reading: Sequence[BaseRoute]) -> Middleware:
+    paths = {route.path for route in reading if isinstance(route, Route)}
+    rules = Rules(
+        open={"/healthz", *login.PATHS},
+        open_below=(pages.STATIC,),
+        writing={PATH},
+        reading=paths,
+        pages={path for path in paths if not path.startswith("/api/") and "." not in path},
+    )
+    return Middleware(
+        Door, hosts=Hosts(settings), guard=guard, rules=rules, answer=refusal_response
+    )
 
 
-def _host(scope: Scope) -> str:
-    values = [value for name, value in scope["headers"] if name == b"host"]
-    if len(values) != 1:
-        return ""
-    host: str = values[0].decode("latin-1")
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+def _open_guarded_store(settings: Settings) -> Store:
+    """Open the store, unless others could reach it without a key; then make and change nothing."""
+    if settings.needs_keys and not store_exists(settings.store_url):
+        raise _no_keys(settings)
+    store = open_store(settings.store_url, settings.context_keys)
+    if settings.needs_keys and all(key.revoked_at for key in store.list_keys()):
+        store.close()
+        raise _no_keys(settings)
+    return store
+
+
+def _no_keys(settings: Settings) -> ConfigurationError:
+    others = [host for host in (settings.host, *settings.allowed_hosts) if not is_loopback(host)]
+    return ConfigurationError(
+        f"host {others[0]!r} is not on loopback, and {settings.store_url} has no key to guard it;"
+        " make one first: sessionbat keys create --kind admin --store"
+        f" {settings.store_url} (or serve on 127.0.0.1)",
+        slug="no-keys",
+    )
 
 
 async def _healthz(_: Request) -> Response:
@@ -130,4 +140,8 @@ _STORE_ADVICE: Final = {
 
 
 async def _answer_failure(_: Request, __: Exception) -> Response:
-    return refusal_response(Refused(500, "internal-error", "the server failed; its log says why"))
+    response = refusal_response(
+        Refused(500, "internal-error", "the server failed; its log says why")
+    )
+    response.headers.update(HEADERS)  # it is made outside the door
+    return response

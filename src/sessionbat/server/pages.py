@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from sessionbat.server.auth import access_of, logout_token_of
 from sessionbat.server.presenting import units
 from sessionbat.server.presenting.room import IN_FULL, ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.presenting.session import (
@@ -32,20 +33,14 @@ from sessionbat.server.presenting.session import (
 from sessionbat.server.records import Item, Page, SessionSummary, StoredEvent
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
+from sessionbat.server.visible import Visible
 
 SESSIONS_PER_PAGE: Final = 50
 OBSERVATIONS_PER_PAGE: Final = 200
 
 _HERE: Final = Path(__file__).parent
-_HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # addresses hold session ids
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
+#: What is below needs no login: the form is made with it.
+STATIC: Final = "/static/"
 
 
 def routes(store: Store) -> list[BaseRoute]:
@@ -55,12 +50,12 @@ def routes(store: Store) -> list[BaseRoute]:
     """
     pages = _Pages(store)
     return [
-        Route("/", lambda request: _respond(RedirectResponse(_path(request, "/sessions")))),
+        Route("/", lambda request: RedirectResponse(_path(request, "/sessions"))),
         Route("/sessions", _page(pages.sessions), name="sessions"),
         Route("/sessions.json", _twin(pages.sessions_data)),
         Route("/session", _page(pages.session), name="session"),
         Route("/session.json", _twin(pages.session_data)),
-        Mount("/static", _Static(directory=_HERE / "static"), name="static"),
+        Mount(STATIC.rstrip("/"), _Static(directory=_HERE / "static"), name="static"),
     ]
 
 
@@ -70,7 +65,25 @@ def refusal_page(request: Request, refused: Refused) -> Response:
     return _html(_render("refusal.html", request, refused=refused, title=title), refused.status)
 
 
+def login_page(
+    request: Request, following: str, token: str, refused: Refused | None = None
+) -> Response:
+    """Show the form that takes a key.
+
+    Args:
+        request: Who asks.
+        following: Where the form goes on to.
+        token: What the form has to send back.
+        refused: Why the last try was not granted.
+    """
+    text = _render("login.html", request, following=following, token=token, refused=refused)
+    response = _html(text, 200 if refused is None else refused.status)
+    response.headers.update({} if refused is None else refused.headers)
+    return response
+
+
 _TITLES: Final = {
+    "bad-form": "That did not work",
     "bad-after": "This link continues nothing",
     "bad-limit": "Not that many",
     "missing-parameter": "Which session?",
@@ -89,7 +102,7 @@ class _Pages:
     def sessions(self, request: Request) -> str:
         """The session list, or what to do when there is none yet."""
         app, page = self._list(request)
-        apps = self._store.list_apps()
+        apps = self._visible(request).list_apps()
         template = "sessions.html" if apps else "welcome.html"
         return _render(
             template,
@@ -101,6 +114,7 @@ class _Pages:
             older=_here(request, after=page.next) if page.next else None,
             newest=_here(request, after=None) if "after" in request.query_params else None,
             endpoint=str(request.base_url).rstrip("/"),
+            needs_key=not access_of(request.scope).is_open,
         )
 
     def sessions_data(self, request: Request) -> bytes:
@@ -109,7 +123,7 @@ class _Pages:
         return _json(
             {
                 "app": app,
-                "apps": self._store.list_apps(),
+                "apps": self._visible(request).list_apps(),
                 "next": page.next,
                 "items": [asdict(summary) for summary in page.items],
             }
@@ -164,11 +178,13 @@ class _Pages:
         app = request.query_params.get("app") or None
         limit = _limit(request, SESSIONS_PER_PAGE)
         after = _after(request)
-        return app, _ask(lambda: self._store.list_sessions(app=app, limit=limit, after=after))
+        visible = self._visible(request)
+        return app, _ask(lambda: visible.list_sessions(app=app, limit=limit, after=after))
 
     def _session(self, request: Request) -> tuple[SessionSummary, Page[StoredEvent]]:
         app, id_ = _required(request, "app"), _required(request, "id")
-        summary = self._store.get_session(app, id_)
+        visible = self._visible(request)
+        summary = visible.get_session(app, id_)
         if summary is None:
             raise Refused(
                 404,
@@ -178,19 +194,12 @@ class _Pages:
             )
         wanted = request.query_params.get("event")
         if wanted is not None:
-            return summary, self._find_event(summary, wanted)
-        limit = _limit(request, OBSERVATIONS_PER_PAGE)
-        return summary, self._events(summary, limit, _after(request))
+            return summary, _find_event(visible, summary, wanted)
+        limit, after = _limit(request, OBSERVATIONS_PER_PAGE), _after(request)
+        return summary, _ask(lambda: visible.list_events(app, id_, limit=limit, after=after))
 
-    def _find_event(self, summary: SessionSummary, wanted: str) -> Page[StoredEvent]:
-        found = self._store.find_event(summary.app, summary.session_id, wanted)
-        if found is None:
-            raise Refused(404, "no-such-event", "this session has no event of that id", at="event")
-        return Page([found], None)
-
-    def _events(self, summary: SessionSummary, limit: int, after: str | None) -> Page[StoredEvent]:
-        app, id_ = summary.app, summary.session_id
-        return _ask(lambda: self._store.list_events(app, id_, limit=limit, after=after))
+    def _visible(self, request: Request) -> Visible:
+        return Visible(self._store, access_of(request.scope).app)
 
 
 class _Static(StaticFiles):
@@ -199,7 +208,7 @@ class _Static(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = "no-cache"
-        return _respond(response)
+        return response
 
 
 def _page(show: Callable[[Request], str]) -> Callable[[Request], Response]:
@@ -218,24 +227,18 @@ def _twin(answer: Callable[[Request], bytes]) -> Callable[[Request], Response]:
             status, body = 200, answer(request)
         except Refused as refused:
             status, body = refused.status, _json(refused.content())
-        return _respond(Response(body, status, media_type="application/json"))
+        return Response(body, status, media_type="application/json")
 
     return endpoint
 
 
 def _html(text: str, status: int = 200) -> Response:
     # A lone surrogate cannot be sent; it is shown as a question mark rather than as an error.
-    return _respond(Response(text.encode("utf-8", "replace"), status, media_type="text/html"))
+    return Response(text.encode("utf-8", "replace"), status, media_type="text/html")
 
 
 def _json(data: Mapping[str, Any]) -> bytes:
     return json.dumps(data, ensure_ascii=False, indent=1).encode("utf-8", "replace")
-
-
-def _respond(response: Response) -> Response:
-    response.headers.update(_HEADERS)
-    response.headers.setdefault("Cache-Control", "private, no-cache")
-    return response
 
 
 def _ask(question: Callable[[], Page[Item]]) -> Page[Item]:
@@ -248,6 +251,13 @@ def _ask(question: Callable[[], Page[Item]]) -> Page[Item]:
             "after is not a cursor of this server; start again at the first page",
             at="after",
         ) from exc
+
+
+def _find_event(visible: Visible, summary: SessionSummary, wanted: str) -> Page[StoredEvent]:
+    found = visible.find_event(summary.app, summary.session_id, wanted)
+    if found is None:
+        raise Refused(404, "no-such-event", "this session has no event of that id", at="event")
+    return Page([found], None)
 
 
 def _required(request: Request, name: str) -> str:
@@ -337,6 +347,7 @@ def _render(template: str, request: Request, **values: Any) -> str:
     return _environment.get_template(template).render(
         now=now,
         root=request.scope.get("root_path", ""),
+        logout_token=logout_token_of(request.scope),
         session_address=lambda summary: _session_address(request, summary),
         list_address=lambda app: _path(request, "/sessions", {"app": app} if app else {}),
         ago=lambda moment: units.ago(moment, now),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 
 from sessionbat.errors import ConfigurationError
@@ -13,16 +14,18 @@ class Settings:
     """Where the server listens, where it stores, and what it takes at most.
 
     Raises:
-        ConfigurationError: ``host`` is not on loopback, or ``port`` is no port.
+        ConfigurationError: ``host`` or an allowed host is no host, or ``port`` is no port.
     """
 
-    #: A loopback name or address; there are no keys yet that could guard any other.
+    #: A name or address. Any but loopback needs a key in the store; ``create_app`` sees to that.
     host: str = "127.0.0.1"
     #: 0 takes a free one.
     port: int = 8787
     store_url: str = "sqlite:///sessionbat.db"
     #: Keys of an event's context by which sessions can be filtered, beside the reserved ones.
     context_keys: tuple[str, ...] = ()
+    #: Further names by which requests may address the server, without port; as a proxy passes them.
+    allowed_hosts: tuple[str, ...] = ()
     #: Longest body of an ingestion request, after decompression.
     max_body_bytes: int = 32 * 1024 * 1024
     #: Most events in one body: a body of millions of empty objects would be an answer of gigabytes.
@@ -36,16 +39,21 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what can be checked without opening anything."""
-        if not is_loopback(self.host):
-            raise ConfigurationError(
-                f"host {self.host!r} is not on loopback; this version has no keys to guard any"
-                " other address, use 127.0.0.1, ::1 or localhost",
-                slug="not-loopback",
-            )
+        for host in (self.host, *self.allowed_hosts):
+            if not _is_host(host):
+                raise ConfigurationError(
+                    f"{host!r} is no host; give a name or an address, without scheme and port",
+                    slug="bad-host",
+                )
         if not 0 <= self.port <= 65535:
             raise ConfigurationError(
                 f"port must be from 0 (any free one) to 65535, got {self.port}", slug="bad-port"
             )
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether others than this machine's users are meant to reach it."""
+        return not all(map(is_loopback, (self.host, *self.allowed_hosts)))
 
 
 def is_loopback(host: str) -> bool:
@@ -56,3 +64,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?", text) is not None
+    return True

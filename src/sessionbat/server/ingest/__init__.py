@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from sessionbat.errors import StoreError
+from sessionbat.server.auth import access_of
 from sessionbat.server.ingest.body import Body, Decoded, Encoding, decode_body, too_large
 from sessionbat.server.ingest.group_commit import GroupCommit, Stored, describe_failure
 from sessionbat.server.refusal import Refused
@@ -86,9 +87,10 @@ class Ingestion:
         if request.method != "POST":
             raise Refused(405, "method-not-allowed", "use POST", headers={"Allow": "POST"})
         is_ndjson, encoding = _is_ndjson(request), _encoding(request)
+        app = access_of(request.scope).app
         with self._room.request() as room:
             data = await self._read(request, room)
-            return await self._group_commit.commit(Body(data, encoding, is_ndjson))
+            return await self._group_commit.commit(Body(data, encoding, is_ndjson, app))
 
     async def _read(self, request: Request, room: _RequestRoom) -> bytes:
         limit = self._settings.max_body_bytes

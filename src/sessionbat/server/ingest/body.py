@@ -31,6 +31,9 @@ class Body(NamedTuple):
     encoding: Encoding
     #: One event a line; else one JSON value, an event or an array of them.
     is_ndjson: bool
+    #: The only app that may be written to; an event that names none is taken for it. None: every
+    #: event names its own.
+    app: str | None = None
 
 
 class Rejected(NamedTuple):
@@ -73,11 +76,11 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
         raws = split(text, max_events)
     decoded = Decoded([], [], len(text), is_single)
     for index, raw in enumerate(raws):
-        event = _read_event(raw, index)
+        event = _read_event(raw, index, body.app)
         if isinstance(event, Rejected):
             decoded.rejected.append(event)
         else:
-            decoded.events.append(ReceivedEvent(raw, event, received_at_us))
+            decoded.events.append(ReceivedEvent(event.raw, event.decoded, received_at_us))
     if is_single and decoded.rejected and decoded.rejected[0].slug == "not-json":
         raise Refused(400, "not-json", decoded.rejected[0].message)
     return decoded
@@ -208,20 +211,39 @@ def _too_many(max_events: int) -> Refused:
     )
 
 
-def _read_event(raw: bytes, index: int) -> dict[str, Any] | Rejected:
+class _Read(NamedTuple):
+    raw: bytes
+    decoded: dict[str, Any]
+
+
+def _read_event(raw: bytes, index: int, app: str | None) -> _Read | Rejected:
     try:
         event = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:
         return Rejected(None, "not-json", f"events[{index}]", f"not JSON: {exc}")
+    is_without_app = app is not None and isinstance(event, dict) and "app" not in event
+    if is_without_app:
+        event["app"] = app
     problem = find_problem(event)
     if problem is not None:
         at = f"events[{index}].{problem.at}" if problem.at else f"events[{index}]"
         return Rejected(_id_of(event), "bad-event", at, problem.message)
+    if app is not None and event["app"] != app:
+        message = f"this key writes to {app!r} only; use a key of the event's app"
+        return Rejected(_id_of(event), "wrong-app", f"events[{index}].app", message)
     if _is_too_deep(raw, event):
         message = f"nested deeper than {MAX_DEPTH} levels; flatten it or send it as a string"
         return Rejected(_id_of(event), "too-deep", f"events[{index}]", message)
-    checked: dict[str, Any] = event
-    return checked
+    return _Read(_with_app(raw, app) if is_without_app else raw, event)
+
+
+def _with_app(raw: bytes, app: str | None) -> bytes:
+    """Write the app into an event, so that its raw form says all there is to know of it.
+
+    The rest stays as it was received, byte for byte. An event without any field is none, so there
+    is one to follow the comma.
+    """
+    return b'{"app":%b,%b' % (orjson.dumps(app), raw[1:])
 
 
 def _id_of(event: Any) -> str | None:

@@ -1,0 +1,125 @@
+"""``sessionbat keys``: who may write to a store's server, and who may read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sessionbat.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sessionbat.server.records import KeyKind, StoredKey
+    from sessionbat.server.store import Store
+
+
+def _store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--store",
+        "store_url",
+        default="sqlite:///sessionbat.db",
+        show_default=True,
+        metavar="URL",
+        help="The store that the server serves.",
+    )(command)
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke the keys of a server.
+
+    The first key closes the server: from then on every request needs one. A running server knows
+    at once of what is done here.
+    """
+
+
+@keys.command("create")
+@click.option(
+    "--kind",
+    type=click.Choice(["ingest", "read", "admin"]),
+    default="ingest",
+    show_default=True,
+    help="ingest writes to one app; read reads one app, or all; admin may do everything.",
+)
+@click.option("--app", metavar="NAME", help="The app; a read key without one is for every app.")
+@click.option("--name", default="", metavar="TEXT", help="What the key is used for.")
+@_store_option
+def create_key(kind: KeyKind, app: str | None, name: str, store_url: str) -> None:
+    """Make a key and print it, this once: only its hash is stored.
+
+    The key alone goes to standard output, everything else to standard error. The store is made
+    when it is not there.
+    """
+    from sessionbat.server.keys import new_key
+
+    key, stored = new_key(kind, app, name)
+    with _opened(store_url) as store:
+        store.add_key(stored)
+    click.echo(key)
+    click.echo(f"{_what_for(stored)}, in {store_url}. It is shown this once; keep it.", err=True)
+
+
+@keys.command("list")
+@_store_option
+def list_keys(store_url: str) -> None:
+    """List all keys that were ever made, without what would be needed to use one."""
+    with _opened(store_url, must_exist=True) as store:
+        found = store.list_keys()
+    if not found:
+        click.echo(f"No keys in {store_url}: its server is open, on loopback.")
+        return
+    table = Table(box=SIMPLE)
+    for heading in ("Id", "Kind", "App", "Name", "Created", "Revoked"):
+        table.add_column(heading, overflow="fold")
+    for key in found:
+        app = "every app" if key.app is None else key.app
+        revoked = "" if key.revoked_at is None else _moment(key.revoked_at)
+        row = (key.id, key.kind, app, key.name, _moment(key.created_at), revoked)
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID")
+@_store_option
+def revoke_key(key_id: str, store_url: str) -> None:
+    """Revoke the key of this id, as `list` shows it; it is refused from the next request on."""
+    with _opened(store_url, must_exist=True) as store:
+        if not store.revoke_key(key_id):
+            raise ConfigurationError(
+                f"there is no key of this id in {store_url}; see: sessionbat keys list",
+                slug="no-such-key",
+            )
+    click.echo(f"Revoked {key_id}.")
+
+
+@contextmanager
+def _opened(store_url: str, must_exist: bool = False) -> Iterator[Store]:
+    from sessionbat.server.store import open_store, store_exists
+
+    if must_exist and not store_exists(store_url):
+        raise ConfigurationError(
+            f"there is no store {store_url}; name the one that the server serves with --store",
+            slug="no-store",
+        )
+    store = open_store(store_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _what_for(key: StoredKey) -> str:
+    app = "every app" if key.app is None else f"the app {key.app}"
+    does = {"ingest": "writes to", "read": "reads", "admin": "may do everything with"}[key.kind]
+    return f"Key {key.id} {does} {app}"
+
+
+def _moment(at: str) -> str:
+    return f"{at[:10]} {at[11:16]} UTC"
