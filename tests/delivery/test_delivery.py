@@ -196,7 +196,7 @@ def test_an_endpoint_that_takes_no_batches_any_more_gets_single_events(
     assert sum(request.is_batch for request in endpoint.requests) == 1
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 301, 302])
+@pytest.mark.parametrize("status", [401, 403, 404, 421, 301, 302])
 def test_a_denied_key_keeps_events_and_says_so_once(
     endpoint: Endpoint, client: SessionBat, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:

@@ -37,7 +37,7 @@ MAX_SENDERS: Final = 12
 MAX_REDIRECTS: Final = 3
 
 _AGAIN: Final = frozenset({408, 425, 429})
-_DENIED: Final = frozenset({401, 403, 404, 407})
+_DENIED: Final = frozenset({401, 403, 404, 407, 421})
 _NO_BATCHES: Final = frozenset({404, 405, 415})
 
 
