@@ -26,8 +26,10 @@ from rich.table import Table
 from sessionbat.client import SessionBat
 from sessionbat.demo.play import play_all
 from sessionbat.demo.scenarios import SCENARIOS
+from sessionbat.errors import ConfigurationError
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
+from sessionbat.server.store import open_store, store_exists
 
 APP = "support-bot"
 
@@ -76,6 +78,7 @@ def run_demo(console: Console, *, store_url: str | None, port: int, once: bool) 
         if store_url is None:
             directory = tempfile.TemporaryDirectory(prefix="sessionbat-demo-")
             store_url = f"sqlite:///{Path(cleanup.enter_context(directory)) / 'demo.db'}"
+        _refuse_keys(store_url)
         base_url = cleanup.enter_context(running(Settings(port=port, store_url=store_url)))
         recorded = record(console, base_url)
         console.print(make_table(recorded))
@@ -93,6 +96,21 @@ def run_demo(console: Console, *, store_url: str | None, port: int, once: bool) 
                 console.print("Press Ctrl-C to stop.")
                 end.wait()
     return 0 if recorded.complete else 1
+
+
+def _refuse_keys(store_url: str) -> None:
+    """Refuse a store whose server would refuse the demo, which has no key."""
+    if not store_exists(store_url):
+        return
+    store = open_store(store_url)
+    has_keys = store.has_keys()
+    store.close()
+    if has_keys:
+        raise ConfigurationError(
+            f"the store {store_url} has keys, and the demo records without one; leave out --store"
+            " or name another",
+            slug="demo-keys",
+        )
 
 
 def record(console: Console, base_url: str) -> Recorded:
