@@ -279,6 +279,8 @@ def test_behind_https_the_cookie_is_sent_over_https_only(
     browser.log_in(make_key("read"), headers={"X_Forwarded_Proto": "https"})
     (line,) = [line for line in browser.set_cookies if "max-age=0" not in line.lower()]
     assert "secure" in {part.strip().lower() for part in line.split(";")}
+    page = browser.get("/sessions", X_Forwarded_Proto="https").body.decode()
+    assert f"https://127.0.0.1:{browser.address[1]}" in page
 
 
 def test_a_login_ends_with_its_key_at_once(
@@ -427,3 +429,13 @@ def test_the_form_asks_for_the_page_that_was_wanted_in_its_own_words(
     make_key("read")
     form = where(browser.get("/session?app=a%26b&id=x%23y"))
     assert parse_qs(urlsplit(form).query) == {"next": ["/session?app=a%26b&id=x%23y"]}
+
+
+def test_the_empty_page_shows_where_the_key_goes_once_one_is_needed(
+    browser: Browser, make_key: MakeKey
+) -> None:
+    assert "api_key" not in browser.page("/sessions").text
+    browser.log_in(make_key("read"))
+    (snippet,) = browser.page("/sessions").all("pre")
+    assert 'api_key="sbat_ingest_...")\nturn =' in snippet.raw_text
+    compile(snippet.raw_text, "snippet", "exec")

@@ -46,6 +46,18 @@ class Hosts:
             )
 
 
+def came_over_https(scope: Scope) -> bool:
+    """Whether the browser came over https, to this server or to a proxy in front of it.
+
+    The proxy's word is taken without knowing it, so only for what a lie cannot turn against others:
+    that a cookie leaves the browser over https only, and which address a page shows.
+    """
+    if scope["scheme"] == "https":
+        return True
+    given = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+    return bool(given) and given[0].partition(b",")[0].strip().lower() == b"https"
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

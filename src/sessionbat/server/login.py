@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sessionbat.server.auth import Guard, access_with, login_cookie_of, not_allowed
+from sessionbat.server.hosts import came_over_https
 from sessionbat.server.login_cookie import LOGIN_SECONDS, LoginCookie
 from sessionbat.server.refusal import Refused
 
@@ -129,7 +130,7 @@ class Login:
             value,
             max_age=seconds,
             path=_root(request),
-            secure=_is_https(request),
+            secure=came_over_https(request.scope),
             httponly=True,
             samesite="lax" if name == self._cookie.name else "strict",
         )
@@ -162,12 +163,3 @@ def _own(request: Request, path: str) -> str:
 
 def _root(request: Request) -> str:
     return request.scope.get("root_path", "") or "/"
-
-
-def _is_https(request: Request) -> bool:
-    """Whether the browser came over https, so that the cookie must never leave it over http.
-
-    A proxy's word is taken for this alone: who lies about it makes only their own login fail.
-    """
-    forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0]
-    return request.url.scheme == "https" or forwarded.strip().lower() == "https"

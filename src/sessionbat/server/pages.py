@@ -23,6 +23,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from sessionbat.server.auth import access_of, logout_token_of
+from sessionbat.server.hosts import came_over_https
+from sessionbat.server.login_cookie import LOGIN_DAYS
 from sessionbat.server.presenting import units
 from sessionbat.server.presenting.room import IN_FULL, ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.presenting.session import (
@@ -76,7 +78,9 @@ def login_page(
         token: What the form has to send back.
         refused: Why the last try was not granted.
     """
-    text = _render("login.html", request, following=following, token=token, refused=refused)
+    text = _render(
+        "login.html", request, following=following, token=token, refused=refused, days=LOGIN_DAYS
+    )
     response = _html(text, 200 if refused is None else refused.status)
     response.headers.update({} if refused is None else refused.headers)
     return response
@@ -113,7 +117,7 @@ class _Pages:
             sessions=page.items,
             older=_here(request, after=page.next) if page.next else None,
             newest=_here(request, after=None) if "after" in request.query_params else None,
-            endpoint=str(request.base_url).rstrip("/"),
+            endpoint=_endpoint(request),
             needs_key=not access_of(request.scope).is_open,
         )
 
@@ -315,6 +319,11 @@ def _path(request: Request, path: str, parameters: Mapping[str, str] | None = No
     root = request.scope.get("root_path", "")
     query = urlencode(parameters or {}, quote_via=quote, errors="replace")
     return f"{root}{path}" + (f"?{query}" if query else "")
+
+
+def _endpoint(request: Request) -> str:
+    base = request.base_url
+    return str(base.replace(scheme="https") if came_over_https(request.scope) else base).rstrip("/")
 
 
 def _here(request: Request, **changes: str | None) -> str:

@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from html import unescape
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markup import Document
-from payloads import ATTRIBUTE, DEEP, KINDS, MARKUP, ODD_VALUES
+from payloads import ATTRIBUTE, DEEP, KINDS, MARKUP, ODD_VALUES, hostile_events
+from test_login import Browser
+from tests.conftest import eventually
 from wire import Wire, event
 
 from sessionbat.server.presenting.room import IN_FULL, ON_A_PAGE, WORDS_ONLY
@@ -146,3 +149,58 @@ def test_no_time_breaks_a_page(server: Wire, read: Read, created_at: str | None)
     server.send(event(created_at=created_at, observation__metrics=metrics))
     read("/sessions")
     assert len(read("/session", app="support-bot", id="thread_1").all("details", "step")) == 1
+
+
+def test_markup_sent_to_the_login_form_comes_out_as_text(
+    server: Wire, make_key: Callable[..., str]
+) -> None:
+    make_key("read")
+    form = Browser(server)
+    for path in (f"/login?next={quote('/' + MARKUP)}", f"/login?{quote(MARKUP)}={quote(MARKUP)}"):
+        page = form.page(path)
+        assert_only_our_markup(page)
+        for fields in ({"key": MARKUP}, {"token": MARKUP}, {"next": MARKUP}, {MARKUP: MARKUP}):
+            answer = form.submit(page, "/login", **fields)
+            assert answer.status in (401, 403)
+            shown = Document(answer.body.decode())
+            assert_only_our_markup(shown)
+            assert MARKUP not in shown.html
+            forms = [f for f in shown.all("form") if f.attributes.get("method") == "post"]
+            assert [f.attributes["action"] for f in forms] == ["/login"]
+
+
+def test_markup_in_every_field_comes_out_as_text_to_who_is_logged_in(
+    server: Wire, make_key: Callable[..., str]
+) -> None:
+    assert server.send(hostile_events()).json["rejected"] == []
+    person = Browser(server)
+    person.log_in(make_key("read", MARKUP))
+    for path, parameters in PAGES:
+        page = person.page(f"{path}?{urlencode(parameters, quote_via=quote)}")
+        assert_only_our_markup(page)
+        assert MARKUP in unescape(page.html)
+        (logout,) = page.all("form", "logout")
+        assert logout.attributes["action"] == "/logout"
+
+
+def test_what_is_not_a_page_is_never_taken_for_one(exhibition: Wire) -> None:
+    hostile = {"app": MARKUP, "session_id": MARKUP}
+    eventually(lambda: exhibition.get("/api/v1/search", q="alert", app=MARKUP).json["items"])
+    for path, parameters in (
+        ("/api/v1/sessions", {"app": MARKUP}),
+        ("/api/v1/sessions", {"tag": MARKUP}),
+        ("/api/v1/session", hostile),
+        ("/api/v1/events", hostile),
+        ("/api/v1/search", {"q": "alert", "app": MARKUP}),
+        ("/api/v1/search", {"q": MARKUP}),
+        ("/api/v1/statistics", {"group": "model", "from": "2026-11-22", "to": "2026-11-23"}),
+        ("/api/v1/sessions", {MARKUP: "1"}),
+        ("/api/v1/sessions", {"sort": MARKUP}),
+        ("/sessions.json", {"app": MARKUP}),
+        ("/session.json", {"app": MARKUP, "id": MARKUP}),
+        (f"/{quote(MARKUP)}", {}),
+    ):
+        headers = exhibition.get(path, **parameters).headers
+        assert headers["content-type"] == "application/json"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in headers["content-security-policy"]

@@ -236,3 +236,36 @@ def test_the_twin_is_announced_and_is_json(open_page: Open) -> None:
     page = open_page(LONG)
     answer = page.request.get(page.locator("a.twin").evaluate("a => a.href"))
     assert json.loads(answer.text())["session"]["session_id"] == "long-agent"
+
+
+# Logging in
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_person_logs_in_reads_and_logs_out(
+    open_page: Open, server: Wire, make_key: Callable[..., str], javascript: bool
+) -> None:
+    server.send(event())
+    key = make_key("read", "support-bot")
+    page = open_page("/session?app=support-bot&id=thread_1", server, java_script_enabled=javascript)
+    assert page.title().startswith("Log in")
+    page.fill("#sessionbat-key", key)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/session?app=support-bot&id=thread_1")
+    assert page.locator("h1").inner_text().startswith("thread_1")
+    page.click("text=Log out")
+    page.wait_for_url("**/login")
+    page.go_back()
+    assert page.title().startswith("Log in")  # nothing is shown from a cache
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_form_has_contrast_and_fits_a_phone(
+    open_page: Open, server: Wire, make_key: Callable[..., str], scheme: str
+) -> None:
+    make_key("read")
+    narrow = {"width": 320, "height": 700}
+    page = open_page("/login", server, viewport=narrow, color_scheme=scheme)
+    assert page.evaluate("document.activeElement.id") == "sessionbat-key"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert page.evaluate(_POOR_CONTRAST) == []
