@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 from collections.abc import Callable
 from pathlib import Path
@@ -125,3 +126,22 @@ def test_a_server_for_others_answers_to_addresses_but_to_no_name(
 
 def test_a_request_with_two_names_is_refused(standing_server: Wire) -> None:
     assert _status(standing_server, "/healthz", "localhost", "evil.example") in (400, 421)
+
+
+def test_a_websocket_is_closed_before_anything_behind_the_door(tmp_path: Path) -> None:
+    app = create_app(Settings(store_url=f"sqlite:///{tmp_path / 'store.db'}"))
+    sent: list[dict[str, Any]] = []
+
+    async def connect() -> None:
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        headers = [(b"host", b"localhost")]
+        scope = {"type": "websocket", "path": "/sessions", "headers": headers, "subprotocols": []}
+        await app(scope, receive, send)
+
+    asyncio.run(connect())
+    assert sent == [{"type": "websocket.close", "code": 1008}]

@@ -39,8 +39,8 @@ def create_app(settings: Settings) -> Starlette:
             others than this machine's users are to reach it.
         StoreError: The store cannot be used.
     """
-    store = _open_guarded_store(settings)
-    cookie = LoginCookie(store.signing_secret())
+    store, signing_secret = _open_guarded_store(settings)
+    cookie = LoginCookie(signing_secret)
     guard = Guard(store, cookie, may_be_open=not settings.needs_keys)
     logins = login.Login(guard, cookie, show=pages.login_page, refuse=pages.refusal_page)
     ingestion = Ingestion(store, settings)
@@ -84,15 +84,21 @@ def _door(guard: Guard, settings: Settings, reading: Sequence[BaseRoute]) -> Mid
     )
 
 
-def _open_guarded_store(settings: Settings) -> Store:
-    """Open the store, unless others could reach it without a key; then make and change nothing."""
+def _open_guarded_store(settings: Settings) -> tuple[Store, bytes]:
+    """Open the store, and give its secret; without a key, others must not be able to reach it.
+
+    What is refused is left as it was: not there, or closed.
+    """
     if settings.needs_keys and not store_exists(settings.store_url):
         raise _no_keys(settings)
     store = open_store(settings.store_url, settings.context_keys)
-    if settings.needs_keys and all(key.revoked_at for key in store.list_keys()):
+    try:
+        if settings.needs_keys and all(key.revoked_at for key in store.list_keys()):
+            raise _no_keys(settings)
+        return store, store.signing_secret()
+    except BaseException:
         store.close()
-        raise _no_keys(settings)
-    return store
+        raise
 
 
 def _no_keys(settings: Settings) -> ConfigurationError:

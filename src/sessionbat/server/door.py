@@ -87,8 +87,11 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there is none; one that comes later shall not be open
+            await send({"type": "websocket.close", "code": 1008})
             return
         refusal = self._refusal(scope)
         await (refusal or self._app)(scope, receive, self._with_headers(scope, send))
