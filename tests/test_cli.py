@@ -77,6 +77,8 @@ def test_the_version_is_told_without_loading_what_commands_run() -> None:
         (["serve", "--store", "mysql://db"], r"'mysql://db'.*sqlite:///.*\[unknown-store\]"),
         (["demo", "--once", "--store", "nowhere"], r"'nowhere'.*sqlite:///.*\[unknown-store\]"),
         (["serve", "--host", "0.0.0.0"], r"'0.0.0.0'.*keys create.*\[no-keys\]"),
+        (["serve", "--allowed-host", "s.example"], r"'s.example'.*keys create.*\[no-keys\]"),
+        (["serve", "--host", "http://x"], r"'http://x'.*\[bad-host\]"),
         (["serve", "--port", "70000"], r"70000.*\[bad-port\]"),
         (["import", "absent.jsonl"], r"'absent.jsonl': No such file.*\[unreadable-file\]"),
         (["import", "."], r"'\.': Is a directory.*\[unreadable-file\]"),

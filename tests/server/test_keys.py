@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hmac
+import http.client
 import logging
 import threading
 import time
@@ -302,6 +303,17 @@ def test_a_key_comes_as_a_bearer_token(
 ) -> None:
     headers = {"Authorization": header.format(make_key("admin"))}
     assert server.request("GET", "/api/v1/sessions", headers=headers).status == status
+
+
+def test_two_keys_in_one_request_are_none(server: Wire, make_key: MakeKey) -> None:
+    key = make_key("admin")
+    connection = http.client.HTTPConnection(*server.address, timeout=20)
+    connection.putrequest("GET", "/api/v1/sessions")
+    for each in (key, key):
+        connection.putheader("Authorization", f"Bearer {each}")
+    connection.endheaders()
+    assert connection.getresponse().status == 401
+    connection.close()
 
 
 def test_a_key_in_the_address_counts_for_nothing(server: Wire, make_key: MakeKey) -> None:

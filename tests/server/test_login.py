@@ -135,6 +135,16 @@ def test_a_login_never_writes(server: Wire, browser: Browser, make_key: MakeKey,
         assert (answer.status, answer.slug) == (403, "not-allowed")
 
 
+def test_a_proxy_that_asks_for_a_password_of_its_own_is_not_in_the_way(
+    browser: Browser, make_key: MakeKey
+) -> None:
+    proxied = {"Authorization": "Basic YTpi"}
+    key = make_key("read")
+    assert where(browser.get("/sessions", **proxied)).startswith("/login")
+    browser.log_in(key, headers=proxied)
+    assert browser.get("/sessions", **proxied).status == 200
+
+
 def test_where_no_key_is_needed_there_is_no_form(browser: Browser) -> None:
     assert where(browser.get("/login?next=/session?id=1")) == "/session?id=1"
 

@@ -121,9 +121,9 @@ class Guard:
         """
         if self.is_open():
             return EVERYTHING
-        given = _header_values(scope, b"authorization")
-        if given:
-            return access_with(self.check_key(_bearer(given), scope))
+        keys = _bearer_tokens(scope)
+        if keys:
+            return access_with(self.check_key(keys[0] if len(keys) == 1 else "", scope))
         access = self.access_by_login(scope)
         if access is None:
             raise Refused(
@@ -233,10 +233,14 @@ class _Notice:
             self._count, self._told_at = 0, now
 
 
-def _bearer(given: list[str]) -> str:
-    """Read the key; what is no ``Bearer``, or twice there, is a key that nobody has."""
-    scheme, _, key = given[0].strip().partition(" ")
-    return key.strip() if len(given) == 1 and scheme.lower() == "bearer" else ""
+def _bearer_tokens(scope: Scope) -> list[str]:
+    """Read the keys of a request; another scheme is the business of a proxy in front."""
+    found = []
+    for value in _header_values(scope, b"authorization"):
+        scheme, _, token = value.strip().partition(" ")
+        if scheme.lower() == "bearer":
+            found.append(token.strip())
+    return found
 
 
 def _header_values(scope: Scope, name: bytes) -> list[str]:
