@@ -250,6 +250,25 @@ def test_an_event_that_stays_too_large_is_given_up(endpoint: Endpoint, client: S
     assert len(endpoint.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"error": {"slug": "wrong-app", "message": "..."}}', "wrong-app"),
+        (b'{"error": {"slug": "\\u001b[2J"}}', "http-422"),
+        (b'{"error": {}}', "http-422"),
+        (b'{"error": "wrong-app"}', "http-422"),
+        (b"<html>", "http-422"),
+    ],
+)
+def test_an_event_refused_alone_is_counted_by_the_endpoints_own_slug(
+    endpoint: Endpoint, client: SessionBat, body: bytes, reason: str
+) -> None:
+    endpoint.behave = lambda request: Answer(422, {}, body)
+    record(client, 1)
+    assert not client.flush()
+    assert client.stats().dropped == {f"refused:{reason}": 1}
+
+
 @pytest.mark.parametrize("status", [307, 308])
 def test_a_redirect_on_the_same_host_is_followed(
     endpoint: Endpoint, client: SessionBat, status: int

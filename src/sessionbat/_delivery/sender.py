@@ -167,7 +167,8 @@ class Sender:
             return Outcome(Verdict.REFUSED, rejected[0][1]) if rejected else _ACCEPTED
         if status == 413:
             return Outcome(Verdict.TOO_LARGE, "http-413")
-        return self._common_outcome(answer) or Outcome(Verdict.REFUSED, f"http-{status}")
+        reason = answer.error_slug() or f"http-{status}"
+        return self._common_outcome(answer) or Outcome(Verdict.REFUSED, reason)
 
     def _batch_outcome(self, answer: _Answer, count: int) -> Outcome:
         status = answer.status
@@ -220,11 +221,19 @@ class _Answer:
             return {}
         return value if isinstance(value, dict) else {}
 
+    def error_slug(self) -> str:
+        """Give the endpoint's own word for why it refused; empty when it has none."""
+        error = self.json().get("error")
+        slug = _reason_slug(error.get("slug")) if isinstance(error, dict) else _NO_SLUG
+        return "" if slug == _NO_SLUG else slug
+
     def rejected(self) -> tuple[tuple[str, str], ...]:
         items = self.json().get("rejected")
         return tuple(_rejections(items if isinstance(items, list) else ()))
 
 
+#: The reason of a refusal that gives none, or none that can be shown.
+_NO_SLUG: Final = "refused"
 _ACCEPTED: Final = Outcome(Verdict.ACCEPTED)
 _TLS_FAILURES: Final = (urllib3.exceptions.SSLError, ssl.SSLError)
 
@@ -252,8 +261,8 @@ def _rejections(items: Iterable[Any]) -> Iterable[tuple[str, str]]:
 
 
 def _reason_slug(slug: object) -> str:
-    text = str(slug or "refused")[:40]
-    return text if text.replace("-", "").isalnum() and text.isascii() else "refused"
+    text = str(slug or _NO_SLUG)[:40]
+    return text if text.replace("-", "").isalnum() and text.isascii() else _NO_SLUG
 
 
 def _read_answer(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
