@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import eventually
 from wire import PATH, Answer, Wire, event
 
+from sessionbat import SessionBat
 from sessionbat.errors import ConfigurationError, StoreError
 from sessionbat.server import keys as keys_module
 from sessionbat.server import throttle
@@ -257,6 +258,43 @@ def test_events_of_two_keys_in_one_commit_keep_their_apps(server: Wire, make_key
     admin = server.with_key(make_key("admin"))
     for app in ("a", "b"):
         assert [each["app"] for each in admin.stored(app=app)] == [app]
+
+
+# What the SDK makes of it
+
+
+def test_the_sdk_delivers_with_its_key_and_counts_what_is_of_another_app(
+    server: Wire, make_key: MakeKey
+) -> None:
+    key = make_key("ingest", "support-bot")
+    for app, delivered, dropped in (
+        ("support-bot", 3, {}),
+        ("other", 0, {"refused:wrong-app": 3}),
+    ):
+        client = SessionBat(app=app, endpoint=server.url, api_key=key)
+        for _ in range(3):
+            client.session().interaction().llm(model="m", input="i", output="o")
+        client.flush()
+        stats = client.stats()
+        assert (stats.delivered, dict(stats.dropped)) == (delivered, dropped)
+        client.close()
+
+
+@pytest.mark.parametrize("kind", ["none", "revoked", "read"])
+def test_the_sdk_keeps_what_its_key_may_not_write(
+    server: Wire, make_key: MakeKey, revoke_key: RevokeKey, kind: str
+) -> None:
+    key = make_key("read" if kind == "read" else "ingest", "support-bot")
+    if kind == "revoked":
+        revoke_key(key)
+    client = SessionBat(
+        app="support-bot", endpoint=server.url, api_key="" if kind == "none" else key
+    )
+    client.session().interaction().llm(model="m", input="i", output="o")
+    client.flush(timeout=0.5)
+    stats = client.stats()
+    assert (stats.pending + stats.spooled, dict(stats.dropped)) == (1, {})
+    client.close(timeout=0)
 
 
 # Wrong keys
