@@ -141,7 +141,8 @@ def test_a_websocket_is_closed_before_anything_behind_the_door(tmp_path: Path) -
 
         headers = [(b"host", b"localhost")]
         scope = {"type": "websocket", "path": "/sessions", "headers": headers, "subprotocols": []}
-        await app(scope, receive, send)
+        async with app.router.lifespan_context(app):  # which closes the store
+            await app(scope, receive, send)
 
     asyncio.run(connect())
     assert sent == [{"type": "websocket.close", "code": 1008}]

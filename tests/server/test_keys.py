@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import hmac
 import http.client
 import logging
@@ -20,7 +21,9 @@ from sessionbat import SessionBat
 from sessionbat.errors import ConfigurationError, StoreError
 from sessionbat.server import keys as keys_module
 from sessionbat.server import throttle
+from sessionbat.server.app import create_app
 from sessionbat.server.keys import is_same, new_key
+from sessionbat.server.settings import Settings
 from sessionbat.server.store.sqlite import SqliteStore
 
 MakeKey = Callable[..., str]
@@ -79,6 +82,18 @@ def test_the_first_key_closes_a_running_server_at_once(stocked: Wire, make_key: 
         assert stocked.get(path, **parameters).status in (303, 401)
     assert stocked.get("/nothing").status == 401
     assert stocked.get("/healthz").status == 200
+
+
+def test_every_route_there_is_needs_a_key_but_for_these(
+    server: Wire, make_key: MakeKey, tmp_path: Path
+) -> None:
+    make_key("admin")
+    open_to_all = set()
+    for path in asyncio.run(paths_of(f"sqlite:///{tmp_path / 'store.db'}")):
+        get, post = server.get(path), server.request("POST", path)
+        if get.status not in (401, 303) or post.status != 401:
+            open_to_all.add(path)
+    assert open_to_all == {"/healthz", "/login", "/logout"}  # and what is below /static
 
 
 def test_keys_that_are_all_revoked_leave_the_server_closed(
@@ -499,6 +514,12 @@ def test_no_answer_repeats_a_key(server: Wire, make_key: MakeKey) -> None:
         for path in (PATH, "/sessions", "/api/v1/sessions"):
             answer = server.with_key(each).get(path)
             assert each[-31:] not in f"{answer.headers}{answer.body!r}"
+
+
+async def paths_of(store_url: str) -> list[str]:
+    app = create_app(Settings(store_url=store_url))
+    async with app.router.lifespan_context(app):  # which closes the store
+        return [str(getattr(route, "path", "")) for route in app.routes]
 
 
 ITS_DAY = {"from": "2026-11-22T00:00:00Z", "to": "2026-11-23T00:00:00Z", "by": "day"}
