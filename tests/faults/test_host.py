@@ -28,6 +28,7 @@ NewClient = Callable[..., SessionBat]
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_64_threads(endpoint: Endpoint, client: SessionBat, count: int) -> None:
     """Row 51: none lost; what a call costs its thread is bounded."""

@@ -24,7 +24,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sessionbat.client import SessionBat
-from sessionbat.demo.play import play_all
 from sessionbat.demo.scenarios import SCENARIOS
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.serving import running
@@ -121,6 +120,9 @@ def record(console: Console, base_url: str) -> Recorded:
         _progress(console) as advance,
         SessionBat(app=APP, endpoint=base_url, api_key="", default_tags=["demo"]) as client,
     ):
+        # Here, because LangGraph takes seconds to load: what cannot work has been said before.
+        from sessionbat.demo.play import play_all
+
         for session_id, scenario in play_all(client, run=uuid4().hex[:6], now=datetime.now(UTC)):
             outcomes[session_id] = scenario.outcome
             advance()

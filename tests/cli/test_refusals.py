@@ -1,0 +1,67 @@
+"""What cannot work is one line on standard error and exit code 2."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import CHAT, run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--store", "mysql://db"], r"'mysql://db'.*sqlite:///.*\[unknown-store\]"),
+        (["demo", "--once", "--store", "nowhere"], r"'nowhere'.*sqlite:///.*\[unknown-store\]"),
+        (["serve", "--host", "0.0.0.0"], r"'0.0.0.0'.*keys create.*\[no-keys\]"),
+        (["serve", "--allowed-host", "s.example"], r"'s.example'.*keys create.*\[no-keys\]"),
+        (["serve", "--host", "http://x"], r"'http://x'.*\[bad-host\]"),
+        (["serve", "--port", "70000"], r"70000.*\[bad-port\]"),
+        (["import", "absent.jsonl"], r"'absent.jsonl': No such file.*\[unreadable-file\]"),
+        (["import", "."], r"'\.': Is a directory.*\[unreadable-file\]"),
+        (
+            ["import", "chat.jsonl", "--endpoint", "ingest.example.com"],
+            r"http or https URL, got 'ingest.example.com'.*\[bad-endpoint\]",
+        ),
+        (["import", "chat.jsonl"], r"SESSIONBAT_API_KEY.*\[no-api-key\]"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_code_2(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "chat.jsonl").write_text(CHAT)
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.search(said, line)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chat.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_port_in_use_is_one_line_and_code_2(command: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run(command, "--port", port, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.search(rf"port {port} .*in use.*\[port-in-use\]", line)
+
+
+def test_a_store_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.db"
+    notes.write_text("dear diary, " * 1000)
+    done = run("serve", "--port", "0", "--store", "sqlite:///notes.db", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert notes.read_text() == "dear diary, " * 1000
+
+
+def test_a_file_of_unknown_form_is_one_line_and_code_2(tmp_path: Path) -> None:
+    (tmp_path / "odd.jsonl").write_text('{"hello": 1}\n')
+    done = run("import", "odd.jsonl", "--endpoint", "http://127.0.0.1:9", cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.search(r"line 1 of odd\.jsonl.*\[unknown-format\]", done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr
