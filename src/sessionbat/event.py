@@ -84,6 +84,8 @@ def find_problem(event: object) -> Problem | None:
     """
     if not isinstance(event, dict):
         return Problem("", f"an event is a JSON object, not {_json_type(event)}")
+    if _is_usual(event):
+        return None
     for name, required in _ENVELOPE_TEXTS.items():
         problem = _text_problem(event, name, required=required)
         if problem is not None:
@@ -91,6 +93,33 @@ def find_problem(event: object) -> Problem | None:
     if not is_event_id(event["id"]):
         return Problem("id", "an id is 1 to 128 printable ASCII characters")
     return _shape_problem(event) or _observation_problem(event)
+
+
+def _is_usual(event: dict[str, Any]) -> bool:
+    """Whether an event has every field in the usual type: a fifth of the price of looking closely.
+
+    False says nothing: such an event is looked at field by field.
+    """
+    get, observation = event.get, event.get("observation")
+    if type(observation) is not dict:
+        return False
+    kind, tags = get("type"), get("tags")
+    return (
+        type(kind) is str
+        and observation.get("kind") == kind != ""
+        and is_event_id(get("id"))
+        and type(app := get("app")) is str
+        and app != ""
+        and type(session_id := get("session_id")) is str
+        and session_id != ""
+        and type(get("interaction_id")) is str
+        and type(get("created_at")) is str
+        and type(get("context")) is dict
+        and type(tags) is list
+        and all(type(tag) is str for tag in tags)
+        and type(observation.get("metadata")) is dict
+        and type(observation.get("metrics")) is dict
+    )
 
 
 _ENVELOPE_TEXTS = {

@@ -8,6 +8,8 @@ from __future__ import annotations
 import gzip
 import logging
 import sqlite3
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,32 @@ def test_an_upgraded_file_still_knows_which_events_it_has(tmp_path: Path) -> Non
     assert [event.id for event in events] == ["e0", "e1", "e2"]
     assert events[1].event["observation"]["output"] == {"text": "Use the reset link."}
     store.close()
+
+
+def test_a_file_of_schema_2_still_has_its_resent_messages_byte_for_byte(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{old_file(tmp_path, 2)}")
+    events = store.list_events("support-bot", "s1").items
+    store.close()
+    assert [len(each.event["observation"]["input"].get("messages", ())) for each in events] == [
+        *(0, 4, 5)
+    ]
+    assert events[2].event["observation"]["input"]["messages"][4]["content"] == "Yes, grün 東京"
+
+
+def test_a_file_of_schema_2_counts_and_finds_as_before(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{old_file(tmp_path, 2)}")
+    day = datetime(2026, 11, 22, tzinfo=UTC)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        counted = store.statistics(by="day", since=day, until=day + timedelta(days=1))
+        found = [hit.id for word in ("reset", "grün") for hit in store.search(word).items]
+        if counted and counted[0].count == 4 and len(found) == 2:
+            break
+        time.sleep(0.01)
+    store.close()
+    assert [(each.count, each.errors, each.input_tokens) for each in counted] == [(4, 1, 142)]
+    assert counted[0].latency_ms_p50 == pytest.approx(820, rel=0.05)
+    assert found == ["e1", "e2"]  # each by a message that the other does not have, or had first
 
 
 def test_the_file_as_it_was_is_kept_beside_it_and_named_in_the_log(

@@ -17,6 +17,7 @@ MAX_CHARACTERS: Final = 90
 SAID: Final = 2
 SEARCHED: Final = 1
 NONE: Final = 0
+BEST: Final = SAID
 
 _MESSAGE_KEYS: Final = (
     *("messages", "prompt", "input", "contents", "prompts", "question", "query"),
@@ -33,23 +34,23 @@ def first_words(observation: Mapping[str, Any]) -> tuple[int, str]:
     """
     kind, given = observation["kind"], observation.get("input")
     if kind == LLM:
-        words = next(filter(None, map(_words_of_user, _messages(given))), "")
-        return (SAID, words) if words else (NONE, "")
-    if kind == RETRIEVAL and isinstance(given, dict) and isinstance(given.get("query"), str):
+        for message in _messages(given):
+            if words := _words_of_user(message):
+                return SAID, words
+    elif kind == RETRIEVAL and isinstance(given, dict) and isinstance(given.get("query"), str):
         words = _one_line(given["query"])
         return (SEARCHED, words) if words else (NONE, "")
     return NONE, ""
 
 
-def _messages(given: Any) -> Iterator[Any]:
+def _messages(given: Any) -> list[Any]:
     if isinstance(given, dict):
         given = next((given[key] for key in _MESSAGE_KEYS if given.get(key)), None)
     while isinstance(given, list) and len(given) == 1 and isinstance(given[0], list):
         given = given[0]  # a batch of one conversation
     if isinstance(given, list):
-        yield from given
-    elif given:
-        yield given
+        return given
+    return [given] if given else []
 
 
 def _words_of_user(message: Any) -> str:
@@ -75,7 +76,9 @@ def _texts(content: Any) -> Iterator[str]:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text[: 8 * MAX_CHARACTERS].split())
+    line = " ".join(text[: 2 * MAX_CHARACTERS].split())  # nearly always enough
+    if len(line) <= MAX_CHARACTERS:
+        line = " ".join(text[: 8 * MAX_CHARACTERS].split())
     if len(line) <= MAX_CHARACTERS:
         return line
     line = line[:MAX_CHARACTERS]

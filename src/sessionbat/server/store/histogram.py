@@ -7,10 +7,12 @@ up to a hundredth of a millisecond is one bucket; nothing is ever rounded away a
 from __future__ import annotations
 
 import math
+import struct
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final
+from operator import add
+from typing import Final, NamedTuple
 
 #: How far a percentile may be from the true one, as a part of it.
 RELATIVE_ERROR: Final = 0.05
@@ -28,23 +30,78 @@ def bucket_of(latency_ms: float) -> int:
     return min(_LAST, 1 + int(math.log(latency_ms / _SMALLEST_MS) / _LOG_GROWTH))
 
 
-def percentiles(pairs: Sequence[int], parts: Sequence[float]) -> list[float | None]:
-    """Estimate, for each part, the latency in milliseconds that so many of all lie at or below.
+class Histogram(NamedTuple):
+    """Counts of neighbouring buckets; without any, nothing was counted."""
 
-    Args:
-        pairs: bucket, count, bucket, count, …, buckets ascending.
-        parts: From 0 to 1.
+    #: The bucket of the first count.
+    first: int
+    counts: Sequence[int]
 
-    Returns:
-        None for each when nothing was counted.
-    """
-    so_far = list(accumulate(pairs[1::2]))
-    if not so_far:
-        return [None for _ in parts]
-    return [
-        _MIDDLES[pairs[2 * bisect_left(so_far, max(1, math.ceil(part * so_far[-1])))]]
-        for part in parts
-    ]
+    def plus(self, other: Histogram) -> Histogram:
+        """Add up two."""
+        if not self.counts or not other.counts:
+            return self if self.counts else other
+        first = min(self.first, other.first)
+        end = max(self.first + len(self.counts), other.first + len(other.counts))
+        counts = [0] * (end - first)
+        for start, added in (
+            (self.first - first, self.counts),
+            (other.first - first, other.counts),
+        ):
+            part = slice(start, start + len(added))
+            counts[part] = map(add, counts[part], added)
+        return Histogram(first, counts)
+
+    def percentiles(self, parts: Sequence[float]) -> list[float | None]:
+        """Estimate, for each part, the latency in milliseconds that so many lie at or below.
+
+        Args:
+            parts: From 0 to 1.
+
+        Returns:
+            None for each when nothing was counted.
+        """
+        if not self.counts:
+            return [None for _ in parts]
+        so_far = list(accumulate(self.counts))
+        return [
+            _MIDDLES[self.first + bisect_left(so_far, max(1, math.ceil(part * so_far[-1])))]
+            for part in parts
+        ]
+
+    def pack(self) -> bytes:
+        """Write it as few bytes: the first bucket, the width of a count, the counts."""
+        if not self.counts:
+            return b""
+        most = max(self.counts)
+        width = next(width for width in _WIDTHS if most < 256**width)
+        return struct.pack(
+            f"<HB{len(self.counts)}{_WIDTHS[width]}", self.first, width, *self.counts
+        )
+
+
+NOTHING: Final = Histogram(0, ())
+
+
+def unpack(packed: bytes) -> Histogram:
+    """Read what ``Histogram.pack`` wrote."""
+    if not packed:
+        return NOTHING
+    first, width = _HEAD.unpack_from(packed)
+    count = (len(packed) - _HEAD.size) // width
+    return Histogram(first, struct.unpack_from(f"<{count}{_WIDTHS[width]}", packed, _HEAD.size))
+
+
+def histogram_of(buckets: dict[int, int]) -> Histogram:
+    """Make one of counts by bucket."""
+    if not buckets:
+        return NOTHING
+    first, last = min(buckets), max(buckets)
+    return Histogram(first, [buckets.get(bucket, 0) for bucket in range(first, last + 1)])
+
+
+_HEAD: Final = struct.Struct("<HB")
+_WIDTHS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}  # bytes of a count: its letter for `struct`
 
 
 def _middle(bucket: int) -> float:

@@ -5,12 +5,13 @@ Pure functions of the decoded event, whatever the database; called on arrival an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sessionbat.event import LLM, TOOL
-from sessionbat.server.store.first_words import first_words
+from sessionbat.server.store.first_words import BEST, first_words
 
 #: A label longer than this is cut: nobody filters by an essay.
 MAX_LABEL_CHARACTERS: Final = 200
@@ -31,12 +32,16 @@ class Title(NamedTuple):
     """What an event says about its session's name; see ``first_words``."""
 
     rank: int
-    at_us: int
     words: str
+    at_us: int
 
     def is_better_than(self, other: Title) -> bool:
         """Whether it names the session rather than the other does: better words, or earlier."""
         return (self.rank, -self.at_us) > (other.rank, -other.at_us)
+
+    def can_be_bettered_at(self, at_us: int) -> bool:
+        """Whether an event of that time could name the session better."""
+        return self.rank < BEST or at_us < self.at_us
 
 
 class Reading(NamedTuple):
@@ -57,7 +62,12 @@ class Reading(NamedTuple):
     cost_usd: float | None
     error_type: str | None
     labels: frozenset[Label]
-    title: Title
+    observation: Mapping[str, Any]
+
+    @property
+    def title(self) -> Title:
+        """What it says about its session's name; found anew each time, as few are asked for."""
+        return Title(*first_words(self.observation), self.at_us)
 
     @property
     def cost_nanos(self) -> int:
@@ -65,7 +75,7 @@ class Reading(NamedTuple):
         return cost_nanos(self.cost_usd)
 
 
-def read(event: Mapping[str, Any], received_at_us: int, context_keys: Sequence[str]) -> Reading:
+def read(event: Mapping[str, Any], received_at_us: int, context_keys: tuple[str, ...]) -> Reading:
     """Read an event that has passed ``find_problem``.
 
     Args:
@@ -80,24 +90,31 @@ def read(event: Mapping[str, Any], received_at_us: int, context_keys: Sequence[s
     model = _text((observation.get("metadata") or {}).get("model"))
     error_type = _error_type(observation.get("error"))
     kind = observation["kind"]
-    labels = _labels(event, context_keys, kind, name, model, error_type)
     return Reading(
-        event_id=event["id"],
-        session_id=event["session_id"],
-        interaction_id=event.get("interaction_id") or None,
-        at_us=at_us,
-        received_at_us=received_at_us,
-        kind=kind,
-        name=name,
-        model=model,
-        failed=observation.get("error") is not None,
-        latency_ms=_number(metrics.get("latency_ms")),
-        input_tokens=_tokens(metrics.get("input_tokens")),
-        output_tokens=_tokens(metrics.get("output_tokens")),
-        cost_usd=_number(metrics.get("cost_usd")),
-        error_type=error_type,
-        labels=frozenset(labels),
-        title=_title(observation, at_us),
+        event["id"],
+        event["session_id"],
+        event.get("interaction_id") or None,
+        at_us,
+        received_at_us,
+        kind,
+        name,
+        model,
+        observation.get("error") is not None,
+        _number(metrics.get("latency_ms")),
+        _tokens(metrics.get("input_tokens")),
+        _tokens(metrics.get("output_tokens")),
+        _number(metrics.get("cost_usd")),
+        error_type,
+        _labels(
+            kind,
+            name,
+            model,
+            error_type,
+            tuple((event.get("tags") or ())[:_MAX_LABELS]),
+            context_keys,
+            tuple(_context_texts(event.get("context") or {}, context_keys)),
+        ),
+        observation,
     )
 
 
@@ -128,39 +145,44 @@ def _parse_time(value: Any, *, otherwise: int) -> int:
     return at_us if 0 <= at_us < _YEAR_9999_US else otherwise
 
 
-def _title(observation: Mapping[str, Any], at_us: int) -> Title:
-    rank, words = first_words(observation)
-    return Title(rank, at_us, words)
-
-
+# The events of a session have few different sets of labels between them, so most are made once.
+@lru_cache(1024)
 def _labels(
-    event: Mapping[str, Any],
-    context_keys: Sequence[str],
     kind: str,
     name: str | None,
     model: str | None,
     error_type: str | None,
-) -> set[Label]:
+    tags: tuple[str, ...],
+    context_keys: tuple[str, ...],
+    context: tuple[str | None, ...],
+) -> frozenset[Label]:
     labels = {("kind", kind[:MAX_LABEL_CHARACTERS])}
+    labels.update(
+        (f"context.{key}", text[:MAX_LABEL_CHARACTERS])
+        for key, text in zip(context_keys, context, strict=True)
+        if text is not None
+    )
     if kind == LLM and model:
         labels.add(("model", model[:MAX_LABEL_CHARACTERS]))
     if kind == TOOL and name:
         labels.add(("tool", name[:MAX_LABEL_CHARACTERS]))
     if error_type:
         labels.add(("error_type", error_type[:MAX_LABEL_CHARACTERS]))
-    for tag in (event.get("tags") or ())[:_MAX_LABELS]:
-        labels.add(("tag", tag[:MAX_LABEL_CHARACTERS]))
-    labels.update(_context_labels(event.get("context") or {}, context_keys))
-    return labels
+    labels.update(("tag", tag[:MAX_LABEL_CHARACTERS]) for tag in tags)
+    return frozenset(labels)
 
 
-def _context_labels(context: Mapping[str, Any], keys: Sequence[str]) -> Iterator[Label]:
-    for key in keys:
-        value = context.get(key)
-        if isinstance(value, bool):
-            yield f"context.{key}", "true" if value else "false"
-        elif isinstance(value, str | int | float):
-            yield f"context.{key}", str(value)[:MAX_LABEL_CHARACTERS]
+def _context_texts(context: Mapping[str, Any], keys: tuple[str, ...]) -> list[str | None]:
+    values = [context.get(key) for key in keys]
+    return [
+        value if value is None or type(value) is str else _label_text(value) for value in values
+    ]
+
+
+def _label_text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 def _error_type(error: Any) -> str | None:
@@ -172,11 +194,15 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any) -> float | None:
+    if value is None or type(value) is float:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
 
 
 def _tokens(value: Any) -> int | None:
+    if value is None or (type(value) is int and 0 <= value <= _MAX_TOKENS):
+        return value
     number = _number(value)
     return int(number) if number is not None and 0 <= number <= _MAX_TOKENS else None

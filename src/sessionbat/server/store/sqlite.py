@@ -41,10 +41,12 @@ from sessionbat.server.store import (
 )
 from sessionbat.server.store.reading import microseconds
 from sessionbat.server.store.search_text import parse_query
-from sessionbat.server.store.sqlite_events import insert_events, pack_id, unpack_id
+from sessionbat.server.store.sqlite_events import insert_events, pack_id, prepare, unpack_id
 from sessionbat.server.store.sqlite_following import STEP, Follower
+from sessionbat.server.store.sqlite_known import KnownRows
 from sessionbat.server.store.sqlite_payloads import PayloadReader, PayloadWriter
 from sessionbat.server.store.sqlite_rebuild import rebuild_rows
+from sessionbat.server.store.sqlite_recent_texts import RecentTexts
 from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
 
 #: A page of events ends early once it holds this much JSON, so that large events fit in memory.
@@ -79,13 +81,20 @@ class SqliteStore:
         self, path: str, context_keys: Sequence[str] = (), query_timeout: float = 5.0
     ) -> None:
         self._path = Path(path)
-        self._context_keys = tuple(dict.fromkeys((*RESERVED_CONTEXT, *context_keys)))
+        self._context_keys: tuple[str, ...] = tuple(
+            dict.fromkeys((*RESERVED_CONTEXT, *context_keys))
+        )
         check_file(self._path)
-        self._writing = threading.Lock()  # guards _writer and _payloads
+        self._preparing = threading.Lock()  # guards _encoder
+        self._encoder = PayloadWriter()
+        self._writing = threading.Lock()  # guards _writer and what is remembered of its writing
         self._writer: sqlite3.Connection | None = _open_writer(self._path, self._context_keys)
         self._has_text_index = sqlite_search.has_fts5(self._writer)
         self._payloads = PayloadWriter()
-        self._written = PayloadReader()  # of the following thread, under the same lock
+        self._known = KnownRows()
+        self._recent_texts = RecentTexts()
+        self._data_version = 0
+        self._written = PayloadReader()  # of the following thread
         self._readers = _Readers(self._path, query_timeout)
         self._keys = sqlite_keys.KeyReader(self._path)
         self._follower = Follower(self._follow)
@@ -93,10 +102,15 @@ class SqliteStore:
 
     def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
-        with self._transaction() as connection:
-            is_new = insert_events(connection, events, self._payloads, self._context_keys)
-        self._follower.tell(sum(is_new))
-        return is_new
+        with self._preparing:  # in which time another thread may be writing
+            prepared = prepare(events, self._encoder, self._context_keys)
+        with self._transaction(remembers=True) as connection:
+            self._known.trim()
+            inserted = insert_events(connection, prepared, self._payloads, self._known)
+            if self._has_text_index:
+                self._recent_texts.add(inserted.texts)
+        self._follower.tell(sum(inserted.is_new))
+        return inserted.is_new
 
     @property
     def context_keys(self) -> tuple[str, ...]:
@@ -279,10 +293,13 @@ class SqliteStore:
                 self._writer = None
 
     def _follow(self) -> bool:
-        with self._transaction() as connection:
+        with self._transaction(remembers=True) as connection:
             is_done = sqlite_statistics.follow(connection, STEP)
             if self._has_text_index:
-                is_done = sqlite_search.follow(connection, self._written, STEP) and is_done
+                is_done = (
+                    sqlite_search.follow(connection, self._written, self._recent_texts, STEP)
+                    and is_done
+                )
         return is_done and self._give_back_space()
 
     def _give_back_space(self) -> bool:
@@ -312,21 +329,39 @@ class SqliteStore:
             return int(count)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, remembers: bool = False) -> Iterator[sqlite3.Connection]:
+        """Lend the writer for one transaction.
+
+        Args:
+            remembers: The transaction changes nothing that is remembered but by adding to it. Any
+                other, one that fails, and one of another connection, ends what is remembered.
+        """
         with self._writing:
             connection = self._writer
             if connection is None:
                 _raise_closed()
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                if self._others_have_written(connection) or not remembers:
+                    self._forget()
                 yield connection
                 connection.execute("COMMIT")
             except BaseException as exc:
+                self._forget()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 if isinstance(exc, sqlite3.Error):
                     raise _store_failed(exc) from exc
                 raise
+
+    def _others_have_written(self, connection: sqlite3.Connection) -> bool:
+        before = self._data_version
+        (self._data_version,) = connection.execute("PRAGMA data_version").fetchone()
+        return self._data_version != before
+
+    def _forget(self) -> None:
+        self._known.forget()
+        self._recent_texts.forget()
 
 
 class _Reader:
@@ -388,7 +423,7 @@ class _Readers:
             self._free.put(None)
 
 
-def _open_writer(path: Path, context_keys: Sequence[str]) -> sqlite3.Connection:
+def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as exc:

@@ -1,7 +1,8 @@
-"""Events into rows: what ``append`` does inside its transaction.
+"""Events into rows: what ``append`` does before its transaction, and inside it.
 
-What is new is decided first; only then are sessions, interactions, events and payloads written, so
-a repeated event leaves no trace, not even an empty session.
+Whatever needs no database is prepared before, while another thread may be writing. Inside, what is
+new is decided first; only then are sessions, interactions, events and payloads written, so a
+repeated event leaves no trace, not even an empty session.
 """
 
 from __future__ import annotations
@@ -9,32 +10,76 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
-from sessionbat.server.store.sqlite_payloads import PayloadWriter
+from sessionbat.server.store.search_text import text_of, text_of_parts
+from sessionbat.server.store.sqlite_known import KnownRows
+from sessionbat.server.store.sqlite_payloads import Conversation, Payload, PayloadWriter
+from sessionbat.server.store.sqlite_recent_texts import IndexedText
 from sessionbat.server.store.sqlite_sessions import add_to_sessions, row_of
 
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
+_ASKED_AT_ONCE: Final = 250
+
+
+class Prepared(NamedTuple):
+    """An event on its way to its rows."""
+
+    received: ReceivedEvent
+    reading: Reading
+    packed_id: str | bytes
+    payload: Payload | Conversation
+    #: What is searched of it; None as long as it is not known which of its messages are new.
+    text: str | None
+
+
+def prepare(
+    events: Sequence[ReceivedEvent],
+    payloads: PayloadWriter,
+    context_keys: tuple[str, ...],
+) -> list[Prepared]:
+    """Read and compress events; touches no database."""
+    prepared = []
+    for received in events:
+        payload = payloads.encode(received)
+        prepared.append(
+            Prepared(
+                received,
+                read(received.event, received.received_at_us, context_keys),
+                pack_id(received.event["id"]),
+                payload,
+                None if isinstance(payload, Conversation) else text_of(received.event),
+            )
+        )
+    return prepared
+
+
+class Inserted(NamedTuple):
+    """What a transaction has inserted, once it is committed."""
+
+    #: For each event given: whether it was new.
+    is_new: list[bool]
+    #: What of the new ones is to be indexed, in the order of their numbers.
+    texts: list[IndexedText]
 
 
 def insert_events(
     connection: sqlite3.Connection,
-    events: Sequence[ReceivedEvent],
+    events: Sequence[Prepared],
     payloads: PayloadWriter,
-    context_keys: Sequence[str],
-) -> list[bool]:
-    """Insert what is new, inside the caller's transaction; say for each event whether it was."""
-    apps = _app_rows(connection, {received.event["app"] for received in events})
+    known: KnownRows,
+) -> Inserted:
+    """Insert what is new, inside the caller's transaction."""
+    apps = [_app_row(connection, known, each.received.event["app"]) for each in events]
     is_new = _find_new(connection, apps, events)
-    new = [received for received, is_new_one in zip(events, is_new, strict=True) if is_new_one]
-    if new:
-        readings = [
-            (apps[each.event["app"]], read(each.event, each.received_at_us, context_keys))
-            for each in new
-        ]
-        _insert_rows(connection, new, readings, payloads)
-    return is_new
+    new = [
+        (app, each)
+        for app, each, is_new_one in zip(apps, events, is_new, strict=True)
+        if is_new_one
+    ]
+    return Inserted(is_new, _insert_rows(connection, new, payloads, known) if new else [])
 
 
 def pack_id(event_id: str) -> str | bytes:
@@ -47,68 +92,92 @@ def unpack_id(stored: str | bytes) -> str:
     return stored.hex() if isinstance(stored, bytes) else stored
 
 
-def _app_rows(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
-    return {
-        name: row_of(
+def _app_row(connection: sqlite3.Connection, known: KnownRows, name: str) -> int:
+    row = known.apps.get(name)
+    if row is None:
+        row = known.apps[name] = row_of(
             connection,
             "SELECT id FROM apps WHERE name = ?",
             "INSERT INTO apps (name) VALUES (?)",
             (name,),
         )[0]
-        for name in names
-    }
+    return row
 
 
 def _find_new(
-    connection: sqlite3.Connection, apps: dict[str, int], events: Sequence[ReceivedEvent]
+    connection: sqlite3.Connection, apps: Sequence[int], events: Sequence[Prepared]
 ) -> list[bool]:
-    seen: set[tuple[int, str]] = set()
+    keys = [(app, each.packed_id) for app, each in zip(apps, events, strict=True)]
+    there = set(_find_stored(connection, keys))
     is_new = []
-    for received in events:
-        app, event_id = apps[received.event["app"]], received.event["id"]
-        is_new.append(
-            (app, event_id) not in seen
-            and connection.execute(
-                "SELECT 1 FROM events WHERE app = ? AND event_id = ?", (app, pack_id(event_id))
-            ).fetchone()
-            is None
-        )
-        seen.add((app, event_id))
+    for key in keys:
+        is_new.append(key not in there)
+        there.add(key)
     return is_new
+
+
+def _find_stored(
+    connection: sqlite3.Connection, keys: Iterable[tuple[int, str | bytes]]
+) -> Iterable[tuple[int, str | bytes]]:
+    by_app: dict[int, list[str | bytes]] = {}
+    for app, packed_id in keys:
+        by_app.setdefault(app, []).append(packed_id)
+    for app, ids in by_app.items():
+        for start in range(0, len(ids), _ASKED_AT_ONCE):
+            asked = ids[start : start + _ASKED_AT_ONCE]
+            for (found,) in connection.execute(
+                "SELECT event_id FROM events WHERE app = ?"
+                f" AND event_id IN ({', '.join('?' * len(asked))})",
+                (app, *asked),
+            ):
+                yield app, found
 
 
 def _insert_rows(
     connection: sqlite3.Connection,
-    events: Sequence[ReceivedEvent],
-    readings: Sequence[tuple[int, Reading]],
+    events: Sequence[tuple[int, Prepared]],
     payloads: PayloadWriter,
-) -> None:
-    sessions, interactions = add_to_sessions(connection, readings)
+    known: KnownRows,
+) -> list[IndexedText]:
+    add_to_sessions(connection, [(app, each.reading) for app, each in events], known)
     (last,) = connection.execute(
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
     ).fetchone()
-    rows = [
-        (last + n, app, sessions[app, reading.session_id], reading)
-        for n, (app, reading) in enumerate(readings, 1)
-    ]
-    connection.executemany(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
+    rows = []
+    for number, (app, each) in enumerate(events, last + 1):
+        reading = each.reading
+        session = known.sessions[app, reading.session_id]
+        interaction_id = reading.interaction_id
+        rows.append(
             (
                 number,
                 app,
-                pack_id(reading.event_id),
-                session,
-                interactions.get((session, reading.interaction_id)),
+                each.packed_id,
+                session.row,
+                None if interaction_id is None else session.interactions[interaction_id],
                 *reading[3:14],
             )
-            for number, app, session, reading in rows
-        ),
+        )
+    connection.executemany(
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
     )
-    payloads.insert(
-        connection,
-        [
-            (number, session, received)
-            for (number, _, session, _), received in zip(rows, events, strict=True)
-        ],
-    )
+    return _insert_payloads(connection, events, rows, payloads)
+
+
+def _insert_payloads(
+    connection: sqlite3.Connection,
+    events: Sequence[tuple[int, Prepared]],
+    rows: Sequence[tuple[Any, ...]],
+    payloads: PayloadWriter,
+) -> list[IndexedText]:
+    texts, encoded = [], []
+    for (app, each), (number, _, _, session, *_) in zip(events, rows, strict=True):
+        payload, text = each.payload, each.text
+        if isinstance(payload, Conversation):
+            around = payload.around
+            payload, own_messages = payloads.insert_messages(connection, number, session, payload)
+            text = text_of_parts(around, own_messages)
+        encoded.append((number, *payload))
+        texts.append(IndexedText(number, app, text or ""))
+    connection.executemany("INSERT INTO payloads (event, codec, data) VALUES (?, ?, ?)", encoded)
+    return texts

@@ -9,10 +9,10 @@ deleting an event leaves nothing of it behind.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -35,39 +35,57 @@ _LEVEL: Final = 3
 _MAX_CACHED_BYTES: Final = 4 * 1024 * 1024
 
 
+#: Codec and data.
+Payload = tuple[int, bytes]
+
+
+class Conversation(NamedTuple):
+    """A payload whose messages are stored apart, as the session's."""
+
+    #: Where in ``around`` they belong.
+    at: int
+    messages: list[bytes]
+    around: bytes
+
+
 class PayloadWriter:
     """Compresses and inserts payloads; used by one thread at a time."""
 
     def __init__(self) -> None:
         self._compressor: zstandard.ZstdCompressor | None = None
 
-    def insert(
-        self, connection: sqlite3.Connection, events: Sequence[tuple[int, int, ReceivedEvent]]
-    ) -> None:
-        """Insert payloads of events, each with its own number and its session's."""
-        connection.executemany(
-            "INSERT INTO payloads (event, codec, data) VALUES (?, ?, ?)",
-            [
-                (number, *self._encode(connection, number, session, received))
-                for number, session, received in events
-            ],
-        )
-
-    def _encode(
-        self, connection: sqlite3.Connection, event: int, session: int, received: ReceivedEvent
-    ) -> tuple[int, bytes]:
+    def encode(self, received: ReceivedEvent) -> Payload | Conversation:
+        """Compress an event's JSON, or find the messages in it."""
         found = _find_messages(received)
         if found is None:
             return self._compress(received.raw)
         at, messages = found
-        runs = _runs(self._store_message(connection, event, session, each) for each in messages)
         length = sum(map(len, messages)) + len(messages) - 1
-        around = received.raw[:at] + received.raw[at + length :]
-        head = orjson.dumps([at, runs])
-        return SPLIT, self._shaped().compress(head + b"\n" + around)
+        return Conversation(at, messages, received.raw[:at] + received.raw[at + length :])
+
+    def insert_messages(
+        self, connection: sqlite3.Connection, event: int, session: int, given: Conversation
+    ) -> tuple[Payload, list[bytes]]:
+        """Insert the messages that are new in a session.
+
+        Returns:
+            The event's payload, which refers to them, and the new ones.
+        """
+        own: list[bytes] = []
+        runs = _runs(
+            self._store_message(connection, event, session, message, own)
+            for message in given.messages
+        )
+        head = orjson.dumps([given.at, runs])
+        return (SPLIT, self._shaped().compress(head + b"\n" + given.around)), own
 
     def _store_message(
-        self, connection: sqlite3.Connection, event: int, session: int, message: bytes
+        self,
+        connection: sqlite3.Connection,
+        event: int,
+        session: int,
+        message: bytes,
+        own: list[bytes],
     ) -> int:
         digest = blake2b(message, digest_size=16).digest()
         found = connection.execute(
@@ -80,9 +98,10 @@ class PayloadWriter:
             (session, event, digest, *self._compress(message)),
         ).lastrowid
         assert row is not None
+        own.append(message)
         return row
 
-    def _compress(self, raw: bytes) -> tuple[int, bytes]:
+    def _compress(self, raw: bytes) -> Payload:
         compressed = self._shaped().compress(raw)
         return (SHAPED, compressed) if len(compressed) < len(raw) else (PLAIN, raw)
 

@@ -14,6 +14,7 @@ import orjson
 
 from sessionbat.server.store.reading import read
 from sessionbat.server.store.sqlite_events import pack_id
+from sessionbat.server.store.sqlite_known import KnownRows
 from sessionbat.server.store.sqlite_payloads import PayloadReader
 from sessionbat.server.store.sqlite_search import empty_index
 from sessionbat.server.store.sqlite_sessions import add_to_sessions
@@ -24,7 +25,7 @@ _DERIVED_TABLES: Final = ("session_labels", "labels", "rollups")
 
 def rebuild_rows(
     connection: sqlite3.Connection,
-    context_keys: Sequence[str],
+    context_keys: tuple[str, ...],
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
     """Rebuild inside the caller's transaction; tells how many events of how many are done."""
@@ -39,7 +40,7 @@ def rebuild_rows(
         " ORDER BY events.id LIMIT ?",
         (last, _CHUNK),
     ).fetchall():
-        _rebuild_chunk(connection, rows, reader, context_keys)
+        _rebuild_chunk(connection, rows, reader, context_keys, KnownRows())
         last = rows[-1][0]
         done += len(rows)
         on_progress(done, total)
@@ -70,7 +71,8 @@ def _rebuild_chunk(
     connection: sqlite3.Connection,
     rows: Sequence[tuple[int, int, int, int, bytes]],
     reader: PayloadReader,
-    context_keys: Sequence[str],
+    context_keys: tuple[str, ...],
+    known: KnownRows,
 ) -> None:
     readings = [
         (
@@ -81,7 +83,7 @@ def _rebuild_chunk(
         )
         for _, app, received_at_us, codec, data in rows
     ]
-    sessions, interactions = add_to_sessions(connection, readings)
+    add_to_sessions(connection, readings, known)
     connection.executemany(
         "UPDATE events SET event_id = ?, session = ?, interaction = ?, at_us = ?, kind = ?,"
         " name = ?, model = ?, failed = ?, latency_ms = ?, input_tokens = ?,"
@@ -89,13 +91,13 @@ def _rebuild_chunk(
         (
             (
                 pack_id(reading.event_id),
-                session,
-                interactions.get((session, reading.interaction_id)),
+                session.row,
+                reading.interaction_id and session.interactions[reading.interaction_id],
                 reading.at_us,
                 *reading[5:14],
                 number,
             )
             for (number, *_), (app, reading) in zip(rows, readings, strict=True)
-            for session in (sessions[app, reading.session_id],)
+            for session in (known.sessions[app, reading.session_id],)
         ),
     )

@@ -15,9 +15,10 @@ import orjson
 
 from sessionbat.server.records import SearchHit
 from sessionbat.server.store.reading import rfc3339
-from sessionbat.server.store.search_text import JOINER, Term, text_in, text_of
+from sessionbat.server.store.search_text import JOINER, Term, text_of_parts
 from sessionbat.server.store.sqlite_events import unpack_id
 from sessionbat.server.store.sqlite_payloads import PayloadReader
+from sessionbat.server.store.sqlite_recent_texts import IndexedText, RecentTexts
 
 #: One transaction of indexing ends at so much text: it bounds memory and how long it locks.
 _MAX_CHARACTERS: Final = 4 * 1024 * 1024
@@ -27,23 +28,38 @@ _SNIPPET_WORDS: Final = 24
 _MARKED = re.compile("\x02([^\x03]*)\x03")
 
 
+# The text first: in an index of several columns, FTS5 spends two bytes more on each word of each
+# event in any but the first. scope: a word that stands for the app, so that a search within one app
+# stays in the index.
+_CREATE: Final = (
+    "CREATE VIRTUAL TABLE texts USING fts5"
+    f"(text, scope, content = '', columnsize = 0, {_TOKENIZER})"
+)
+
+
 def create_index(connection: sqlite3.Connection) -> bool:
-    """Make the index where it is missing; False when this SQLite has no FTS5."""
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'texts'").fetchone():
-        return has_fts5(connection)
+    """Make the index where it is missing or of an earlier shape; False without FTS5.
+
+    A new index is empty; ``follow`` fills it from the first event on.
+    """
     if not has_fts5(connection):
         return False
+    if _shape(connection) == _CREATE:
+        return True
     connection.execute("BEGIN IMMEDIATE")
-    # scope: a word that stands for the app, so that a search within one app stays in the index.
-    connection.execute(
-        "CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5"
-        f"(scope, text, content = '', columnsize = 0, {_TOKENIZER})"
-    )
-    connection.execute("INSERT INTO texts(texts, rank) VALUES ('automerge', 16)")
-    connection.execute("INSERT INTO texts(texts, rank) VALUES ('hashsize', 16777216)")
-    connection.execute("UPDATE progress SET up_to = 0 WHERE name = 'text'")
+    if _shape(connection) != _CREATE:  # another process may have been faster
+        connection.execute("DROP TABLE IF EXISTS texts")
+        connection.execute(_CREATE)
+        connection.execute("INSERT INTO texts(texts, rank) VALUES ('automerge', 16)")
+        connection.execute("INSERT INTO texts(texts, rank) VALUES ('hashsize', 16777216)")
+        connection.execute("UPDATE progress SET up_to = 0 WHERE name = 'text'")
     connection.execute("COMMIT")
     return True
+
+
+def _shape(connection: sqlite3.Connection) -> str | None:
+    row = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'texts'").fetchone()
+    return None if row is None else str(row[0])
 
 
 def has_fts5(connection: sqlite3.Connection) -> bool:
@@ -59,27 +75,60 @@ def empty_index(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO texts(texts) VALUES ('delete-all')")
 
 
-def follow(connection: sqlite3.Connection, payloads: PayloadReader, limit: int) -> bool:
+def follow(
+    connection: sqlite3.Connection, payloads: PayloadReader, recent: RecentTexts, limit: int
+) -> bool:
     """Index up to ``limit`` further events, inside the caller's transaction; say if all are in."""
     (up_to,) = connection.execute("SELECT up_to FROM progress WHERE name = 'text'").fetchone()
+    (next_number,) = connection.execute(
+        "SELECT min(id) FROM events WHERE id > ?", (up_to,)
+    ).fetchone()
+    if next_number is None:
+        return True
+    texts = recent.take(up_to, limit, _MAX_CHARACTERS)
+    if not texts or texts[0].number != next_number:
+        texts = _read_texts(connection, payloads, up_to, limit)
+    _insert(connection, texts)
+    last = texts[-1].number
+    connection.execute("UPDATE progress SET up_to = ? WHERE name = 'text'", (last,))
+    (newest,) = connection.execute("SELECT max(id) FROM events").fetchone()
+    return bool(newest == last)
+
+
+def _read_texts(
+    connection: sqlite3.Connection, payloads: PayloadReader, up_to: int, limit: int
+) -> list[IndexedText]:
     rows = connection.execute(
         "SELECT events.id, app, codec, data FROM events JOIN payloads ON event = events.id"
         " WHERE events.id > ? ORDER BY events.id LIMIT ?",
         (up_to, limit),
     )
-    texts: list[tuple[int, str, str]] = []
+    texts: list[IndexedText] = []
     size = 0
     for number, app, codec, data in rows:
-        text = _indexed_text(connection, payloads, number, codec, data)
-        texts.append((number, f"app{app}", text))
-        size += len(text)
+        texts.append(
+            IndexedText(number, app, _indexed_text(connection, payloads, number, codec, data))
+        )
+        size += len(texts[-1].text)
         if size >= _MAX_CHARACTERS:
             rows.close()
             break
-    if texts:
-        connection.executemany("INSERT INTO texts (rowid, scope, text) VALUES (?, ?, ?)", texts)
-        connection.execute("UPDATE progress SET up_to = ? WHERE name = 'text'", (texts[-1][0],))
-    return len(texts) < limit and size < _MAX_CHARACTERS
+    return texts
+
+
+def _insert(connection: sqlite3.Connection, texts: Sequence[IndexedText]) -> None:
+    """Index texts with one statement, during which other threads may run.
+
+    The driver takes Python's lock again after each row, and waits for it as long as a thread is
+    let run: with 2,000 rows, indexing and ingestion would take turns instead of running together.
+    """
+    given = {f"{number} app{app}": text.replace("\0", " ") for number, app, text in texts}
+    connection.execute(
+        "INSERT INTO texts (rowid, scope, text)"
+        " SELECT CAST(key AS INTEGER), substr(key, instr(key, ' ') + 1), value"
+        " FROM json_each(?)",  # in the order of the numbers, as they stand in the object
+        (orjson.dumps(given).decode(),),
+    )
 
 
 def query(
@@ -124,12 +173,7 @@ def query(
 def _indexed_text(
     connection: sqlite3.Connection, payloads: PayloadReader, number: int, codec: int, data: bytes
 ) -> str:
-    raw, messages = payloads.decode_own(connection, number, codec, data)
-    try:
-        text = text_of(orjson.loads(raw))
-        return "\n".join([text, *(text_in(orjson.loads(message)) for message in messages)])
-    except orjson.JSONDecodeError:
-        return ""  # stored by a store's user that is not ingestion; it shall not stop the others
+    return text_of_parts(*payloads.decode_own(connection, number, codec, data))
 
 
 def _snippets(

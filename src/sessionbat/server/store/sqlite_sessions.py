@@ -7,37 +7,41 @@ rows of their own, each once.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from sessionbat.event import LLM, RETRIEVAL, TOOL
 from sessionbat.server.store.reading import Label, Reading, Title
-
-#: Row numbers of sessions by app and id, and of interactions by session and id.
-Rows = tuple[dict[tuple[int, str], int], dict[tuple[int, str | None], int]]
+from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
 
 
 def add_to_sessions(
-    connection: sqlite3.Connection, readings: Sequence[tuple[int, Reading]]
-) -> Rows:
-    """Add events, each with its app's number, to the summaries of their sessions."""
-    sessions: dict[tuple[int, str], int] = {}
-    interactions: dict[tuple[int, str | None], int] = {}
-    label_rows: dict[tuple[int, Label], int] = {}
+    connection: sqlite3.Connection, readings: Sequence[tuple[int, Reading]], known: KnownRows
+) -> None:
+    """Add events, each with its app's number, to the summaries of their sessions.
+
+    Afterwards ``known`` has the rows of these sessions and of these interactions.
+    """
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM sessions").fetchone()
+    new_labels: list[tuple[int, int]] = []
     for (app, session_id), tally in _tally(readings).items():
-        session = _upsert(connection, app, session_id, tally)
-        sessions[app, session_id] = session
-        _add_interactions(connection, session, tally.interaction_ids, interactions)
-        _add_labels(connection, app, session, tally.labels, label_rows)
-    return sessions, interactions
+        row = _upsert(connection, app, session_id, tally)
+        session = known.sessions.get((app, session_id))
+        if session is None:
+            session = known.sessions[app, session_id] = KnownSession(row, is_whole=row > last)
+            known.entries += 1
+        _add_interactions(connection, session, tally.interaction_ids, known)
+        new_labels += _find_new_labels(connection, app, session, tally.label_sets, known)
+    _insert_labels(connection, new_labels)
 
 
 def row_of(
-    connection: sqlite3.Connection, select: str, insert: str, values: tuple[Any, ...]
+    connection: sqlite3.Connection, select: str | None, insert: str, values: tuple[Any, ...]
 ) -> tuple[int, bool]:
-    """Find a row, or insert it: its number, and whether it is new."""
-    found = connection.execute(select, values).fetchone()
+    """Find a row, or insert it: its number, and whether it is new. Without ``select``, it is."""
+    found = None if select is None else connection.execute(select, values).fetchone()
     if found is not None:
         return int(found[0]), False
     row = connection.execute(insert, values).lastrowid
@@ -62,7 +66,7 @@ class _Tally:
     cost_nanos: int = 0
     latency_ms: float = 0.0
     interaction_ids: set[str] = field(default_factory=set)
-    labels: set[Label] = field(default_factory=set)
+    label_sets: set[frozenset[Label]] = field(default_factory=set)
 
     def add(self, reading: Reading) -> None:
         self.first_at_us = min(self.first_at_us, reading.at_us)
@@ -76,11 +80,13 @@ class _Tally:
         self.output_tokens += reading.output_tokens or 0
         self.cost_nanos += reading.cost_nanos
         self.latency_ms = max(self.latency_ms, reading.latency_ms or 0.0)
-        self.labels |= reading.labels
+        self.label_sets.add(reading.labels)
         if reading.interaction_id is not None:
             self.interaction_ids.add(reading.interaction_id)
-        if reading.title.is_better_than(self.title):
-            self.title = reading.title
+        if self.title.can_be_bettered_at(reading.at_us):
+            title = reading.title
+            if title.is_better_than(self.title):
+                self.title = title
 
 
 def _tally(readings: Sequence[tuple[int, Reading]]) -> dict[tuple[int, str], _Tally]:
@@ -147,43 +153,66 @@ def _upsert(connection: sqlite3.Connection, app: int, session_id: str, tally: _T
 
 def _add_interactions(
     connection: sqlite3.Connection,
-    session: int,
-    interaction_ids: Iterable[str],
-    rows: dict[tuple[int, str | None], int],
+    session: KnownSession,
+    interaction_ids: Set[str],
+    known: KnownRows,
 ) -> None:
     new = 0
-    for interaction_id in interaction_ids:
-        rows[session, interaction_id], is_new = row_of(
+    unknown = interaction_ids - session.interactions.keys()
+    known.entries += len(unknown)
+    for interaction_id in unknown:
+        session.interactions[interaction_id], is_new = row_of(
             connection,
-            "SELECT id FROM interactions WHERE session = ? AND interaction_id = ?",
+            None
+            if session.is_whole
+            else "SELECT id FROM interactions WHERE session = ? AND interaction_id = ?",
             "INSERT INTO interactions (session, interaction_id) VALUES (?, ?)",
-            (session, interaction_id),
+            (session.row, interaction_id),
         )
         new += is_new
     if new:
         connection.execute(
-            "UPDATE sessions SET interactions = interactions + ? WHERE id = ?", (new, session)
+            "UPDATE sessions SET interactions = interactions + ? WHERE id = ?", (new, session.row)
         )
 
 
-def _add_labels(
+def _find_new_labels(
     connection: sqlite3.Connection,
     app: int,
-    session: int,
-    labels: Iterable[Label],
-    rows: dict[tuple[int, Label], int],
-) -> None:
-    for label in labels:
-        row = rows.get((app, label))
-        if row is None:
-            row = rows[app, label] = row_of(
-                connection,
-                "SELECT id FROM labels WHERE key = ? AND value = ? AND app = ?",
-                "INSERT INTO labels (key, value, app) VALUES (?, ?, ?)",
-                (*label, app),
-            )[0]
-        added = connection.execute(
-            "INSERT OR IGNORE INTO session_labels VALUES (?, ?)", (row, session)
-        ).rowcount
-        if added > 0:
-            connection.execute("UPDATE labels SET sessions = sessions + 1 WHERE id = ?", (row,))
+    session: KnownSession,
+    label_sets: Set[frozenset[Label]],
+    known: KnownRows,
+) -> list[tuple[int, int]]:
+    """Find the labels that a session has not had: row numbers of label and session."""
+    unknown: set[Label] = set()
+    for labels in label_sets - session.label_sets:
+        unknown |= labels - session.labels
+        session.label_sets.add(labels)
+        known.entries += 1
+    session.labels |= unknown
+    known.entries += 2 * len(unknown)  # perhaps each is new of its app as well
+    rows = [(_label_row(connection, app, label, known), session.row) for label in unknown]
+    if session.is_whole:
+        return rows
+    has_it = "SELECT 1 FROM session_labels WHERE label = ? AND session = ?"
+    return [row for row in rows if connection.execute(has_it, row).fetchone() is None]
+
+
+def _insert_labels(connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]) -> None:
+    connection.executemany("INSERT INTO session_labels VALUES (?, ?)", rows)
+    connection.executemany(
+        "UPDATE labels SET sessions = sessions + ? WHERE id = ?",
+        [(count, label) for label, count in Counter(label for label, _ in rows).items()],
+    )
+
+
+def _label_row(connection: sqlite3.Connection, app: int, label: Label, known: KnownRows) -> int:
+    row = known.labels.get((app, label))
+    if row is None:
+        row = known.labels[app, label] = row_of(
+            connection,
+            "SELECT id FROM labels WHERE key = ? AND value = ? AND app = ?",
+            "INSERT INTO labels (key, value, app) VALUES (?, ?, ?)",
+            (*label, app),
+        )[0]
+    return row

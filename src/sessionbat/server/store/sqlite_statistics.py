@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
-
-import orjson
 
 from sessionbat.event import LLM, TOOL
 from sessionbat.server.records import Group, Span, Statistic
-from sessionbat.server.store.histogram import bucket_of, percentiles
+from sessionbat.server.store.histogram import NOTHING, bucket_of, histogram_of, unpack
 from sessionbat.server.store.reading import cost_nanos, rfc3339
 
 _SPANS: Final[dict[Span, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
@@ -59,70 +55,73 @@ def query(
         (by, dimension, since_us - since_us % _SPANS[by], until_us, *values),
     ):
         label = {"app": name, "model": value, "tool": value}.get(group or "")
-        sums.setdefault((at_us, label), _Sum()).add(*figures)
+        total = sums.get((at_us, label))
+        if total is None:
+            total = sums[at_us, label] = _Sum()
+        total.add_stored(*figures)
     return [
         sums[key].statistic(*key) for key in sorted(sums, key=lambda key: (key[0], key[1] or ""))
     ]
 
 
-@dataclass(slots=True)
 class _Sum:
-    count: int = 0
-    errors: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_nanos: int = 0
-    latencies: Counter[int] = field(default_factory=Counter)
-    stored: str | None = None  # the latencies of one rollup, as long as there is only one
+    """Figures of some events: of one hour and kind, of a rollup, or of several rollups."""
 
-    def add(
+    __slots__ = (
+        "buckets",
+        "cost_nanos",
+        "count",
+        "errors",
+        "input_tokens",
+        "output_tokens",
+        "stored",
+    )
+
+    def __init__(self) -> None:
+        self.count = self.errors = self.input_tokens = self.output_tokens = self.cost_nanos = 0
+        self.buckets: dict[int, int] = {}  # of latencies: those of events
+        self.stored = NOTHING  # those of rollups
+
+    def add(self, other: _Sum) -> None:
+        """Add what was summed of events."""
+        self._add_figures(
+            other.count,
+            other.errors,
+            other.input_tokens,
+            other.output_tokens,
+            other.cost_nanos,
+        )
+        for bucket, count in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+
+    def add_stored(
         self,
         count: int,
         errors: int,
         input_tokens: int,
         output_tokens: int,
-        cost: int,
-        latencies: str,
+        cost_nanos: int,
+        latencies: bytes,
     ) -> None:
         """Add a rollup as it is stored."""
-        self.count += count
-        self.errors += errors
-        self.input_tokens += input_tokens
-        self.output_tokens += output_tokens
-        self.cost_nanos += cost
-        if self.stored is None and not self.latencies:
-            self.stored = latencies
-        else:
-            self._add_stored(latencies)
-
-    def pairs(self) -> list[int]:
-        """Give the latencies: bucket, count, bucket, count, …, ascending."""
-        if self.stored is not None and not self.latencies:
-            pairs: list[int] = orjson.loads(self.stored)
-            return pairs
-        return [n for pair in sorted(self.latencies.items()) for n in pair]
-
-    def _add_stored(self, latencies: str) -> None:
-        for text in (self.stored, latencies):
-            pairs = orjson.loads(text) if text else []
-            for bucket, n in zip(pairs[::2], pairs[1::2], strict=True):
-                self.latencies[bucket] += n
-        self.stored = None
+        self._add_figures(count, errors, input_tokens, output_tokens, cost_nanos)
+        self.stored = self.stored.plus(unpack(latencies))
 
     def row(self) -> tuple[Any, ...]:
         """Give the rollup to store."""
+        latencies = self.stored.plus(histogram_of(self.buckets))
         return (
             self.count,
             self.errors,
             self.input_tokens,
             self.output_tokens,
             self.cost_nanos,
-            orjson.dumps(self.pairs()).decode(),
+            latencies.pack(),
         )
 
     def statistic(self, at_us: int, label: str | None) -> Statistic:
-        """Give the answer for one span."""
-        p50, p95, p99 = percentiles(self.pairs(), (0.50, 0.95, 0.99))
+        """Give the answer for one span, of rollups."""
+        p50, p95, p99 = self.stored.percentiles((0.50, 0.95, 0.99))
         return Statistic(
             at=rfc3339(at_us),
             group=label,
@@ -136,22 +135,46 @@ class _Sum:
             latency_ms_p99=p99,
         )
 
+    def _add_figures(
+        self, count: int, errors: int, input_tokens: int, output_tokens: int, cost_nanos: int
+    ) -> None:
+        self.count += count
+        self.errors += errors
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+        self.cost_nanos += cost_nanos
+
 
 def _add_up(rows: list[tuple[Any, ...]]) -> dict[_Key, _Sum]:
+    """Sum events by what they have in common, then these sums by each key they count for."""
     sums: dict[_Key, _Sum] = {}
-    for _, app, at_us, kind, name, model, failed, latency_ms, tokens_in, tokens_out, cost in rows:
-        for key in _keys(app, at_us, kind, name, model):
+    for (app, hour, kind, name, model), alike in _gather(rows).items():
+        for key in _keys(app, hour * _SPANS["hour"], kind, name, model):
             total = sums.get(key)
             if total is None:
                 total = sums[key] = _Sum()
-            total.count += 1
-            total.errors += failed
-            total.input_tokens += tokens_in or 0
-            total.output_tokens += tokens_out or 0
-            total.cost_nanos += cost_nanos(cost)
-            if latency_ms is not None:
-                total.latencies[bucket_of(latency_ms)] += 1
+            total.add(alike)
     return sums
+
+
+def _gather(rows: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], _Sum]:
+    hour_us = _SPANS["hour"]
+    gathered: dict[tuple[Any, ...], _Sum] = {}
+    for _, app, at_us, kind, name, model, failed, latency_ms, tokens_in, tokens_out, cost in rows:
+        key = app, at_us // hour_us, kind, name, model
+        alike = gathered.get(key)
+        if alike is None:
+            alike = gathered[key] = _Sum()
+        alike.count += 1
+        alike.errors += failed
+        alike.input_tokens += tokens_in or 0
+        alike.output_tokens += tokens_out or 0
+        if cost is not None:
+            alike.cost_nanos += cost_nanos(cost)
+        if latency_ms is not None:
+            bucket = bucket_of(latency_ms)
+            alike.buckets[bucket] = alike.buckets.get(bucket, 0) + 1
+    return gathered
 
 
 def _keys(app: int, at_us: int, kind: str, name: str | None, model: str | None) -> Iterator[_Key]:
@@ -172,8 +195,8 @@ def _write(connection: sqlite3.Connection, sums: dict[_Key, _Sum]) -> None:
             key,
         ).fetchone()
         if found is not None:
-            total.add(*found)
-        connection.execute(
-            "INSERT OR REPLACE INTO rollups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, *total.row()),
-        )
+            total.add_stored(*found)
+    connection.executemany(
+        "INSERT OR REPLACE INTO rollups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*key, *total.row()) for key, total in sums.items()],
+    )
