@@ -61,7 +61,9 @@ class Reading(NamedTuple):
     output_tokens: int | None
     cost_usd: float | None
     error_type: str | None
-    labels: frozenset[Label]
+    #: Of its kind, and of its tags and context: apart, because few of each occur again and again.
+    own_labels: frozenset[Label]
+    shared_labels: frozenset[Label]
     observation: Mapping[str, Any]
 
     @property
@@ -105,11 +107,8 @@ def read(event: Mapping[str, Any], received_at_us: int, context_keys: tuple[str,
         _tokens(metrics.get("output_tokens")),
         _number(metrics.get("cost_usd")),
         error_type,
-        _labels(
-            kind,
-            name,
-            model,
-            error_type,
+        _own_labels(kind, name, model, error_type),
+        _shared_labels(
             tuple((event.get("tags") or ())[:_MAX_LABELS]),
             context_keys,
             tuple(_context_texts(event.get("context") or {}, context_keys)),
@@ -145,30 +144,30 @@ def _parse_time(value: Any, *, otherwise: int) -> int:
     return at_us if 0 <= at_us < _YEAR_9999_US else otherwise
 
 
-# The events of a session have few different sets of labels between them, so most are made once.
 @lru_cache(1024)
-def _labels(
-    kind: str,
-    name: str | None,
-    model: str | None,
-    error_type: str | None,
-    tags: tuple[str, ...],
-    context_keys: tuple[str, ...],
-    context: tuple[str | None, ...],
+def _own_labels(
+    kind: str, name: str | None, model: str | None, error_type: str | None
 ) -> frozenset[Label]:
     labels = {("kind", kind[:MAX_LABEL_CHARACTERS])}
-    labels.update(
-        (f"context.{key}", text[:MAX_LABEL_CHARACTERS])
-        for key, text in zip(context_keys, context, strict=True)
-        if text is not None
-    )
     if kind == LLM and model:
         labels.add(("model", model[:MAX_LABEL_CHARACTERS]))
     if kind == TOOL and name:
         labels.add(("tool", name[:MAX_LABEL_CHARACTERS]))
     if error_type:
         labels.add(("error_type", error_type[:MAX_LABEL_CHARACTERS]))
-    labels.update(("tag", tag[:MAX_LABEL_CHARACTERS]) for tag in tags)
+    return frozenset(labels)
+
+
+@lru_cache(1024)
+def _shared_labels(
+    tags: tuple[str, ...], context_keys: tuple[str, ...], context: tuple[str | None, ...]
+) -> frozenset[Label]:
+    labels = {("tag", tag[:MAX_LABEL_CHARACTERS]) for tag in tags}
+    labels.update(
+        (f"context.{key}", text[:MAX_LABEL_CHARACTERS])
+        for key, text in zip(context_keys, context, strict=True)
+        if text is not None
+    )
     return frozenset(labels)
 
 

@@ -53,6 +53,7 @@ from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
 MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 
 _MAX_READERS: Final = 4
+_STEPS_BETWEEN_STATISTICS: Final = 4
 _PAGES_GIVEN_BACK: Final = 128  # 1 MB, some milliseconds
 _CURSOR = re.compile(r"([a-z]?)([0-9]{1,18})-([0-9]{1,18})\Z")
 _LAST_NUMBER: Final = 2**63 - 1
@@ -97,6 +98,7 @@ class SqliteStore:
         self._written = PayloadReader()  # of the following thread
         self._readers = _Readers(self._path, query_timeout)
         self._keys = sqlite_keys.KeyReader(self._path)
+        self._steps = 0  # of the following thread
         self._follower = Follower(self._follow)
         self._follower.tell(self._count_unfollowed())
 
@@ -294,12 +296,15 @@ class SqliteStore:
 
     def _follow(self) -> bool:
         with self._transaction(remembers=True) as connection:
-            is_done = sqlite_statistics.follow(connection, STEP)
-            if self._has_text_index:
-                is_done = (
-                    sqlite_search.follow(connection, self._written, self._recent_texts, STEP)
-                    and is_done
-                )
+            is_done = not self._has_text_index or sqlite_search.follow(
+                connection, self._written, self._recent_texts, STEP
+            )
+            # Not each time: most of the work is to read and write a rollup, however many events
+            # it is for.
+            self._steps = (self._steps + 1) % _STEPS_BETWEEN_STATISTICS
+            if is_done or not self._steps:
+                limit = STEP * _STEPS_BETWEEN_STATISTICS
+                is_done = sqlite_statistics.follow(connection, limit) and is_done
         return is_done and self._give_back_space()
 
     def _give_back_space(self) -> bool:

@@ -1,6 +1,6 @@
 """The thread that makes statistics and the text index, a little behind ingestion.
 
-It works by a cursor, in short transactions of its own, once 2,000 events wait or the oldest has
+It works by a cursor, in short transactions of its own, once 500 events wait or the oldest has
 waited half a second; killed at any moment, it goes on where the last transaction ended.
 """
 
@@ -14,8 +14,9 @@ from typing import Final
 
 _log = logging.getLogger("sessionbat.server")
 
-#: Events of one transaction.
-STEP: Final = 2000
+#: Events of one transaction: as short as what the storing thread does without the database, so that
+#: the two seldom wait for each other.
+STEP: Final = 500
 MAX_AGE: Final = 0.5
 _RETRY: Final = 5.0
 

@@ -80,7 +80,8 @@ class _Tally:
         self.output_tokens += reading.output_tokens or 0
         self.cost_nanos += reading.cost_nanos
         self.latency_ms = max(self.latency_ms, reading.latency_ms or 0.0)
-        self.label_sets.add(reading.labels)
+        self.label_sets.add(reading.own_labels)
+        self.label_sets.add(reading.shared_labels)
         if reading.interaction_id is not None:
             self.interaction_ids.add(reading.interaction_id)
         if self.title.can_be_bettered_at(reading.at_us):
