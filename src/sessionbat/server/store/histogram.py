@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import add
 from typing import Final, NamedTuple
@@ -31,26 +31,11 @@ def bucket_of(latency_ms: float) -> int:
 
 
 class Histogram(NamedTuple):
-    """Counts of neighbouring buckets; without any, nothing was counted."""
+    """Counts of neighbouring buckets; without any, nothing was counted: NOTHING."""
 
     #: The bucket of the first count.
     first: int
     counts: Sequence[int]
-
-    def plus(self, other: Histogram) -> Histogram:
-        """Add up two."""
-        if not self.counts or not other.counts:
-            return self if self.counts else other
-        first = min(self.first, other.first)
-        end = max(self.first + len(self.counts), other.first + len(other.counts))
-        counts = [0] * (end - first)
-        for start, added in (
-            (self.first - first, self.counts),
-            (other.first - first, other.counts),
-        ):
-            part = slice(start, start + len(added))
-            counts[part] = map(add, counts[part], added)
-        return Histogram(first, counts)
 
     def percentiles(self, parts: Sequence[float]) -> list[float | None]:
         """Estimate, for each part, the latency in milliseconds that so many lie at or below.
@@ -63,10 +48,10 @@ class Histogram(NamedTuple):
         """
         if not self.counts:
             return [None for _ in parts]
-        so_far = list(accumulate(self.counts))
+        first, so_far = self.first, list(accumulate(self.counts))
+        total = so_far[-1]
         return [
-            _MIDDLES[self.first + bisect_left(so_far, max(1, math.ceil(part * so_far[-1])))]
-            for part in parts
+            _MIDDLES[first + bisect_left(so_far, max(1, math.ceil(part * total)))] for part in parts
         ]
 
     def pack(self) -> bytes:
@@ -90,6 +75,19 @@ def unpack(packed: bytes) -> Histogram:
     first, width = _HEAD.unpack_from(packed)
     count = (len(packed) - _HEAD.size) // width
     return Histogram(first, struct.unpack_from(f"<{count}{_WIDTHS[width]}", packed, _HEAD.size))
+
+
+def merge(histograms: Iterable[Histogram]) -> Histogram:
+    """Add up any number."""
+    some = [each for each in histograms if each.counts]
+    if len(some) < 2:
+        return some[0] if some else NOTHING
+    first = min(first for first, _ in some)
+    total = [0] * (max(first + len(counts) for first, counts in some) - first)
+    for start, counts in some:
+        part = slice(start - first, start - first + len(counts))
+        total[part] = map(add, total[part], counts)
+    return Histogram(first, total)
 
 
 def histogram_of(buckets: dict[int, int]) -> Histogram:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from sessionbat.event import LLM, TOOL
 from sessionbat.server.records import Group, Span, Statistic
-from sessionbat.server.store.histogram import NOTHING, bucket_of, histogram_of, unpack
+from sessionbat.server.store.histogram import NOTHING, bucket_of, histogram_of, merge, unpack
 from sessionbat.server.store.reading import cost_nanos, rfc3339
 
 _SPANS: Final[dict[Span, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
@@ -44,7 +45,7 @@ def query(
 ) -> list[Statistic]:
     """Sum the rollups that a question is about; spans in which nothing happened are left out."""
     dimension = group if group in ("model", "tool") else ""
-    sums: dict[tuple[int, str | None], _Sum] = {}
+    found: dict[tuple[int, str | None], list[_Rollup]] = {}
     conditions, values = "", list[Any]()
     if app is not None:
         conditions, values = " AND name = ?", [app]
@@ -54,18 +55,48 @@ def query(
         f" WHERE span = ? AND dimension = ? AND at_us >= ? AND at_us < ?{conditions}",
         (by, dimension, since_us - since_us % _SPANS[by], until_us, *values),
     ):
-        label = {"app": name, "model": value, "tool": value}.get(group or "")
-        total = sums.get((at_us, label))
-        if total is None:
-            total = sums[at_us, label] = _Sum()
-        total.add_stored(*figures)
-    return [
-        sums[key].statistic(*key) for key in sorted(sums, key=lambda key: (key[0], key[1] or ""))
-    ]
+        label = name if group == "app" else value if group else None
+        found.setdefault((at_us, label), []).append(figures)
+    keys = sorted(found, key=lambda key: (key[0], key[1] or ""))
+    return [_statistic(*key, found[key]) for key in keys]
+
+
+#: count, errors, input_tokens, output_tokens, cost_nanos, latencies
+_Rollup = list[Any]
+_PERCENTILES: Final = (0.50, 0.95, 0.99)
+
+
+def _statistic(at_us: int, label: str | None, rollups: list[_Rollup]) -> Statistic:
+    """Give the answer for one span: a month by hour has 744, so each costs microseconds only."""
+    if len(rollups) == 1:
+        count, errors, input_tokens, output_tokens, cost_nanos, packed = rollups[0]
+        latencies = unpack(packed)
+    else:
+        *figures, packs = zip(*rollups, strict=True)
+        count, errors, input_tokens, output_tokens, cost_nanos = map(sum, figures)
+        latencies = merge(map(unpack, packs))
+    p50, p95, p99 = latencies.percentiles(_PERCENTILES)
+    return Statistic(
+        at=_start(at_us),
+        group=label,
+        count=count,
+        errors=errors,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cost_usd=cost_nanos / 1e9,
+        latency_ms_p50=p50,
+        latency_ms_p95=p95,
+        latency_ms_p99=p99,
+    )
+
+
+@lru_cache(2048)
+def _start(at_us: int) -> str:
+    return rfc3339(at_us)
 
 
 class _Sum:
-    """Figures of some events: of one hour and kind, of a rollup, or of several rollups."""
+    """Figures of some events on their way into a rollup."""
 
     __slots__ = (
         "buckets",
@@ -80,7 +111,7 @@ class _Sum:
     def __init__(self) -> None:
         self.count = self.errors = self.input_tokens = self.output_tokens = self.cost_nanos = 0
         self.buckets: dict[int, int] = {}  # of latencies: those of events
-        self.stored = NOTHING  # those of rollups
+        self.stored = NOTHING  # those of the rollup as it is
 
     def add(self, other: _Sum) -> None:
         """Add what was summed of events."""
@@ -105,11 +136,11 @@ class _Sum:
     ) -> None:
         """Add a rollup as it is stored."""
         self._add_figures(count, errors, input_tokens, output_tokens, cost_nanos)
-        self.stored = self.stored.plus(unpack(latencies))
+        self.stored = merge((self.stored, unpack(latencies)))
 
     def row(self) -> tuple[Any, ...]:
         """Give the rollup to store."""
-        latencies = self.stored.plus(histogram_of(self.buckets))
+        latencies = merge((self.stored, histogram_of(self.buckets)))
         return (
             self.count,
             self.errors,
@@ -117,22 +148,6 @@ class _Sum:
             self.output_tokens,
             self.cost_nanos,
             latencies.pack(),
-        )
-
-    def statistic(self, at_us: int, label: str | None) -> Statistic:
-        """Give the answer for one span, of rollups."""
-        p50, p95, p99 = self.stored.percentiles((0.50, 0.95, 0.99))
-        return Statistic(
-            at=rfc3339(at_us),
-            group=label,
-            count=self.count,
-            errors=self.errors,
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
-            cost_usd=self.cost_nanos / 1e9,
-            latency_ms_p50=p50,
-            latency_ms_p95=p95,
-            latency_ms_p99=p99,
         )
 
     def _add_figures(
