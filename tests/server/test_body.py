@@ -141,3 +141,24 @@ def test_an_event_as_deep_as_the_limit_is_taken_and_one_level_more_is_not() -> N
 
 def test_many_brackets_side_by_side_are_not_depth() -> None:
     assert decode(json.dumps(event(observation__input=[[]] * 500)).encode()).rejected == []
+
+
+def test_a_zstd_stream_need_not_say_how_long_it_is() -> None:
+    text = b"x" * 100_000
+    unsized = zstandard.ZstdCompressor(write_content_size=False).compress(text)
+    assert inflate(unsized, "zstd", MIB) == text
+
+
+def test_a_zstd_stream_that_lies_about_its_length_is_damaged() -> None:
+    stream = bytearray(zstandard.ZstdCompressor().compress(b"x" * 1000))
+    assert zstandard.get_frame_parameters(bytes(stream)).content_size == 1000
+    stream[5:7] = (900 - 256).to_bytes(2, "little")
+    assert zstandard.get_frame_parameters(bytes(stream)).content_size == 900
+    with pytest.raises(Refused, match="not one whole zstd stream"):
+        inflate(bytes(stream), "zstd", MIB)
+
+
+def test_two_zstd_streams_are_not_one() -> None:
+    stream = zstandard.ZstdCompressor().compress(b"x" * 1000)
+    with pytest.raises(Refused, match="not one whole zstd stream"):
+        inflate(stream * 2, "zstd", MIB)

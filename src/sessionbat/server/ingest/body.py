@@ -183,9 +183,13 @@ def _gunzip(data: bytes, max_bytes: int) -> bytes:
 def _unzstd(data: bytes, max_bytes: int) -> bytes:
     import zstandard
 
-    inflater = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW).decompressobj()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW)
     text = bytearray()
     try:
+        size = zstandard.get_frame_parameters(data).content_size
+        if 0 < size <= max_bytes:  # it says how long it is, and is refused when that is untrue
+            return decompressor.decompress(data, allow_extra_data=False)
+        inflater = decompressor.decompressobj()
         for start in range(0, len(data), _ZSTD_SLICE):
             text += inflater.decompress(data[start : start + _ZSTD_SLICE])
             if len(text) > max_bytes:

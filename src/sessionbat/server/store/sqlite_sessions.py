@@ -69,22 +69,30 @@ class _Tally:
     label_sets: set[frozenset[Label]] = field(default_factory=set)
 
     def add(self, reading: Reading) -> None:
-        self.first_at_us = min(self.first_at_us, reading.at_us)
-        self.last_at_us = max(self.last_at_us, reading.at_us)
+        at_us, kind = reading.at_us, reading.kind
+        if at_us < self.first_at_us:
+            self.first_at_us = at_us
+        if at_us > self.last_at_us:
+            self.last_at_us = at_us
         self.observations += 1
-        self.llm_calls += reading.kind == LLM
-        self.tool_calls += reading.kind == TOOL
-        self.retrievals += reading.kind == RETRIEVAL
+        if kind == LLM:
+            self.llm_calls += 1
+        elif kind == TOOL:
+            self.tool_calls += 1
+        elif kind == RETRIEVAL:
+            self.retrievals += 1
         self.errors += reading.failed
         self.input_tokens += reading.input_tokens or 0
         self.output_tokens += reading.output_tokens or 0
-        self.cost_nanos += reading.cost_nanos
-        self.latency_ms = max(self.latency_ms, reading.latency_ms or 0.0)
+        if reading.cost_usd is not None:
+            self.cost_nanos += reading.cost_nanos
+        if reading.latency_ms is not None and reading.latency_ms > self.latency_ms:
+            self.latency_ms = reading.latency_ms
         self.label_sets.add(reading.own_labels)
         self.label_sets.add(reading.shared_labels)
         if reading.interaction_id is not None:
             self.interaction_ids.add(reading.interaction_id)
-        if self.title.can_be_bettered_at(reading.at_us):
+        if self.title.can_be_bettered_at(at_us):
             title = reading.title
             if title.is_better_than(self.title):
                 self.title = title

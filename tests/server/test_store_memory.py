@@ -1,0 +1,208 @@
+"""What the writer remembers from one append to the next must never be more than what is there."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessionbat.errors import StoreError
+from sessionbat.server.records import ReceivedEvent, SessionFilter
+from sessionbat.server.store import Store, open_store, sqlite_events, sqlite_known
+from sessionbat.server.store.sqlite_recent_texts import IndexedText, RecentTexts
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{path}")
+    yield opened
+    opened.close()
+
+
+def received(id: str, *, user: str = "ada", turn: str = "t1", **observation: Any) -> ReceivedEvent:
+    event = {
+        "type": "llm",
+        "id": id,
+        "app": "app",
+        "session_id": "s1",
+        "interaction_id": turn,
+        "context": {"user_id": user},
+        "observation": {"kind": "llm", **observation},
+    }
+    return ReceivedEvent(json.dumps(event).encode(), event, 1_763_830_800_000_000)
+
+
+def found(store: Store, word: str) -> list[str]:
+    return [hit.id for hit in store.search(word).items]
+
+
+def wait_for(met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def of_user(store: Store, user: str) -> list[str]:
+    where = SessionFilter(context=(("user_id", user),))
+    return [session.session_id for session in store.list_sessions(where=where).items]
+
+
+def failing_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next append fail after it has written its sessions and events."""
+    insert = sqlite_events._insert_payloads
+
+    def fail(*arguments: Any) -> Any:
+        monkeypatch.setattr(sqlite_events, "_insert_payloads", insert)
+        insert(*arguments)
+        raise sqlite3.OperationalError("disk full")
+
+    monkeypatch.setattr(sqlite_events, "_insert_payloads", fail)
+
+
+def test_what_an_append_that_failed_had_seen_is_forgotten(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_once(monkeypatch)
+    with pytest.raises(StoreError, match="disk full"):
+        store.append([received("e1", turn="t1", user="ada")])
+    assert store.append([received("e1", turn="t1", user="ada")]) == [True]
+    (session,) = store.list_sessions().items
+    assert (session.interactions, session.observations) == (1, 1)
+    assert of_user(store, "ada") == ["s1"]
+
+
+def test_an_append_that_failed_leaves_nothing_to_be_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_once(monkeypatch)
+    with pytest.raises(StoreError, match="disk full"):
+        store.append([received("e1", output="lost")])
+    store.append([received("e2", output="kept")])
+    wait_for(lambda: found(store, "kept") == ["e2"])
+    assert found(store, "lost") == []
+
+
+def test_two_stores_may_write_to_one_file_in_turn(store: Store, path: Path) -> None:
+    other = open_store(f"sqlite:///{path}")
+    for n in range(6):
+        event = received(f"e{n}", turn=f"t{n // 2}", user=f"user{n // 2}", output=f"word{n}")
+        (store, other)[n % 2].append([event])
+    (session,) = store.list_sessions().items
+    assert (session.interactions, session.observations) == (3, 6)
+    assert [of_user(store, f"user{n}") for n in range(3)] == [["s1"]] * 3
+    for n in range(6):
+        wait_for(lambda n=n: found(store, f"word{n}") == [f"e{n}"])  # type: ignore[misc]
+    other.close()
+
+
+def test_a_session_that_another_connection_deleted_is_made_again(store: Store, path: Path) -> None:
+    store.append([received("e1")])
+    with sqlite3.connect(path, timeout=20) as connection:
+        for table in ("session_labels", "labels", "payloads", "events", "interactions", "sessions"):
+            connection.execute(f"DELETE FROM {table}")
+    connection.close()
+    store.append([received("e2")])
+    (session,) = store.list_sessions().items
+    assert (session.interactions, session.observations) == (1, 1)
+    assert of_user(store, "ada") == ["s1"]
+
+
+def test_an_event_deleted_before_it_was_indexed_is_not_indexed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessionbat.server.store.sqlite_following.MAX_AGE", 0.0)
+    store = open_store(f"sqlite:///{path}")
+    lock = store._writing  # type: ignore[attr-defined]
+    store.append([received("e1", output="gone"), received("e2", output="stays")])
+    with lock, sqlite3.connect(path, timeout=20) as connection:
+        connection.execute("DELETE FROM payloads WHERE event = 1")
+        connection.execute("DELETE FROM events WHERE id = 1")
+        (indexed,) = connection.execute("SELECT up_to FROM progress WHERE name = 'text'").fetchone()
+    connection.close()
+    if indexed:
+        pytest.skip("indexing was faster")
+    wait_for(lambda: found(store, "stays") == ["e2"])
+    store.close()
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT rowid FROM texts WHERE texts MATCH 'gone'").fetchall()
+    connection.close()
+    assert rows == []
+
+
+def test_figures_stay_right_when_little_is_remembered(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_known, "_MAX_ENTRIES", 3)
+    for n in range(20):
+        store.append([received(f"e{n}", turn=f"t{n % 4}", user=f"user{n % 5}")])
+    (session,) = store.list_sessions().items
+    assert (session.interactions, session.observations) == (4, 20)
+    assert [of_user(store, f"user{n}") for n in range(5)] == [["s1"]] * 5
+
+
+def text(number: int, length: int = 1) -> IndexedText:
+    return IndexedText(number, 1, "x" * length)
+
+
+def test_recent_texts_are_taken_in_order_and_once() -> None:
+    texts = RecentTexts()
+    texts.add([text(n) for n in range(1, 6)])
+    assert [each.number for each in texts.take(1, 3, 1000)] == [2, 3, 4]
+    assert [each.number for each in texts.take(4, 3, 1000)] == [5]
+    assert texts.take(5, 3, 1000) == []
+
+
+def test_recent_texts_never_have_a_gap() -> None:
+    texts = RecentTexts()
+    texts.add([text(1), text(2)])
+    texts.add([text(4)])  # 3 was another connection's
+    assert [each.number for each in texts.take(0, 10, 1000)] == [4]
+
+
+def test_recent_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessionbat.server.store.sqlite_recent_texts._MAX_CHARACTERS", 100)
+    texts = RecentTexts()
+    texts.add([text(1, 60)])
+    texts.add([text(2, 60)])
+    assert texts.take(0, 10, 1000) == []
+
+
+def test_texts_that_are_not_remembered_are_read_from_the_disk(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessionbat.server.store.sqlite_recent_texts._MAX_CHARACTERS", 10)
+    store.append([received(f"e{n}", output=f"word{n} " + "filler " * 10) for n in range(3)])
+    wait_for(lambda: found(store, "filler") == ["e2", "e1", "e0"])
+
+
+def test_text_after_a_null_character_is_found(store: Store) -> None:
+    store.append([received("e1", output="before\0after")])
+    wait_for(lambda: found(store, "before") == ["e1"])
+    assert found(store, "after") == ["e1"]
+
+
+def test_an_index_of_an_earlier_shape_is_made_anew(store: Store, path: Path) -> None:
+    store.append([received("e1", output="lighthouse")])
+    wait_for(lambda: found(store, "lighthouse") == ["e1"])
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE texts")
+        connection.execute(
+            "CREATE VIRTUAL TABLE texts USING fts5(scope, text, content = '', columnsize = 0)"
+        )
+    connection.close()
+    again = open_store(f"sqlite:///{path}")
+    wait_for(lambda: found(again, "lighthouse") == ["e1"])
+    assert [hit.id for hit in again.search("lighthouse", app="app").items] == ["e1"]
+    again.close()
