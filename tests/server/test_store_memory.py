@@ -95,9 +95,9 @@ def test_an_append_that_failed_leaves_nothing_to_be_found(
 
 def test_two_stores_may_write_to_one_file_in_turn(store: Store, path: Path) -> None:
     other = open_store(f"sqlite:///{path}")
-    for n in range(6):
+    for n, writer in enumerate((store, other, other, store, store, other)):
         event = received(f"e{n}", turn=f"t{n // 2}", user=f"user{n // 2}", output=f"word{n}")
-        (store, other)[n % 2].append([event])
+        writer.append([event])
     (session,) = store.list_sessions().items
     assert (session.interactions, session.observations) == (3, 6)
     assert [of_user(store, f"user{n}") for n in range(3)] == [["s1"]] * 3
@@ -118,21 +118,19 @@ def test_a_session_that_another_connection_deleted_is_made_again(store: Store, p
     assert of_user(store, "ada") == ["s1"]
 
 
-def test_an_event_deleted_before_it_was_indexed_is_not_indexed(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sessionbat.server.store.sqlite_following.MAX_AGE", 0.0)
+def test_an_event_deleted_before_it_was_indexed_is_not_indexed(path: Path) -> None:
     store = open_store(f"sqlite:///{path}")
     lock = store._writing  # type: ignore[attr-defined]
-    store.append([received("e1", output="gone"), received("e2", output="stays")])
+    words = ("stays", "gone", "stays")
+    store.append([received(f"e{n}", output=word) for n, word in enumerate(words)])
     with lock, sqlite3.connect(path, timeout=20) as connection:
-        connection.execute("DELETE FROM payloads WHERE event = 1")
-        connection.execute("DELETE FROM events WHERE id = 1")
+        connection.execute("DELETE FROM payloads WHERE event = 2")
+        connection.execute("DELETE FROM events WHERE id = 2")
         (indexed,) = connection.execute("SELECT up_to FROM progress WHERE name = 'text'").fetchone()
     connection.close()
     if indexed:
         pytest.skip("indexing was faster")
-    wait_for(lambda: found(store, "stays") == ["e2"])
+    wait_for(lambda: found(store, "stays") == ["e2", "e0"])
     store.close()
     with sqlite3.connect(path) as connection:
         rows = connection.execute("SELECT rowid FROM texts WHERE texts MATCH 'gone'").fetchall()
