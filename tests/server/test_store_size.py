@@ -1,0 +1,35 @@
+"""How much disk events take, text index included: a promise of docs/storage.md."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import orjson
+from bench.store import Words, generate
+
+from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.store import open_store
+
+COUNT = 4_000
+
+
+def test_events_of_a_kilobyte_take_less_room_than_their_json(tmp_path: Path) -> None:
+    """0.78 × at a million; a small file has more beside, and before it is at rest."""
+    path = tmp_path / "store.db"
+    raws = list(islice(generate(1_000_000, Words(Random(1))), COUNT))
+    store = open_store(f"sqlite:///{path}")
+    for start in range(0, COUNT, 500):
+        batch = raws[start : start + 500]
+        store.append([ReceivedEvent(raw, orjson.loads(raw), 0) for raw in batch])
+    last = {"type": "llm", "id": "last", "app": "a", "session_id": "s",
+            "observation": {"kind": "llm", "output": "lastofall"}}  # fmt: skip
+    store.append([ReceivedEvent(orjson.dumps(last), last, 0)])
+    deadline = time.monotonic() + 60
+    while not store.search("lastofall").items:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    store.close()
+    assert path.stat().st_size < 0.88 * sum(map(len, raws))
