@@ -44,6 +44,8 @@ from sessionbat.server.store import open_store
 BATCH = 500
 CONNECTIONS = 2
 INDEXED_AT_ONCE = 2_000
+#: Events a month: statistics cost by the hour that has events, and 40,000 are no month's.
+PACE = 1_000_000
 PATH = "/api/v1/ingestion/events"
 LAST_WORD = "zzlastofall"
 
@@ -142,7 +144,7 @@ def run_self(*arguments: object) -> None:
 def make_bodies(path: Path, count: int) -> None:
     """Write compressed NDJSON bodies, each after its length; and their size before compression."""
     compress = zstandard.ZstdCompressor(level=1).compress
-    events = generate(count, Words(Random(1)))
+    events = islice(generate(max(count, PACE), Words(Random(1))), count)
     raw = 0
     with path.open("wb") as file:
         while batch := list(islice(events, BATCH)):
