@@ -86,6 +86,38 @@ class SessionFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events are exported: those for which everything given here is true."""
+
+    app: str | None = None
+    session_id: str | None = None
+    #: Of sessions that have an event of this user, whatever the event itself names.
+    user_id: str | None = None
+    kind: str | None = None
+    #: True: that failed; False: that did not.
+    error: bool | None = None
+    #: At or after ``since`` and before ``until``, by the event's own time.
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a deletion took out of the store."""
+
+    sessions: int = 0
+    events: int = 0
+    #: Of their JSON, as it lay compressed on the disk.
+    bytes: int = 0
+
+    def __add__(self, other: Removed) -> Removed:
+        """Add up two deletions."""
+        return Removed(
+            self.sessions + other.sessions, self.events + other.events, self.bytes + other.bytes
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
     """An event as it was received, at its place in the session."""
 

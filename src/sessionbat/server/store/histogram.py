@@ -90,6 +90,16 @@ def merge(histograms: Iterable[Histogram]) -> Histogram:
     return Histogram(first, total)
 
 
+def subtract_from(whole: Histogram, part: Histogram) -> Histogram:
+    """Take away what was added before: the result is as if it had never been."""
+    negative = Histogram(part.first, [-count for count in part.counts])
+    first, counts = merge((whole, negative))
+    filled = [place for place, count in enumerate(counts) if count > 0]
+    if not filled:
+        return NOTHING
+    return Histogram(first + filled[0], counts[filled[0] : filled[-1] + 1])
+
+
 def histogram_of(buckets: dict[int, int]) -> Histogram:
     """Make one of counts by bucket."""
     if not buckets:

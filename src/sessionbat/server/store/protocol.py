@@ -13,9 +13,11 @@ from datetime import datetime
 from typing import Protocol
 
 from sessionbat.server.records import (
+    EventFilter,
     Group,
     Page,
     ReceivedEvent,
+    Removed,
     SearchHit,
     SessionFilter,
     SessionSort,
@@ -111,6 +113,67 @@ class Store(Protocol):
         counted whole; spans from ``until`` on are not. Where nothing happened there is no item.
         Grouped by model or tool, only observations that name one count.
         """
+
+    def list_received(
+        self,
+        where: EventFilter = EventFilter(),  # noqa: B008 - frozen
+        *,
+        limit: int = 1000,
+        after: str | None = None,
+    ) -> Page[StoredEvent]:
+        """List events of all sessions in the order they were received; fewer when they are large.
+
+        What is appended while the pages are read comes on a later page.
+
+        Raises:
+            ValueError: ``after`` is no cursor of this store, or the user's id is longer than a
+                label is kept.
+        """
+
+    def list_idle_sessions(
+        self, *, before: datetime | None = None, limit: int = 100
+    ) -> list[SessionSummary]:
+        """List the sessions whose last activity is longest ago, that one first.
+
+        Args:
+            before: Only sessions without activity at or after this time.
+            limit: At most so many.
+        """
+
+    def delete_sessions(
+        self,
+        sessions: Sequence[tuple[str, str]],
+        *,
+        idle_since: datetime | None = None,
+        on_progress: Callable[[int], None] = lambda _events: None,
+    ) -> Removed:
+        """Delete sessions, each an (app, id), with all that was made of them.
+
+        Afterwards every answer is as if they had never been there. It works in short steps and lets
+        others write in between; an event that arrives for one of them meanwhile goes, too. When it
+        is cut short, a session may have lost its latest events only; delete it again.
+
+        Args:
+            sessions: What is not there is passed over.
+            idle_since: Leave sessions that have activity at or after this time.
+            on_progress: Called between steps with how many more events are deleted. It may raise,
+                to stop.
+        """
+
+    def compact(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> bool:
+        """Give back the room of what was deleted, and leave no word of it on the disk.
+
+        It works in short steps, as ``delete_sessions`` does.
+
+        Args:
+            on_progress: As for ``rebuild``; the total is an estimate. It may raise, to stop.
+
+        Returns:
+            False when somebody was reading what has to be overwritten; try again later.
+        """
+
+    def size_bytes(self) -> int:
+        """Measure the room on the disk, without what ``compact`` would give back."""
 
     def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Make everything derived anew from the raw events; returns when it is done.

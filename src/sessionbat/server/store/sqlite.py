@@ -21,9 +21,11 @@ from typing import Final, NoReturn
 from sessionbat.errors import StoreError
 from sessionbat.event import RESERVED_CONTEXT
 from sessionbat.server.records import (
+    EventFilter,
     Group,
     Page,
     ReceivedEvent,
+    Removed,
     SearchHit,
     SessionFilter,
     SessionSort,
@@ -34,7 +36,9 @@ from sessionbat.server.records import (
     StoredKey,
 )
 from sessionbat.server.store import (
+    sqlite_deleting,
     sqlite_keys,
+    sqlite_received,
     sqlite_search,
     sqlite_session_list,
     sqlite_statistics,
@@ -55,6 +59,12 @@ MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 _MAX_READERS: Final = 4
 _STEPS_BETWEEN_STATISTICS: Final = 4
 _PAGES_GIVEN_BACK: Final = 128  # 1 MB, some milliseconds
+_PAGES_MERGED: Final = 250  # of the text index, 1 MB, some 50 ms
+_LONGEST_PAUSE: Final = 0.25
+_LOG_TRIES: Final = 20
+# How long a write waits for another process's: a command's steps take some hundredth of a second,
+# but SQLite asks at intervals and may miss the moments between them.
+_BUSY_TIMEOUT_MS: Final = 30_000
 _CURSOR = re.compile(r"([a-z]?)([0-9]{1,18})-([0-9]{1,18})\Z")
 _LAST_NUMBER: Final = 2**63 - 1
 # What a cursor begins with, so that one of another question is known.
@@ -235,6 +245,78 @@ class SqliteStore:
                 group=group,
             )
 
+    def list_received(
+        self,
+        where: EventFilter = EventFilter(),  # noqa: B008 - frozen
+        *,
+        limit: int = 1000,
+        after: str | None = None,
+    ) -> Page[StoredEvent]:
+        """List events as they were received; see ``Store.list_received``."""
+        number = 0 if after is None else _parse_cursor(after, "r")[0]
+        items: list[StoredEvent] = []
+        size = 0
+        with self._readers.lend() as reader:
+            last = sqlite_received.last_number(reader.connection)
+            rows = sqlite_received.rows(reader.connection, where, after=number)
+            end = number + sqlite_received.WINDOW
+            for number, event_id, codec, data in rows:
+                raw = reader.payloads.decode(reader.connection, codec, data)
+                items.append(StoredEvent(unpack_id(event_id), raw))
+                size += len(raw)
+                if len(items) == limit or size >= MAX_PAGE_BYTES:
+                    end = number
+                    break
+        return Page(items, _cursor(end, 0, "r") if end < last else None)
+
+    def list_idle_sessions(
+        self, *, before: datetime | None = None, limit: int = 100
+    ) -> list[SessionSummary]:
+        """List the longest idle sessions; see ``Store.list_idle_sessions``."""
+        with self._readers.lend() as reader:
+            return sqlite_session_list.query_idle(
+                reader.connection,
+                before_us=None if before is None else microseconds(before),
+                limit=limit,
+            )
+
+    def delete_sessions(
+        self,
+        sessions: Sequence[tuple[str, str]],
+        *,
+        idle_since: datetime | None = None,
+        on_progress: Callable[[int], None] = lambda _events: None,
+    ) -> Removed:
+        """Delete sessions; see ``Store.delete_sessions``."""
+        idle_since_us = None if idle_since is None else microseconds(idle_since)
+        removed, at, has_begun = Removed(), 0, False
+        while at < len(sessions):
+            with self._short_step(), self._transaction(foreign_keys=False) as connection:
+                step = sqlite_deleting.delete_step(
+                    connection,
+                    self._written,
+                    sessions[at : at + 1] if has_begun else sessions[at:],
+                    None if has_begun else idle_since_us,
+                )
+            removed += step.removed
+            at, has_begun = at + step.done, step.has_begun
+            on_progress(step.removed.events)
+        return removed
+
+    def compact(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> bool:
+        """Give back room; see ``Store.compact``."""
+        self._merge_text_index(on_progress)
+        while True:
+            with self._short_step():
+                if self._give_back_space(least_part=0):
+                    break
+        return self._empty_log()
+
+    def size_bytes(self) -> int:
+        """Measure the file; see ``Store.size_bytes``."""
+        with self._readers.lend() as reader:
+            return _size_bytes(reader.connection)
+
     def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Make everything derived anew; see ``Store.rebuild``."""
         total = 2 * self.count_events()
@@ -247,7 +329,10 @@ class SqliteStore:
     def list_apps(self) -> list[str]:
         """Name the apps; see ``Store.list_apps``."""
         with self._readers.lend() as reader:
-            rows = reader.connection.execute("SELECT name FROM apps ORDER BY name")
+            rows = reader.connection.execute(
+                "SELECT name FROM apps WHERE EXISTS"
+                " (SELECT 1 FROM sessions WHERE sessions.app = apps.id) ORDER BY name"
+            )
             return [name for (name,) in rows]
 
     def count_events(self) -> int:
@@ -307,18 +392,56 @@ class SqliteStore:
                 is_done = sqlite_statistics.follow(connection, limit) and is_done
         return is_done and self._give_back_space()
 
-    def _give_back_space(self) -> bool:
+    @contextmanager
+    def _short_step(self) -> Iterator[None]:
+        """Let others write as long as the step in the block did; no lock here is fair."""
+        started = time.monotonic()
+        yield
+        time.sleep(min(_LONGEST_PAUSE, time.monotonic() - started))
+
+    def _merge_text_index(self, on_progress: Callable[[int, int], None]) -> None:
+        with self._readers.lend() as reader:
+            total = sqlite_search.size_in_pages(reader.connection)
+        done, is_done = 0, not self._has_text_index
+        while not is_done:
+            with self._short_step(), self._transaction() as connection:
+                is_done = sqlite_search.merge(connection, _PAGES_MERGED, begin=not done)
+            done += _PAGES_MERGED
+            on_progress(min(done, total), total)
+        on_progress(total, total)
+
+    def _empty_log(self) -> bool:
+        """Bring the log's pages into the file and cut the log to nothing; False when it is read."""
+        for _ in range(_LOG_TRIES):
+            with self._short_step(), self._writing:
+                if self._writer is None:
+                    _raise_closed()
+                # Not longer: meanwhile nobody else can write.
+                self._writer.execute("PRAGMA busy_timeout = 500")
+                try:
+                    (is_busy, *_) = self._writer.execute(
+                        "PRAGMA wal_checkpoint(TRUNCATE)"
+                    ).fetchone()
+                except sqlite3.OperationalError:
+                    is_busy = True
+                finally:
+                    self._writer.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            if not is_busy:
+                return True
+        return False
+
+    def _give_back_space(self, least_part: float = 0.02) -> bool:
         """Shorten the file a little, as merging the text index leaves unused pages behind.
 
         Returns:
-            True when there is too little left to give.
+            True when no more than this part of it is left to give.
         """
         with self._writing:
             if self._writer is None:
                 return True
             (pages,) = self._writer.execute("PRAGMA page_count").fetchone()
             (unused,) = self._writer.execute("PRAGMA freelist_count").fetchone()
-            if unused * 50 <= pages:
+            if unused <= pages * least_part:
                 return True
             # A script, because `execute` stops after the first page.
             self._writer.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})")
@@ -334,18 +457,23 @@ class SqliteStore:
             return int(count)
 
     @contextmanager
-    def _transaction(self, *, remembers: bool = False) -> Iterator[sqlite3.Connection]:
+    def _transaction(
+        self, *, remembers: bool = False, foreign_keys: bool = True
+    ) -> Iterator[sqlite3.Connection]:
         """Lend the writer for one transaction.
 
         Args:
             remembers: The transaction changes nothing that is remembered but by adding to it. Any
                 other, one that fails, and one of another connection, ends what is remembered.
+            foreign_keys: Whether SQLite looks after them.
         """
         with self._writing:
             connection = self._writer
             if connection is None:
                 _raise_closed()
             try:
+                if not foreign_keys:
+                    connection.execute("PRAGMA foreign_keys = OFF")
                 connection.execute("BEGIN IMMEDIATE")
                 if self._others_have_written(connection) or not remembers:
                     self._forget()
@@ -358,6 +486,9 @@ class SqliteStore:
                 if isinstance(exc, sqlite3.Error):
                     raise _store_failed(exc) from exc
                 raise
+            finally:
+                if not foreign_keys:
+                    connection.execute("PRAGMA foreign_keys = ON")
 
     def _others_have_written(self, connection: sqlite3.Connection) -> bool:
         before = self._data_version
@@ -434,7 +565,10 @@ def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connectio
     except sqlite3.Error as exc:
         raise _unusable(path, exc) from exc
     try:
-        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        # What is deleted is overwritten, also by the text index's merges. What it costs an append
+        # could not be measured: docs/decisions/0030.
+        connection.execute("PRAGMA secure_delete = ON")
         # Before WAL: so the file is recognisable as ours from its first page on.
         create_or_migrate(connection, path, lambda db: rebuild_rows(db, context_keys))
         connection.execute("PRAGMA journal_mode = WAL")
@@ -450,6 +584,14 @@ def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connectio
         connection.close()
         raise _unusable(path, exc) from exc
     return connection
+
+
+def _size_bytes(connection: sqlite3.Connection) -> int:
+    pages, unused, page_bytes = (
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - unused) * page_bytes
 
 
 def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreError:

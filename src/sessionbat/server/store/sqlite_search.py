@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from sessionbat.errors import StoreError
 from sessionbat.server.records import SearchHit
 from sessionbat.server.store.reading import rfc3339
 from sessionbat.server.store.search_text import JOINER, Term, text_of_parts
@@ -122,13 +123,79 @@ def _insert(connection: sqlite3.Connection, texts: Sequence[IndexedText]) -> Non
     The driver takes Python's lock again after each row, and waits for it as long as a thread is
     let run: with 2,000 rows, indexing and ingestion would take turns instead of running together.
     """
-    given = {f"{number} app{app}": text.replace("\0", " ") for number, app, text in texts}
+    given = {f"{number} {_scope(app)}": _as_indexed(text) for number, app, text in texts}
     connection.execute(
         "INSERT INTO texts (rowid, scope, text)"
         " SELECT CAST(key AS INTEGER), substr(key, instr(key, ' ') + 1), value"
         " FROM json_each(?)",  # in the order of the numbers, as they stand in the object
         (orjson.dumps(given).decode(),),
     )
+
+
+def unindex(
+    connection: sqlite3.Connection, payloads: PayloadReader, numbers: Sequence[int]
+) -> None:
+    """Take events out that ``follow`` has put in, before their payloads and messages are deleted.
+
+    Raises:
+        StoreError: There is an index, and this SQLite cannot write to it.
+    """
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'texts'").fetchone():
+        return
+    if not has_fts5(connection):
+        raise StoreError(
+            "the text index of this store can only be changed by an SQLite with FTS5, and Python's"
+            " here has none",
+            slug="no-search",
+        )
+    texts = []
+    for number in numbers:
+        app, codec, data = connection.execute(
+            "SELECT app, codec, data FROM events JOIN payloads ON event = id WHERE id = ?",
+            (number,),
+        ).fetchone()
+        # Exactly what was put in: the index has no copy to look it up.
+        text = _indexed_text(connection, payloads, number, codec, data)
+        texts.append((number, _scope(app), _as_indexed(text)))
+    connection.executemany(
+        "INSERT INTO texts (texts, rowid, scope, text) VALUES ('delete', ?, ?, ?)", texts
+    )
+
+
+def _scope(app: int) -> str:
+    return f"app{app}"
+
+
+def _as_indexed(text: str) -> str:
+    return text.replace("\0", " ")  # JSON of SQLite ends a text at one
+
+
+def merge(connection: sqlite3.Connection, pages: int, *, begin: bool) -> bool:
+    """Merge the index a little, in the caller's transaction; say when all is merged.
+
+    What was taken out leaves its words in the index, marked as deleted, until a merge of
+    everything drops both.
+
+    Args:
+        connection: Open for writing.
+        pages: How many to write.
+        begin: Whether this begins a merge of everything, or goes on with it.
+    """
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'texts'").fetchone():
+        return True
+    before = connection.total_changes
+    connection.execute(
+        "INSERT INTO texts (texts, rank) VALUES ('merge', ?)", (-pages if begin else pages,)
+    )
+    return connection.total_changes - before < 2  # as SQLite's manual says
+
+
+def size_in_pages(connection: sqlite3.Connection) -> int:
+    """Count the pages of the index, in its own measure, about 4 KB each."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'texts'").fetchone():
+        return 0
+    (count,) = connection.execute("SELECT count(*) FROM texts_data").fetchone()
+    return int(count)
 
 
 def query(

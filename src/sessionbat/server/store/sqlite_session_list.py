@@ -70,6 +70,18 @@ def query(
     return [(row[0], row[1], summary(row[1:])) for row in rows]
 
 
+def query_idle(
+    connection: sqlite3.Connection, *, before_us: int | None, limit: int
+) -> list[SessionSummary]:
+    """List the sessions whose last activity is longest ago."""
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM sessions CROSS JOIN apps ON apps.id = sessions.app"
+        " WHERE last_at_us < ? ORDER BY last_at_us, sessions.id LIMIT ?",
+        (2**63 - 1 if before_us is None else before_us, limit),
+    ).fetchall()
+    return [summary(row) for row in rows]
+
+
 def summary(row: Sequence[Any]) -> SessionSummary:
     """Make a summary of a row of ``COLUMNS``."""
     _, app, session_id, first_at_us, last_at_us, *figures = row

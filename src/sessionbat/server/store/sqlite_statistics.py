@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from sessionbat.event import LLM, TOOL
 from sessionbat.server.records import Group, Span, Statistic
-from sessionbat.server.store.histogram import NOTHING, bucket_of, histogram_of, merge, unpack
+from sessionbat.server.store.histogram import (
+    NOTHING,
+    bucket_of,
+    histogram_of,
+    merge,
+    subtract_from,
+    unpack,
+)
 from sessionbat.server.store.reading import cost_nanos, rfc3339
 
 _SPANS: Final[dict[Span, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
@@ -17,13 +24,17 @@ _SPANS: Final[dict[Span, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
 #: span, dimension, app, at_us, value
 _Key = tuple[str, str, int, int, str]
 
+#: What of an event is counted.
+COLUMNS: Final = (
+    "id, app, at_us, kind, name, model, failed, latency_ms, input_tokens, output_tokens, cost_usd"
+)
+
 
 def follow(connection: sqlite3.Connection, limit: int) -> bool:
     """Add up to ``limit`` further events, inside the caller's transaction; say if all are in."""
     (up_to,) = connection.execute("SELECT up_to FROM progress WHERE name = 'statistics'").fetchone()
     rows = connection.execute(
-        "SELECT id, app, at_us, kind, name, model, failed, latency_ms, input_tokens, output_tokens,"
-        " cost_usd FROM events WHERE id > ? ORDER BY id LIMIT ?",
+        f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",
         (up_to, limit),
     ).fetchall()
     if rows:
@@ -32,6 +43,21 @@ def follow(connection: sqlite3.Connection, limit: int) -> bool:
             "UPDATE progress SET up_to = ? WHERE name = 'statistics'", (rows[-1][0],)
         )
     return len(rows) < limit
+
+
+def subtract(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Take events out that ``follow`` has added; each row is of ``COLUMNS``."""
+    for key, total in _add_up(rows).items():
+        found = _find(connection, key)
+        if found is None:
+            continue
+        left = _Sum()
+        left.add_stored(*found)
+        left.subtract(total)
+        if left.count > 0:
+            connection.execute(_REPLACE, (*key, *left.row()))
+        else:
+            connection.execute(f"DELETE FROM rollups WHERE {_IS_KEY}", key)
 
 
 def query(
@@ -138,6 +164,17 @@ class _Sum:
         self._add_figures(count, errors, input_tokens, output_tokens, cost_nanos)
         self.stored = merge((self.stored, unpack(latencies)))
 
+    def subtract(self, other: _Sum) -> None:
+        """Take away what had been summed of events and is in the rollup."""
+        self._add_figures(
+            -other.count,
+            -other.errors,
+            -other.input_tokens,
+            -other.output_tokens,
+            -other.cost_nanos,
+        )
+        self.stored = subtract_from(self.stored, histogram_of(other.buckets))
+
     def row(self) -> tuple[Any, ...]:
         """Give the rollup to store."""
         latencies = merge((self.stored, histogram_of(self.buckets)))
@@ -160,7 +197,7 @@ class _Sum:
         self.cost_nanos += cost_nanos
 
 
-def _add_up(rows: list[tuple[Any, ...]]) -> dict[_Key, _Sum]:
+def _add_up(rows: Sequence[tuple[Any, ...]]) -> dict[_Key, _Sum]:
     """Sum events by what they have in common, then these sums by each key they count for."""
     sums: dict[_Key, _Sum] = {}
     for (app, hour, kind, name, model), alike in _gather(rows).items():
@@ -172,7 +209,7 @@ def _add_up(rows: list[tuple[Any, ...]]) -> dict[_Key, _Sum]:
     return sums
 
 
-def _gather(rows: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], _Sum]:
+def _gather(rows: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], _Sum]:
     hour_us = _SPANS["hour"]
     gathered: dict[tuple[Any, ...], _Sum] = {}
     for _, app, at_us, kind, name, model, failed, latency_ms, tokens_in, tokens_out, cost in rows:
@@ -204,14 +241,20 @@ def _keys(app: int, at_us: int, kind: str, name: str | None, model: str | None) 
 
 def _write(connection: sqlite3.Connection, sums: dict[_Key, _Sum]) -> None:
     for key, total in sums.items():
-        found = connection.execute(
-            "SELECT count, errors, input_tokens, output_tokens, cost_nanos, latencies FROM rollups"
-            " WHERE span = ? AND dimension = ? AND app = ? AND at_us = ? AND value = ?",
-            key,
-        ).fetchone()
+        found = _find(connection, key)
         if found is not None:
             total.add_stored(*found)
-    connection.executemany(
-        "INSERT OR REPLACE INTO rollups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(*key, *total.row()) for key, total in sums.items()],
-    )
+    connection.executemany(_REPLACE, [(*key, *total.row()) for key, total in sums.items()])
+
+
+_IS_KEY: Final = "span = ? AND dimension = ? AND app = ? AND at_us = ? AND value = ?"
+_REPLACE: Final = "INSERT OR REPLACE INTO rollups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def _find(connection: sqlite3.Connection, key: _Key) -> tuple[Any, ...] | None:
+    row: tuple[Any, ...] | None = connection.execute(
+        "SELECT count, errors, input_tokens, output_tokens, cost_nanos, latencies FROM rollups"
+        f" WHERE {_IS_KEY}",
+        key,
+    ).fetchone()
+    return row

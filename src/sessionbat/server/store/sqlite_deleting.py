@@ -1,0 +1,156 @@
+"""Sessions out of every table, the text index and the statistics: what deletion does in one step.
+
+A step takes a session's latest events first. So a message that later model calls resend is never
+taken from under an event that stays, and whatever is left after a step is a session that ended
+earlier.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from sessionbat.event import LLM, RETRIEVAL, TOOL
+from sessionbat.server.records import Removed
+from sessionbat.server.store import sqlite_search, sqlite_statistics
+from sessionbat.server.store.reading import cost_nanos
+from sessionbat.server.store.sqlite_payloads import PayloadReader
+
+#: A step ends at so many events, or at so much of their JSON as it is stored: some ten
+#: milliseconds in which nobody else writes.
+STEP_EVENTS: Final = 250
+STEP_BYTES: Final = 1024 * 1024
+
+
+class Step(NamedTuple):
+    """What one step came to."""
+
+    removed: Removed
+    #: Sessions, from the first asked for, that are gone now or stay.
+    done: int
+    #: The one after them has lost some of its events; it shall not stay like that.
+    has_begun: bool
+
+
+def delete_step(
+    connection: sqlite3.Connection,
+    payloads: PayloadReader,
+    sessions: Sequence[tuple[str, str]],
+    idle_since_us: int | None,
+) -> Step:
+    """Delete as many events of these sessions as one step takes, in the caller's transaction.
+
+    The connection's foreign keys have to be off: to check those of an interaction, SQLite would
+    read through all events.
+    """
+    removed = Removed()
+    room_events, room_bytes = STEP_EVENTS, STEP_BYTES
+    for done, (app, session_id) in enumerate(sessions):
+        if room_events <= 0 or room_bytes <= 0:
+            return Step(removed, done, False)
+        found = connection.execute(
+            "SELECT sessions.id FROM sessions JOIN apps ON apps.id = app"
+            " WHERE apps.name = ? AND session_id = ? AND last_at_us < ?",
+            (app, session_id, 2**63 - 1 if idle_since_us is None else idle_since_us),
+        ).fetchone()
+        if found is None:
+            continue
+        events = _latest_events(connection, found[0], room_events, room_bytes)
+        size = _delete_events(connection, payloads, events)
+        is_gone = _delete_if_empty(connection, found[0])
+        removed += Removed(int(is_gone), len(events), size)
+        if not is_gone:
+            _sum_up_rest(connection, found[0], sum(cost_nanos(event.cost_usd) for event in events))
+            return Step(removed, done, True)
+        room_events -= len(events) or 1
+        room_bytes -= size
+    return Step(removed, len(sessions), False)
+
+
+class _Event(NamedTuple):
+    # As sqlite_statistics.add_up takes it.
+    number: int
+    app: int
+    at_us: int
+    kind: str
+    name: str | None
+    model: str | None
+    failed: int
+    latency_ms: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+
+
+def _latest_events(
+    connection: sqlite3.Connection, session: int, limit: int, max_bytes: int
+) -> list[_Event]:
+    events: list[_Event] = []
+    size = 0
+    for *columns, length in connection.execute(
+        f"SELECT {sqlite_statistics.COLUMNS}, length(data) FROM events JOIN payloads ON event = id"
+        " WHERE id IN (SELECT id FROM events WHERE session = ? ORDER BY id DESC LIMIT ?)"
+        " ORDER BY id DESC",
+        (session, limit),
+    ):
+        events.append(_Event(*columns))
+        size += length
+        if size >= max_bytes:
+            break
+    return events
+
+
+def _delete_events(
+    connection: sqlite3.Connection, payloads: PayloadReader, events: Sequence[_Event]
+) -> int:
+    """Delete events and what only they brought; give the size of their JSON as it was stored."""
+    progress = dict(connection.execute("SELECT name, up_to FROM progress"))
+    sqlite_search.unindex(
+        connection, payloads, [event.number for event in events if event.number <= progress["text"]]
+    )
+    # What is not counted yet is not there any more when it would be.
+    counted = [event for event in events if event.number <= progress["statistics"]]
+    sqlite_statistics.subtract(connection, counted)
+    numbers = [(event.number,) for event in events]
+    size = 0
+    for table, column in (("messages", "event"), ("payloads", "event")):
+        for number in numbers:
+            (length,) = connection.execute(
+                f"SELECT coalesce(sum(length(data)), 0) FROM {table} WHERE {column} = ?", number
+            ).fetchone()
+            size += length
+        connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", numbers)
+    connection.executemany("DELETE FROM events WHERE id = ?", numbers)
+    return size
+
+
+def _delete_if_empty(connection: sqlite3.Connection, session: int) -> bool:
+    if connection.execute("SELECT 1 FROM events WHERE session = ?", (session,)).fetchone():
+        return False
+    labels = connection.execute(
+        "SELECT label FROM session_labels WHERE session = ?", (session,)
+    ).fetchall()
+    connection.execute("DELETE FROM session_labels WHERE session = ?", (session,))
+    connection.executemany("UPDATE labels SET sessions = sessions - 1 WHERE id = ?", labels)
+    connection.executemany("DELETE FROM labels WHERE id = ? AND sessions <= 0", labels)
+    for table, column in (("messages", "session"), ("interactions", "session"), ("sessions", "id")):
+        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (session,))
+    return True
+
+
+def _sum_up_rest(connection: sqlite3.Connection, session: int, cost_nanos: int) -> None:
+    """Make the summary true of the events left; title and labels stay until the last is gone."""
+    figures: tuple[Any, ...] = connection.execute(
+        "SELECT min(at_us), max(at_us), count(DISTINCT interaction), count(*), sum(kind = ?),"
+        " sum(kind = ?), sum(kind = ?), sum(failed), coalesce(sum(input_tokens), 0),"
+        " coalesce(sum(output_tokens), 0), coalesce(max(latency_ms), 0)"
+        " FROM events WHERE session = ?",
+        (LLM, TOOL, RETRIEVAL, session),
+    ).fetchone()
+    connection.execute(
+        "UPDATE sessions SET first_at_us = ?, last_at_us = ?, interactions = ?, observations = ?,"
+        " llm_calls = ?, tool_calls = ?, retrievals = ?, errors = ?, input_tokens = ?,"
+        " output_tokens = ?, latency_ms = max(0, ?), cost_nanos = cost_nanos - ? WHERE id = ?",
+        (*figures, cost_nanos, session),
+    )
