@@ -10,8 +10,11 @@ from collections.abc import Sequence
 import click
 
 from sessionbat._version import __version__
+from sessionbat.cli.deleting import delete, retention
+from sessionbat.cli.exporting import export
 from sessionbat.cli.importing import import_
 from sessionbat.cli.keys import keys
+from sessionbat.cli.operations import backup, rebuild, restore
 from sessionbat.cli.serving import demo, serve
 from sessionbat.cli.spool import spool
 from sessionbat.errors import SessionBatError
@@ -59,5 +62,7 @@ def sessionbat() -> None:
     """
 
 
-for _command in (serve, demo, keys, spool, import_):
+for _command in (serve, demo, keys, spool, import_, export):
+    sessionbat.add_command(_command)
+for _command in (backup, restore, delete, retention, rebuild):
     sessionbat.add_command(_command)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
+from sessionbat.cli.stores import Size
+
 
 @click.command()
 @click.option(
@@ -29,7 +31,25 @@ from rich.console import Console
     metavar="NAME",
     help="A further name by which the server is addressed, e.g. through a proxy; may be repeated.",
 )
-def serve(host: str, port: int, store_url: str, allowed_hosts: tuple[str, ...]) -> None:
+@click.option(
+    "--retention-days",
+    type=float,
+    metavar="N",
+    help="Delete sessions without activity for so many days.",
+)
+@click.option(
+    "--max-size",
+    type=Size(),
+    help="Delete the longest idle sessions when the store takes more, e.g. 20GB.",
+)
+def serve(
+    host: str,
+    port: int,
+    store_url: str,
+    allowed_hosts: tuple[str, ...],
+    retention_days: float | None,
+    max_size: int | None,
+) -> None:
     """Run a SessionBat server until Ctrl-C.
 
     It takes events at /api/v1/ingestion/events and shows sessions at /sessions. Record into it
@@ -40,7 +60,14 @@ def serve(host: str, port: int, store_url: str, allowed_hosts: tuple[str, ...]) 
     from sessionbat.server.settings import Settings
 
     serve_until_stopped(
-        Settings(host=host, port=port, store_url=store_url, allowed_hosts=allowed_hosts)
+        Settings(
+            host=host,
+            port=port,
+            store_url=store_url,
+            allowed_hosts=allowed_hosts,
+            retention_days=retention_days,
+            max_store_bytes=max_size,
+        )
     )
 
 

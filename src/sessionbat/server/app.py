@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Final
 
 from starlette.applications import Starlette
@@ -25,6 +26,7 @@ from sessionbat.server.hosts import Hosts
 from sessionbat.server.ingest import PATH, Ingestion, refusal_response
 from sessionbat.server.login_cookie import LoginCookie
 from sessionbat.server.refusal import Refused
+from sessionbat.server.retention import Retention, RetentionKeeper
 from sessionbat.server.settings import Settings, is_loopback
 from sessionbat.server.store import Store, open_store, store_exists
 
@@ -35,21 +37,25 @@ def create_app(settings: Settings) -> Starlette:
     """Make the server, its store open; the application's shutdown closes the store.
 
     Raises:
-        ConfigurationError: The store URL names no known store, or the store has no key although
-            others than this machine's users are to reach it.
+        ConfigurationError: The store URL names no known store, retention cannot be meant, or the
+            store has no key although others than this machine's users are to reach it.
         StoreError: The store cannot be used.
     """
+    retention = _retention(settings)
     store, signing_secret = _open_guarded_store(settings)
     cookie = LoginCookie(signing_secret)
     guard = Guard(store, cookie, may_be_open=not settings.needs_keys)
     logins = login.Login(guard, cookie, show=pages.login_page, refuse=pages.refusal_page)
+    keeper = RetentionKeeper(store, retention)
     ingestion = Ingestion(store, settings)
     reading = [*api.routes(store), *pages.routes(store)]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        keeper.start()
         yield
         ingestion.close()
+        keeper.close()
         store.close()
 
     return Starlette(
@@ -68,6 +74,12 @@ def create_app(settings: Settings) -> Starlette:
         },
         lifespan=lifespan,
     )
+
+
+def _retention(settings: Settings) -> Retention:
+    days = settings.retention_days
+    max_age = None if days is None else timedelta(days=max(0.0, min(days, 36_500.0)))
+    return Retention(max_age, settings.max_store_bytes)
 
 
 def _door(guard: Guard, settings: Settings, reading: Sequence[BaseRoute]) -> Middleware:

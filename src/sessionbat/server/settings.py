@@ -26,6 +26,10 @@ class Settings:
     context_keys: tuple[str, ...] = ()
     #: Further names by which requests may address the server, without port; as a proxy passes them.
     allowed_hosts: tuple[str, ...] = ()
+    #: Days without activity after which a session is deleted; None keeps all.
+    retention_days: float | None = None
+    #: Room that the store may take before the longest idle sessions are deleted; None: any.
+    max_store_bytes: int | None = None
     #: Longest body of an ingestion request, after decompression.
     max_body_bytes: int = 32 * 1024 * 1024
     #: Most events in one body: a body of millions of empty objects would be an answer of gigabytes.

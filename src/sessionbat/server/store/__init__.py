@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.store.protocol import Store
 
-__all__ = ["Store", "open_store", "store_exists"]
+__all__ = [
+    "Store",
+    "back_up",
+    "copies_beside",
+    "open_existing_store",
+    "open_store",
+    "restore",
+    "store_exists",
+]
 
 _SQLITE = "sqlite:///"
 
@@ -27,10 +36,10 @@ def open_store(url: str, context_keys: Sequence[str] = ()) -> Store:
         StoreError: The file cannot be opened, is no SessionBat store, or a newer one. It has not
             been touched.
     """
-    path = _path(url)
+    path = _path_of(url)
     from sessionbat.server.store.sqlite import SqliteStore
 
-    return SqliteStore(path, context_keys)
+    return SqliteStore(str(path), context_keys)
 
 
 def store_exists(url: str) -> bool:
@@ -39,14 +48,81 @@ def store_exists(url: str) -> bool:
     Raises:
         ConfigurationError: The URL names no store that this server knows.
     """
-    return Path(_path(url)).exists()
+    return _path_of(url).exists()
 
 
-def _path(url: str) -> str:
+def open_existing_store(url: str, *, alone: bool = False) -> Store:
+    """Open the store that a URL names, for a command: nothing is made where there is none.
+
+    Args:
+        url: As for ``open_store``.
+        alone: Refuse when something else uses it.
+
+    Raises:
+        ConfigurationError: As for ``open_store``.
+        StoreError: As for ``open_store``; there is none; or something uses it.
+    """
+    from sessionbat.server.store import sqlite_backup
+
+    path = _path_of(url)
+    sqlite_backup.check_is_store(path)
+    if alone:
+        with sqlite_backup.alone(path):
+            pass
+    return open_store(url)
+
+
+def back_up(
+    url: str,
+    target: Path,
+    *,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> None:
+    """Copy a store as it is at this moment into a file, which is a store itself.
+
+    Whatever uses the store goes on. The file gets its name when it is whole and on the disk.
+
+    Raises:
+        ConfigurationError: The URL names no store that this server knows.
+        StoreError: There is no store, the file is there already, or it cannot be written.
+    """
+    from sessionbat.server.store import sqlite_backup
+
+    sqlite_backup.back_up(_path_of(url), target, overwrite=overwrite, on_progress=on_progress)
+
+
+def restore(
+    url: str,
+    source: Path,
+    *,
+    now: datetime,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Path | None:
+    """Put what ``back_up`` made in the store's place; give the file in which the store is kept.
+
+    Raises:
+        ConfigurationError: The URL names no store that this server knows.
+        StoreError: The file is no store of this version or an older one, or is damaged; or
+            something uses the store. Nothing has been changed.
+    """
+    from sessionbat.server.store import sqlite_backup
+
+    return sqlite_backup.restore(_path_of(url), source, now=now, on_progress=on_progress)
+
+
+def copies_beside(url: str) -> list[Path]:
+    """Find the backups that lie beside a store."""
+    from sessionbat.server.store import sqlite_backup
+
+    return sqlite_backup.copies_beside(_path_of(url))
+
+
+def _path_of(url: str) -> Path:
     if not url.startswith(_SQLITE) or len(url) == len(_SQLITE):
         raise ConfigurationError(
             f"unknown store {url!r}; a store is sqlite:///FILE, for example"
             " sqlite:///sessionbat.db",
             slug="unknown-store",
         )
-    return url.removeprefix(_SQLITE)
+    return Path(url.removeprefix(_SQLITE))

@@ -295,8 +295,9 @@ class SqliteStore:
                 step = sqlite_deleting.delete_step(
                     connection,
                     self._written,
-                    sessions[at : at + 1] if has_begun else sessions[at:],
-                    None if has_begun else idle_since_us,
+                    sessions[at:],
+                    idle_since_us,
+                    has_begun=has_begun,
                 )
             removed += step.removed
             at, has_begun = at + step.done, step.has_begun
@@ -320,7 +321,7 @@ class SqliteStore:
     def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Make everything derived anew; see ``Store.rebuild``."""
         total = 2 * self.count_events()
-        with self._transaction() as connection:
+        with self._transaction(foreign_keys=False) as connection:
             rebuild_rows(connection, self._context_keys, lambda done, _: on_progress(done, total))
         while not self._follow():
             on_progress(total - self._count_unfollowed(), total)
@@ -472,7 +473,9 @@ class SqliteStore:
             if connection is None:
                 _raise_closed()
             try:
-                if not foreign_keys:
+                if (
+                    not foreign_keys
+                ):  # for who deletes: each interaction would cost a scan of events
                     connection.execute("PRAGMA foreign_keys = OFF")
                 connection.execute("BEGIN IMMEDIATE")
                 if self._others_have_written(connection) or not remembers:
@@ -561,7 +564,9 @@ class _Readers:
 
 def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connection:
     try:
+        before = _identity(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        opened = before or _identity(path)
     except sqlite3.Error as exc:
         raise _unusable(path, exc) from exc
     try:
@@ -582,8 +587,21 @@ def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connectio
         connection.execute("ROLLBACK")
     except (sqlite3.Error, OSError) as exc:
         connection.close()
+        if opened != _identity(path):
+            # Another was put in its place while this waited for its lock (sqlite_backup.restore):
+            # SQLite refuses to write to a file that has been moved.
+            return _open_writer(path, context_keys)
         raise _unusable(path, exc) from exc
     return connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell a file from any other, whatever they are called; None when there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _size_bytes(connection: sqlite3.Connection) -> int:

@@ -22,6 +22,8 @@ from sessionbat.server.store.sqlite_payloads import PayloadReader
 STEP_EVENTS: Final = 250
 STEP_BYTES: Final = 1024 * 1024
 
+_ALWAYS: Final = 2**63 - 1
+
 
 class Step(NamedTuple):
     """What one step came to."""
@@ -38,21 +40,24 @@ def delete_step(
     payloads: PayloadReader,
     sessions: Sequence[tuple[str, str]],
     idle_since_us: int | None,
+    *,
+    has_begun: bool,
 ) -> Step:
     """Delete as many events of these sessions as one step takes, in the caller's transaction.
 
-    The connection's foreign keys have to be off: to check those of an interaction, SQLite would
-    read through all events.
+    ``has_begun`` is of the step before; such a session goes, whatever is active since. Foreign keys
+    have to be off: to check those of an interaction, SQLite would read through all events.
     """
     removed = Removed()
     room_events, room_bytes = STEP_EVENTS, STEP_BYTES
     for done, (app, session_id) in enumerate(sessions):
         if room_events <= 0 or room_bytes <= 0:
             return Step(removed, done, False)
+        goes_anyway = idle_since_us is None or (has_begun and done == 0)
         found = connection.execute(
             "SELECT sessions.id FROM sessions JOIN apps ON apps.id = app"
             " WHERE apps.name = ? AND session_id = ? AND last_at_us < ?",
-            (app, session_id, 2**63 - 1 if idle_since_us is None else idle_since_us),
+            (app, session_id, _ALWAYS if goes_anyway else idle_since_us),
         ).fetchone()
         if found is None:
             continue

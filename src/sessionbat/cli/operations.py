@@ -1,0 +1,63 @@
+"""``sessionbat backup``, ``restore`` and ``rebuild``: a store as a whole."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from sessionbat.cli.stores import bar, store_option, written
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@store_option
+@click.option("--force", is_flag=True, help="Overwrite FILE if it is there.")
+def backup(file: Path, store_url: str, force: bool) -> None:
+    """Copy the store into FILE, as it is now, while a server goes on writing to it.
+
+    FILE is a store itself. It gets its name when it is whole and on the disk.
+    """
+    from sessionbat.server.store import back_up
+
+    with bar("Copying") as on_progress:
+        back_up(store_url, file, overwrite=force, on_progress=on_progress)
+    click.echo(f"{file}: {written(file.stat().st_size)}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@store_option
+def restore(file: Path, store_url: str) -> None:
+    """Put the copy FILE in the store's place; stop the server first.
+
+    The copy is checked from end to end before anything is changed. What was in its place is kept
+    beside it, and named.
+    """
+    from sessionbat.server.store import restore as put_back
+
+    with bar("Copying") as on_progress:
+        kept = put_back(store_url, file, now=datetime.now(UTC), on_progress=on_progress)
+    click.echo(f"{store_url} is {file} again.")
+    if kept is not None:
+        click.echo(f"What was there before is kept as {kept}; delete it when you are content.")
+
+
+@click.command()
+@store_option
+def rebuild(store_url: str) -> None:
+    """Make everything derived anew from the events; stop the server first.
+
+    Derived are titles, sums, labels, statistics and the text index. It is one transaction for the
+    most part, in which a server could not store anything; cut short, it changes nothing.
+    """
+    from sessionbat.server.store import open_existing_store
+
+    store = open_existing_store(store_url, alone=True)
+    try:
+        with bar("Rebuilding") as on_progress:
+            store.rebuild(on_progress)
+        click.echo(f"Everything derived from {store.count_events():,} events is made anew.")
+    finally:
+        store.close()
