@@ -310,3 +310,11 @@ def test_an_event_of_a_deleted_session_that_arrives_again_is_stored_again(tmp_pa
         store.append(conversation(5))
         store.delete_sessions([("bot", "s1")])
         assert store.append(conversation(5)) == [True] * 5
+
+
+def test_no_write_merges_all_of_the_index_at_once(tmp_path: Path) -> None:
+    for _ in ("new", "of an earlier version"):
+        with opened(tmp_path / "store.db") as store, store._transaction() as connection:
+            config = dict(connection.execute("SELECT k, v FROM texts_config"))
+            assert config["crisismerge"] > config["automerge"]
+            connection.execute("INSERT INTO texts(texts, rank) VALUES ('crisismerge', 16)")

@@ -387,6 +387,18 @@ def test_delete_has_to_know_what(
 
 
 def test_no_word_of_a_deleted_session_is_left_in_any_file(here: Path) -> None:
+    words = plant("sessionbat.db")
+    serving = open_store("sqlite:///sessionbat.db")  # keeps the log
+    assert all(word in raw_bytes(here) for word in words)
+    assert run(["delete", "--user", "quokkauser", "--yes"]) == 0
+    left = raw_bytes(here)
+    assert [word for word in words if word in left] == []
+    assert not any(b"zanzibarword" in item.raw for item in all_items(serving))
+    serving.close()
+
+
+def plant(path: str) -> list[str]:
+    """Store sessions of many users, and among them one of unique words; give these."""
     words = [
         *("zanzibarword", "quokkasession", "quokkauser", "quokkaturn", "quokkaname", "quokkaid"),
         *("quokkatag", "quokkaerror", "quokkamodel"),
@@ -413,14 +425,8 @@ def test_no_word_of_a_deleted_session_is_left_in_any_file(here: Path) -> None:
         ]
         for number in range(300)
     ]
-    fill("sessionbat.db", *many[:150], planted[:20], *many[150:], planted[20:])
-    assert all(word in raw_bytes(here) for word in words)
-    assert run(["delete", "--user", "quokkauser", "--yes"]) == 0
-    left = raw_bytes(here)
-    assert [word for word in words if word in left] == []
-    store = open_store("sqlite:///sessionbat.db")
-    assert not any(b"zanzibarword" in item.raw for item in all_items(store))
-    store.close()
+    fill(path, *many[:150], planted[:20], *many[150:], planted[20:])
+    return words
 
 
 def raw_bytes(directory: Path) -> str:

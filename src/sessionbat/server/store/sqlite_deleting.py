@@ -19,7 +19,7 @@ from sessionbat.server.store.sqlite_payloads import PayloadReader
 
 #: A step ends at so many events, or at so much of their JSON as it is stored: some ten
 #: milliseconds in which nobody else writes.
-STEP_EVENTS: Final = 250
+STEP_EVENTS: Final = 125
 STEP_BYTES: Final = 1024 * 1024
 
 _ALWAYS: Final = 2**63 - 1
