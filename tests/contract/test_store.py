@@ -14,7 +14,9 @@ import pytest
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import (
+    EventFilter,
     ReceivedEvent,
+    Removed,
     SessionFilter,
     SessionSummary,
     Statistic,
@@ -995,3 +997,148 @@ def test_a_store_exists_once_it_was_opened(url: str) -> None:
     assert not store_exists(url)
     open_store(url).close()
     assert store_exists(url)
+
+
+# Deleting
+
+
+def everything(store: Store) -> list[Any]:
+    """Answers to all questions that a deletion could leave something in."""
+    return [
+        (store.list_apps(), store.count_events(), store.list_sessions()),
+        [listed(store, **where) for where in ({"kind": "llm"}, {"tool": "lookup"}, {"tag": "vip"})],
+        [store.search(word).items for word in ("locked", "reset", "word5", "lookup")],
+        [statistics(store, by, group=group) for by in ("hour", "day") for group in (None, "tool")],
+        [item.raw for item in store.list_received().items],
+    ]
+
+
+def two_sessions() -> tuple[list[ReceivedEvent], list[ReceivedEvent]]:
+    leaving = [
+        said("l1", "I am locked out", at="10:00:00", metrics={"latency_ms": 9000}, tags=["vip"]),
+        received("l2", kind="tool", at="11:00:00", name="lookup", error={"type": "Timeout"}),
+        *(resent(n) for n in range(4, 9)),
+    ]
+    staying = [
+        said("s1", "reset, I am locked out", session_id="s2", at="10:00:00"),
+        *(resent(n, session_id="s2", app="other") for n in range(4, 7)),
+        received("s3", session_id="s3", at="10:30:00", metrics={"latency_ms": 10, "cost_usd": 1}),
+    ]
+    return leaving, staying
+
+
+def test_after_a_deletion_all_answers_are_those_of_a_store_that_never_had_it(
+    url: str, tmp_path: Path
+) -> None:
+    leaving, staying = two_sessions()
+    store = open_store(url)
+    searchable(store, *leaving, *staying)
+    removed = store.delete_sessions([("support-bot", "s1"), ("support-bot", "nobody")])
+    assert (removed.sessions, removed.events) == (1, len(leaving))
+    assert removed.bytes > 0
+    assert store.delete_sessions([("support-bot", "marker")]).events == 1
+    assert store.compact()
+    after = everything(store)
+    store.delete_sessions([(s.app, s.session_id) for s in store.list_sessions().items])
+    assert (store.list_apps(), store.count_events(), store.search("locked").items) == ([], 0, [])
+    searchable(store, *staying)
+    store.delete_sessions([("support-bot", "marker")])
+    assert everything(store) == after
+    store.close()
+
+
+def test_a_rebuild_after_a_deletion_changes_no_answer(store: Store) -> None:
+    leaving, staying = two_sessions()
+    searchable(store, *leaving, *staying)
+    store.delete_sessions([("support-bot", "s1")])
+    before = everything(store)
+    store.rebuild()
+    assert everything(store) == before
+
+
+def test_what_is_deleted_before_it_is_indexed_never_appears(store: Store) -> None:
+    leaving, staying = two_sessions()
+    store.append(leaving)
+    store.delete_sessions([("support-bot", "s1")])
+    searchable(store, *staying)
+    assert found(store, "lookup", 0) == []
+    assert sum(item.count for item in statistics(store, group="tool")) == 0
+
+
+def test_a_session_that_is_active_since_is_not_deleted(store: Store) -> None:
+    store.append([received("e1", at="10:00:00"), received("e2", session_id="s2", at="12:00:00")])
+    noon = DAY + timedelta(hours=12)
+    keys = [("support-bot", "s1"), ("support-bot", "s2")]
+    assert store.delete_sessions(keys, idle_since=noon).sessions == 1
+    assert store.list_idle_sessions() == [summary(store, "s2")]
+
+
+def test_deleting_tells_how_many_more_are_deleted(store: Store) -> None:
+    store.append([received(f"e{n}") for n in range(700)])
+    told: list[int] = []
+    assert store.delete_sessions([("support-bot", "s1")], on_progress=told.append).events == 700
+    assert (sum(told), len(told) > 1) == (700, True)
+
+
+def test_deleting_nothing_is_no_error(store: Store) -> None:
+    assert store.delete_sessions([]) == Removed()
+    assert store.compact()
+
+
+def test_the_longest_idle_sessions_are_listed_first(store: Store) -> None:
+    for session_id, at in [("s1", "10:00:00"), ("s2", "12:00:00"), ("s3", "11:00:00")]:
+        store.append([received(session_id, session_id=session_id, at=at)])
+    before = DAY + timedelta(hours=12)
+    assert [s.session_id for s in store.list_idle_sessions()] == ["s1", "s3", "s2"]
+    assert [s.session_id for s in store.list_idle_sessions(before=before)] == ["s1", "s3"]
+    assert [s.session_id for s in store.list_idle_sessions(limit=1)] == ["s1"]
+
+
+def test_a_deletion_makes_the_store_smaller(store: Store) -> None:
+    store.append([received(f"e{n}", output=f"word{n} " * 500) for n in range(500)])
+    before = store.size_bytes()
+    store.delete_sessions([("support-bot", "s1")])
+    store.compact()
+    assert store.size_bytes() < before
+
+
+# Exporting
+
+
+def test_events_are_listed_in_the_order_they_were_received(store: Store) -> None:
+    store.append([received("b", at="12:00:00"), received("a", session_id="s2", at="10:00:00")])
+    store.append([received("c", app="other", at="11:00:00")])
+    pages, after = list[str](), None
+    while True:
+        page = store.list_received(limit=2, after=after)
+        pages += [item.id for item in page.items]
+        after = page.next
+        if after is None:
+            break
+    assert pages == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        ({"app": "other"}, "d"),
+        ({"session_id": "s2"}, "b"),
+        ({"user_id": "ann"}, "ac"),  # c says nothing of a user, its session does
+        ({"kind": "tool"}, "c"),
+        ({"error": True}, "b"),
+        ({"error": False, "app": "support-bot"}, "ac"),
+        ({"since": DAY + timedelta(hours=11), "until": DAY + timedelta(hours=12)}, "b"),
+        ({"user_id": "nobody"}, ""),
+    ],
+)
+def test_events_received_are_filtered(store: Store, where: dict[str, Any], ids: str) -> None:
+    store.append(
+        [
+            received("a", at="10:00:00", context={"user_id": "ann"}),
+            received("b", session_id="s2", at="11:00:00", error="x"),
+            received("c", kind="tool", at="12:00:00"),
+            received("d", app="other", session_id="s4", at="13:00:00"),
+        ]
+    )
+    found = store.list_received(EventFilter(**where)).items
+    assert "".join(item.id for item in found) == ids

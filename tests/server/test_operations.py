@@ -192,7 +192,11 @@ def test_a_damaged_store_is_replaced(here: Path) -> None:
     run(["backup", "copy.db"])
     whole = (here / "sessionbat.db").read_bytes()
     (here / "sessionbat.db").write_bytes(b"x" * len(whole))
+    (here / "sessionbat.db-wal").write_bytes(b"its log")
     assert run(["restore", "copy.db"]) == 0
+    assert not (here / "sessionbat.db-wal").exists()
+    (log,) = here.glob("sessionbat.db.replaced-*.backup-wal")
+    assert log.read_bytes() == b"its log"
     assert len(sessions_in("sessionbat.db")) == 5
 
 

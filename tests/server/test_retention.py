@@ -87,6 +87,20 @@ def test_room_is_given_back_to_the_disk(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "store.db-wal").stat().st_size == 0
 
 
+def test_a_session_that_comes_back_at_the_last_moment_stays(store: Store) -> None:
+    add(store, 40, 50)
+    listing = store.list_idle_sessions
+
+    def list_and_come_back(**asked: Any) -> Any:
+        listed = listing(**asked)
+        store.append([received("back", "40", NOW, 10)])
+        return listed
+
+    store.list_idle_sessions = list_and_come_back  # type: ignore[method-assign]
+    assert enforce(store, Retention(timedelta(days=30)), NOW).sessions == 1
+    assert store.count_events() == 3
+
+
 def test_what_fits_is_left_alone(store: Store) -> None:
     add(store, *range(5))
     assert enforce(store, Retention(timedelta(days=30), 100 * MB), NOW).sessions == 0
