@@ -109,7 +109,11 @@ def answers(store: SqliteStore) -> list[Any]:
         [sorted(map(repr, store.list_sessions(sort=sort).items)) for sort in sorts],
         [sorted(s.session_id for s in store.list_sessions(where=where).items) for where in wheres],
         [store.list_events(*key).items for key in itertools.product(APPS, SESSIONS)],
-        [store.search(word, app=app) for word in (*WORDS, "answer*") for app in (None, *APPS)],
+        [
+            store.search(word, app=app, limit=1000).items
+            for word in (*WORDS, "answer*")
+            for app in (None, *APPS)
+        ],
         [
             store.statistics(by=by, since=DAY, until=DAY + timedelta(days=1), group=group)
             for by in spans
