@@ -572,7 +572,7 @@ def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connectio
     try:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         # What is deleted is overwritten, also by the text index's merges. What it costs an append
-        # could not be measured: docs/decisions/0030.
+        # could not be measured: docs/decisions/0043.
         connection.execute("PRAGMA secure_delete = ON")
         # Before WAL: so the file is recognisable as ours from its first page on.
         create_or_migrate(connection, path, lambda db: rebuild_rows(db, context_keys))
