@@ -73,7 +73,10 @@ LANGCHAIN = {
 }
 
 THIRD_PARTIES = {
-    "orjson": {"_encoding", "_scope", "_masking", "server.ingest", "server.api", "server.store"},
+    "orjson": {
+        "_encoding", "_scope", "_masking", "server.app", "server.ingest", "server.api",
+        "server.store",
+    },
     "urllib3": {"_delivery.sender"},
     "zstandard": {"_delivery.compression", "_fault_endpoint", "server.ingest", "server.store"},
     "langchain_core": {*LANGCHAIN, "demo"},

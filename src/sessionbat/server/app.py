@@ -5,11 +5,13 @@ Start reading the server here. ``serving`` runs it; nothing here opens a connect
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,12 +22,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessionbat.errors import StoreError
 from sessionbat.server import api, pages
-from sessionbat.server.ingest import Ingestion, refusal_response
+from sessionbat.server.contract import asking, openapi
+from sessionbat.server.contract.operations import Answer, Operation
+from sessionbat.server.ingest import Ingestion, describing, refusal_response
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings, is_loopback
-from sessionbat.server.store import open_store
+from sessionbat.server.store import Store, open_store
 
 _log = logging.getLogger("sessionbat.server")
+
+
+HEALTH: Final = Operation(
+    path="/healthz",
+    name="health",
+    summary="Whether the server is up",
+    answer=Answer("It is.", {"type": "object", "properties": {"status": {"const": "ok"}}}),
+    refusals={405: ("method-not-allowed",)},
+)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -46,7 +59,8 @@ def create_app(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/healthz", _healthz, methods=["GET"]),
+            Route(HEALTH.path, _healthz, methods=["GET"]),
+            Route(openapi.PATH, _openapi(store, settings), methods=["GET"]),
             *ingestion.routes(),
             *api.routes(store),
             *pages.routes(store),
@@ -93,6 +107,29 @@ def _host(scope: Scope) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
+
+
+def operations(store: Store, settings: Settings) -> list[Operation]:
+    """List every operation that programs may call; the pages are for people."""
+    return [
+        describing.describe(settings),
+        *(endpoint.operation for endpoint in api.endpoints(store.context_keys)),
+        openapi.DOCUMENT,
+        HEALTH,
+    ]
+
+
+def _openapi(store: Store, settings: Settings) -> Callable[[Request], Awaitable[Response]]:
+    # Made at the first request: most servers are never asked.
+    @functools.cache
+    def document() -> bytes:
+        schemas = {**asking.SCHEMAS, **describing.SCHEMAS}
+        return orjson.dumps(openapi.document(operations(store, settings), schemas))
+
+    async def respond(_: Request) -> Response:
+        return Response(document(), media_type="application/json")
+
+    return respond
 
 
 async def _healthz(_: Request) -> Response:

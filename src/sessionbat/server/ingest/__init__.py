@@ -20,17 +20,11 @@ from starlette.types import Receive, Scope, Send
 
 from sessionbat.errors import StoreError
 from sessionbat.server.ingest.body import Body, Decoded, Encoding, decode_body, too_large
+from sessionbat.server.ingest.describing import CAPABILITIES, PATH
 from sessionbat.server.ingest.group_commit import GroupCommit, Stored, describe_failure
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.protocol import Store
-
-PATH: Final = "/api/v1/ingestion/events"
-#: On every answer of the endpoint: what it takes (W3C LDP, RFC 7694). The SDK sends batches for it.
-CAPABILITIES: Final = {
-    "Accept-Post": "application/json, application/x-ndjson",
-    "Accept-Encoding": "zstd, gzip",
-}
 
 _log = logging.getLogger("sessionbat.server")
 

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from sessionbat.errors import StoreError
 from sessionbat.server.ingest.body import Body, Decoded, Rejected
+from sessionbat.server.ingest.values import MAX_VALUES
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
 
@@ -103,8 +104,8 @@ class GroupCommit:
 
     def _decode_group(self, taken: deque[_Request]) -> list[_Decoded]:
         group: list[_Decoded] = []
-        size = 0
-        while taken and size < _MAX_GROUP_BYTES:
+        size = values = 0
+        while taken and size < _MAX_GROUP_BYTES and values < MAX_VALUES:
             body, future = taken.popleft()
             try:
                 decoded = self._decode(body, self._clock_ns() // 1000)
@@ -116,6 +117,7 @@ class GroupCommit:
             else:
                 group.append(_Decoded(decoded, future))
                 size += decoded.size
+                values += decoded.values
         return group
 
     def _store_group(self, group: Sequence[_Decoded]) -> None:
