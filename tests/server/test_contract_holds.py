@@ -1,29 +1,58 @@
-"""What the OpenAPI document says, asked of a real server by schemathesis: thousands of requests.
+"""What the OpenAPI document says, asked of a real server by schemathesis.
 
 The store holds real sessions, so answers are not empty; ingestion gets what its schema allows and
-what it forbids. Nothing may fail, no status or shape may be another than the document says.
+what it forbids. Nothing may fail, and no status, header or shape be another than the document says.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Any
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, settings
-from schemathesis.config import GenerationConfig, SchemathesisConfig
 from wire import Wire, event
 
-from sessionbat.server.serving import running
-from sessionbat.server.settings import Settings
-
-CHECKS = [
-    schemathesis.checks.load_all_checks,
-]
+#: Left out, and why: what a schema of text allows may still not be a cursor, a gzip stream, two
+#: equal fields, or a time that is near enough to another.
+EXCLUDED = ["positive_data_acceptance"]
 
 
-@schemathesis.serializer("application/x-ndjson")
-def lines(_: Any, value: Any) -> bytes:
-    return value if isinstance(value, bytes) else json.dumps(value).encode()
+def run_schemathesis(server: Wire, directory: Path, *options: str) -> None:
+    kinds = ("llm", "tool", "retrieval")
+    server.send(
+        [
+            event(f"e{n}", type=kinds[n % 3], observation__output={"text": f"reset link {n}"})
+            for n in range(500)
+        ]
+    )
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/api/v1/openapi.json"),
+            *("--checks", "all", "--exclude-checks", ",".join(EXCLUDED)),
+            *("--warnings", "off", "--continue-on-failure", "--request-timeout", "20", *options),
+        ],
+        env={
+            **os.environ,
+            "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
+            "PYTHONPATH": str(Path(__file__).parent),
+            "NO_COLOR": "1",
+        },
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-8_000:] + run.stderr[-2_000:]
+    assert server.get("/healthz").status == 200
+
+
+def test_the_server_does_what_its_document_says(server: Wire, tmp_path: Path) -> None:
+    run_schemathesis(server, tmp_path, "--max-examples", "20", "--seed", "1")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_server_does_what_its_document_says_at_length(server: Wire, tmp_path: Path) -> None:
+    run_schemathesis(server, tmp_path, "--max-examples", "500")

@@ -66,7 +66,7 @@ def describe(settings: Settings) -> Operation:
             ),
             BodyForm(
                 "application/x-ndjson",
-                {"type": "string", "description": "One event a line. Blank lines mean nothing."},
+                {"description": "One event a line. Blank lines mean nothing."},
             ),
         ),
         answer=Answer("Stored.", reference("Stored"), status=202),
