@@ -23,6 +23,7 @@ from sessionbat.server.records import (
     Span,
     Statistic,
     StoredEvent,
+    StoreMeasures,
 )
 
 
@@ -125,6 +126,9 @@ class Store(Protocol):
 
     def count_events(self) -> int:
         """Count the events stored."""
+
+    def measure(self) -> StoreMeasures:
+        """Say how full the store is, and how far behind search and statistics are."""
 
     def close(self) -> None:
         """Finish what is under way and let go of the database; closing twice is no error."""

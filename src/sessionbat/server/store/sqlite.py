@@ -31,8 +31,14 @@ from sessionbat.server.records import (
     Span,
     Statistic,
     StoredEvent,
+    StoreMeasures,
 )
-from sessionbat.server.store import sqlite_search, sqlite_session_list, sqlite_statistics
+from sessionbat.server.store import (
+    sqlite_measuring,
+    sqlite_search,
+    sqlite_session_list,
+    sqlite_statistics,
+)
 from sessionbat.server.store.reading import microseconds
 from sessionbat.server.store.search_text import parse_query
 from sessionbat.server.store.sqlite_events import insert_events, pack_id, unpack_id
@@ -232,6 +238,13 @@ class SqliteStore:
         with self._readers.lend() as reader:
             (count,) = reader.connection.execute("SELECT count(*) FROM events").fetchone()
             return int(count)
+
+    def measure(self) -> StoreMeasures:
+        """Say how full it is; see ``Store.measure``."""
+        with self._readers.lend() as reader:
+            return sqlite_measuring.measure(
+                reader.connection, self._path, text_too=self._has_text_index
+            )
 
     def close(self) -> None:
         """Let go of the file; see ``Store.close``."""
