@@ -83,7 +83,7 @@ THIRD_PARTIES = {
     "langchain": {"demo"},
     "langgraph": {"demo"},
     "starlette": {
-        "server.app", "server.auth", "server.ingest", "server.api", "server.pages",
+        "server.access", "server.app", "server.auth", "server.ingest", "server.api", "server.pages",
         "server.refusal",
     },
     "uvicorn": {"server.serving"},

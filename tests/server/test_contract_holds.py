@@ -15,7 +15,7 @@ import pytest
 from wire import Wire, event
 
 #: Two checks less: what a schema of text allows may still not be a cursor, a gzip stream, or a time
-#: that is near enough to another; and a batch is answered 202 whatever is in it, since each event is
+#: that is near enough to another; and a batch is answered 202 whatever is in it, as each event is
 #: judged alone.
 CONFIGURATION = """
 [checks]

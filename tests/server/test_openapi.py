@@ -44,6 +44,7 @@ def test_every_address_below_the_api_is_described(document: Any) -> None:
         "/api/v1/statistics",
         "/api/v1/openapi.json",
         "/healthz",
+        "/metrics",
     }
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 from rich.console import Console
+
+LogFormat = Literal["text", "json"]
 
 
 @click.command()
@@ -17,16 +21,27 @@ from rich.console import Console
     metavar="URL",
     help="Where to keep events; the file is made when it is not there.",
 )
-def serve(host: str, port: int, store_url: str) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How the log is written, on standard error.",
+)
+@click.option("--access-log", is_flag=True, help="Log a line for each request, by its route.")
+def serve(host: str, port: int, store_url: str, log_format: LogFormat, access_log: bool) -> None:
     """Run a SessionBat server until Ctrl-C.
 
     It takes events at /api/v1/ingestion/events and shows sessions at /sessions. Record into it
     with SessionBat(endpoint="http://127.0.0.1:8787"); on loopback no key is needed.
     """
+    from sessionbat.server.logs import configure_logging
     from sessionbat.server.serving import serve as serve_until_stopped
     from sessionbat.server.settings import Settings
 
-    serve_until_stopped(Settings(host=host, port=port, store_url=store_url))
+    configure_logging(log_format)
+    settings = Settings(host=host, port=port, store_url=store_url, access_log=access_log)
+    serve_until_stopped(settings, announce=log_format == "text")
 
 
 @click.command()

@@ -7,7 +7,10 @@ declared in ``contract/asking``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +29,12 @@ from sessionbat.server.store.protocol import Store
 _SPANS: Final[dict[Span, timedelta]] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 #: How many of them are given when no ``from`` is named.
 _DEFAULT_SPANS: Final[dict[Span, int]] = {"hour": 24, "day": 30}
+
+
+#: Seconds after which a question is worth a line in the log.
+_SLOW: Final = 1.0
+
+_log = logging.getLogger("sessionbat.server")
 
 
 class Endpoint(NamedTuple):
@@ -59,9 +68,30 @@ def _route(store: Store, endpoint: Endpoint) -> Callable[[Request], Response]:
 
     def respond(request: Request) -> Response:  # not async: it waits for the disk, in a thread
         query = Query(operation.name, operation.parameters, request.query_params.multi_items())
-        return Response(orjson.dumps(answer(store, query)), media_type="application/json")
+        with _timed(operation.name, request):
+            answered = answer(store, query)
+        return Response(orjson.dumps(answered), media_type="application/json")
 
     return respond
+
+
+@contextmanager
+def _timed(name: str, request: Request) -> Iterator[None]:
+    """Log a question that took long: by the names of its parameters, never by their values."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds = time.perf_counter() - started
+        if seconds >= _SLOW:
+            asked = ", ".join(sorted(request.query_params.keys())) or "nothing"
+            _log.warning(
+                "%s took %.1f s, asked by %s [slow-query]",
+                name,
+                seconds,
+                asked,
+                extra={"fields": {"operation": name, "seconds": round(seconds, 3), "by": asked}},
+            )
 
 
 def _sessions(store: Store, query: Query) -> Any:

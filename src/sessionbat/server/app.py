@@ -22,9 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessionbat.errors import StoreError
 from sessionbat.server import api, pages
+from sessionbat.server.access import CountedRequests
 from sessionbat.server.contract import asking, openapi
 from sessionbat.server.contract.operations import Answer, Operation
 from sessionbat.server.ingest import Ingestion, describing, refusal_response
+from sessionbat.server.metrics import CONTENT_TYPE, write
+from sessionbat.server.observing import Measures
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings, is_loopback
 from sessionbat.server.store import Store, open_store
@@ -40,6 +43,14 @@ HEALTH: Final = Operation(
     refusals={405: ("method-not-allowed",)},
 )
 
+METRICS: Final = Operation(
+    path="/metrics",
+    name="metrics",
+    summary="What the server counts and measures of itself, as Prometheus reads it",
+    answer=Answer("Text format 0.0.4.", None, media_type="text/plain"),
+    refusals={405: ("method-not-allowed",)},
+)
+
 
 def create_app(settings: Settings) -> Starlette:
     """Make the server, its store open; the application's shutdown closes the store.
@@ -49,7 +60,22 @@ def create_app(settings: Settings) -> Starlette:
         StoreError: The store cannot be used.
     """
     store = open_store(settings.store_url, settings.context_keys)
-    ingestion = Ingestion(store, settings)
+    measures = Measures()
+    ingestion = Ingestion(store, settings, measures)
+    routes = [
+        Route(HEALTH.path, _healthz, methods=["GET"]),
+        Route(METRICS.path, _metrics(store, measures), methods=["GET"]),
+        Route(openapi.PATH, _openapi(store, settings), methods=["GET"]),
+        *ingestion.routes(),
+        *api.routes(store),
+        *pages.routes(store),
+    ]
+    counted = Middleware(
+        CountedRequests,
+        routes=[route.path for route in routes if isinstance(route, Route)],
+        requests=measures.requests,
+        log=settings.access_log,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -58,14 +84,8 @@ def create_app(settings: Settings) -> Starlette:
         store.close()
 
     return Starlette(
-        routes=[
-            Route(HEALTH.path, _healthz, methods=["GET"]),
-            Route(openapi.PATH, _openapi(store, settings), methods=["GET"]),
-            *ingestion.routes(),
-            *api.routes(store),
-            *pages.routes(store),
-        ],
-        middleware=[Middleware(_LoopbackHostOnly)],
+        routes=routes,
+        middleware=[counted, Middleware(_LoopbackHostOnly)],
         exception_handlers={
             Refused: _answer_refusal,
             HTTPException: _answer_http_exception,
@@ -116,6 +136,7 @@ def operations(store: Store, settings: Settings) -> list[Operation]:
         *(endpoint.operation for endpoint in api.endpoints(store.context_keys)),
         openapi.DOCUMENT,
         HEALTH,
+        METRICS,
     ]
 
 
@@ -128,6 +149,13 @@ def _openapi(store: Store, settings: Settings) -> Callable[[Request], Awaitable[
 
     async def respond(_: Request) -> Response:
         return Response(document(), media_type="application/json")
+
+    return respond
+
+
+def _metrics(store: Store, measures: Measures) -> Callable[[Request], Response]:
+    def respond(_: Request) -> Response:  # not async: it asks the store, in a thread
+        return Response(write(measures.metrics(store)), headers={"Content-Type": CONTENT_TYPE})
 
     return respond
 

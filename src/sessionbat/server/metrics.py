@@ -1,7 +1,8 @@
 """What the server counts and measures of itself, written as Prometheus reads it (text, 0.0.4).
 
-Standard library only; see docs/decisions/0031-metrics.md. Label values are words of ours: a route, a
-status class, a slug. Nothing that a request brought becomes one, so their number is bounded.
+Standard library only: docs/decisions/0041-metrics-without-a-library.md says why. Label values are
+words of ours: a route, a status class, a slug. Nothing that a request brought becomes one, so their
+number is bounded.
 """
 
 from __future__ import annotations

@@ -82,6 +82,12 @@ class Measures:
             ),
         ]
 
+    def note_commit(self, seconds: float, requests: int, events: int) -> None:
+        """Count one commit; called by the thread that stores."""
+        self.commit_seconds.observe(seconds)
+        self.commit_requests.observe(requests)
+        self.commit_events.observe(events)
+
     def metrics(self, store: Store) -> list[Metric]:
         """List every metric; asks the store, so it may wait for the disk."""
         return [

@@ -7,18 +7,23 @@ one error and nothing is left behind.
 from __future__ import annotations
 
 import errno
+import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
 
+from sessionbat._version import __version__
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.app import create_app
 from sessionbat.server.settings import Settings
+
+_log = logging.getLogger("sessionbat.server")
 
 # How long a stop waits for requests under way, in seconds.
 _STOP_TIMEOUT: Final = 10
@@ -27,10 +32,14 @@ _KEEP_ALIVE: Final = 75
 _BACKLOG: Final = 1024
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, announce: bool = True) -> None:
     """Serve until Ctrl-C or SIGTERM; then answer what was taken, and return.
 
-    Prints the address once it answers. For the main thread.
+    For the main thread.
+
+    Args:
+        settings: What to serve, and where.
+        announce: Print the address once it answers; else it is only logged.
 
     Raises:
         ConfigurationError: The address cannot be listened on, or the store URL is unknown.
@@ -38,11 +47,19 @@ def serve(settings: Settings) -> None:
     """
     with _listening(settings) as listener:
         server = _Server(settings)
-        server.on_ready = lambda: print(
-            f"SessionBat serves {_url(listener)} from {settings.store_url} (Ctrl-C stops it)",
-            flush=True,
-        )
+        started = time.monotonic()
+        url = _url(listener)
+        server.on_ready = lambda: _say_ready(url, settings, announce)
         server.run([listener])
+        _log.info("stopped after %.0f s [stopped]", time.monotonic() - started)
+
+
+def _say_ready(url: str, settings: Settings, announce: bool) -> None:
+    if announce:
+        print(f"SessionBat serves {url} from {settings.store_url} (Ctrl-C stops it)", flush=True)
+    else:
+        fields = {"url": url, "store": settings.store_url, "version": __version__}
+        _log.info("serves %s [started]", url, extra={"fields": fields})
 
 
 @contextmanager

@@ -33,6 +33,8 @@ class Settings:
     max_waiting_bytes: int = 128 * 1024 * 1024
     #: Seconds in which the whole body of a request has to arrive.
     body_timeout: float = 30.0
+    #: Log a line for each request, by route; never its query string.
+    access_log: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without opening anything."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, cast
@@ -22,6 +24,8 @@ from sessionbat.errors import StoreError
 from sessionbat.server.ingest.body import Body, Decoded, Encoding, decode_body, too_large
 from sessionbat.server.ingest.describing import CAPABILITIES, PATH
 from sessionbat.server.ingest.group_commit import GroupCommit, Stored, describe_failure
+from sessionbat.server.logs import Seldom
+from sessionbat.server.observing import Measures
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.protocol import Store
@@ -37,12 +41,16 @@ class Ingestion:
     Args:
         store: Where events go.
         settings: The limits of bodies and of what may wait.
+        measures: Where events, refusals and times are counted.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, measures: Measures) -> None:
         self._settings = settings
+        self._measures = measures
         self._room = _Room(settings.max_waiting_requests, settings.max_waiting_bytes)
-        self._group_commit = GroupCommit(store, self._decode)
+        self._group_commit = GroupCommit(store, self._decode, on_commit=measures.note_commit)
+        self._refusals = Seldom(_log, "refused-bodies", "refused %d bodies: %s")
+        measures.watch_waiting(self._room.waiting_requests, self._room.waiting_bytes)
 
     def routes(self) -> list[BaseRoute]:
         """Give the endpoint's route."""
@@ -51,22 +59,30 @@ class Ingestion:
     def close(self) -> None:
         """Store what was taken, then take no more."""
         self._group_commit.close()
+        self._refusals.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         # Not a route's function: so that 405 and 500 carry the capabilities too.
+        started = time.perf_counter()
         response = await self._respond(Request(scope, receive))
         response.headers.update(CAPABILITIES)
+        self._measures.ingest_seconds.observe(time.perf_counter() - started)
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
         try:
-            return _answer(await self._take(request))
+            stored = await self._take(request)
+            self._count(stored)
+            return _answer(stored)
         except Refused as refused:
+            self._measures.bodies_refused.add(1, refused.slug)
+            self._refusals.note(refused.slug)
             return refusal_response(refused)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except StoreError as exc:
+            self._measures.bodies_refused.add(1, exc.slug)
             return refusal_response(
                 Refused(503, exc.slug, "the store failed; try again", headers=_RETRY_AFTER)
             )
@@ -105,6 +121,12 @@ class Ingestion:
             ) from exc
         return b"".join(chunks)
 
+    def _count(self, stored: Stored) -> None:
+        self._measures.events_accepted.add(stored.accepted)
+        self._measures.events_duplicate.add(stored.duplicates)
+        for slug, count in Counter(rejected.slug for rejected in stored.rejected).items():
+            self._measures.events_rejected.add(count, slug)
+
     def _decode(self, body: Body, received_at_us: int) -> Decoded:
         return decode_body(
             body,
@@ -131,8 +153,16 @@ class _Room:
     """What requests may hold in memory together; touched by the event loop only."""
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
         self.requests_left = max_requests
         self.bytes_left = max_bytes
+
+    def waiting_requests(self) -> int:
+        return self._max_requests - self.requests_left
+
+    def waiting_bytes(self) -> int:
+        return self._max_bytes - self.bytes_left
 
     @contextmanager
     def request(self) -> Iterator[_RequestRoom]:

@@ -46,6 +46,7 @@ class GroupCommit:
         store: Where to.
         decode: Turns a body and the time of receipt, in microseconds, into events.
         clock_ns: Nanoseconds since 1970.
+        on_commit: Told of each: its seconds, requests and events.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class GroupCommit:
         store: Store,
         decode: Callable[[Body, int], Decoded],
         clock_ns: Callable[[], int] = time.time_ns,
+        on_commit: Callable[[float, int, int], None] = lambda _seconds, _requests, _events: None,
     ) -> None:
         self._store = store
         self._decode = decode
         self._clock_ns = clock_ns
+        self._on_commit = on_commit
         self._arrived = threading.Condition()  # guards these three
         self._waiting: deque[_Request] = deque()
         self._closing = False
@@ -122,11 +125,14 @@ class GroupCommit:
 
     def _store_group(self, group: Sequence[_Decoded]) -> None:
         events = [event for request in group for event in request.decoded.events]
+        started = time.perf_counter()
         try:
             is_new = self._store.append(events) if events else []
         except Exception as exc:  # noqa: BLE001 - nor may a store; told to who waits
             self._store_apart(group, exc)
             return
+        if events:
+            self._on_commit(time.perf_counter() - started, len(group), len(events))
         start = 0
         settlements = []
         for decoded, future in group:
