@@ -39,7 +39,7 @@ def serve(settings: Settings, announce: bool = True) -> None:
 
     Args:
         settings: What to serve, and where.
-        announce: Print the address once it answers; else it is only logged.
+        announce: Print the address once it answers, for a person; else log start and stop.
 
     Raises:
         ConfigurationError: The address cannot be listened on, or the store URL is unknown.
@@ -51,7 +51,8 @@ def serve(settings: Settings, announce: bool = True) -> None:
         url = _url(listener)
         server.on_ready = lambda: _say_ready(url, settings, announce)
         server.run([listener])
-        _log.info("stopped after %.0f s [stopped]", time.monotonic() - started)
+        if not announce:
+            _log.info("stopped after %.0f s [stopped]", time.monotonic() - started)
 
 
 def _say_ready(url: str, settings: Settings, announce: bool) -> None:
