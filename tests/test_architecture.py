@@ -86,7 +86,7 @@ THIRD_PARTIES = {
         "server.access", "server.app", "server.auth", "server.ingest", "server.api", "server.pages",
         "server.refusal",
     },
-    "uvicorn": {"server.serving"},
+    "uvicorn": {"server.connections", "server.serving"},
     "jinja2": {"server.pages"},
     "click": {"cli", "demo"},
     "pytest": {"testing"},

@@ -30,6 +30,7 @@ from sessionbat.server.metrics import CONTENT_TYPE, write
 from sessionbat.server.observing import Measures
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings, is_loopback
+from sessionbat.server.stopping import Stopping, stopping_refusal
 from sessionbat.server.store import Store, open_store
 
 _log = logging.getLogger("sessionbat.server")
@@ -52,16 +53,25 @@ METRICS: Final = Operation(
 )
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(
+    settings: Settings,
+    stopping: Stopping | None = None,
+    measures: Measures | None = None,
+) -> Starlette:
     """Make the server, its store open; the application's shutdown closes the store.
+
+    Args:
+        settings: What to serve.
+        stopping: Says when to refuse what comes; without one, that never is.
+        measures: What to count in; who runs the server counts there too.
 
     Raises:
         ConfigurationError: The store URL names no known store.
         StoreError: The store cannot be used.
     """
     store = open_store(settings.store_url, settings.context_keys)
-    measures = Measures()
-    ingestion = Ingestion(store, settings, measures)
+    stopping, measures = stopping or Stopping(), measures or Measures()
+    ingestion = Ingestion(store, settings, measures, stopping)
     routes = [
         Route(HEALTH.path, _healthz, methods=["GET"]),
         Route(METRICS.path, _metrics(store, measures), methods=["GET"]),
@@ -85,7 +95,11 @@ def create_app(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=routes,
-        middleware=[counted, Middleware(_LoopbackHostOnly)],
+        middleware=[
+            counted,
+            Middleware(_RefuseWhileStopping, stopping=stopping),
+            Middleware(_LoopbackHostOnly),
+        ],
         exception_handlers={
             Refused: _answer_refusal,
             HTTPException: _answer_http_exception,
@@ -114,9 +128,31 @@ class _LoopbackHostOnly:
                 "this server answers on loopback only; address it as 127.0.0.1, [::1] or localhost",
                 at="Host",
             )
-            await refusal_response(refused)(scope, receive, send)
+            await _turn_away(refused, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+class _RefuseWhileStopping:
+    """Answers 503 to what arrives after the stop has begun."""
+
+    def __init__(self, app: ASGIApp, stopping: Stopping) -> None:
+        self._app = app
+        self._stopping = stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._stopping.has_begun:
+            await _turn_away(stopping_refusal(), scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _turn_away(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a request at the door; the ingestion endpoint's own headers are on this answer too."""
+    response = refusal_response(refused)
+    if scope["path"] == describing.PATH:
+        response.headers.update(describing.CAPABILITIES)
+    await response(scope, receive, send)
 
 
 def _host(scope: Scope) -> str:

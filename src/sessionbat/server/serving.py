@@ -6,6 +6,7 @@ one error and nothing is left behind.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import signal
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -21,12 +23,17 @@ import uvicorn
 from sessionbat._version import __version__
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.app import create_app
+from sessionbat.server.connections import Guard, guarded_protocol, raise_file_limit
+from sessionbat.server.observing import Measures
 from sessionbat.server.settings import Settings
+from sessionbat.server.stopping import Stopping
 
 _log = logging.getLogger("sessionbat.server")
 
-# How long a stop waits for requests under way, in seconds.
+# How long a stop waits for requests under way, then for connections to take their answers, in
+# seconds.
 _STOP_TIMEOUT: Final = 10
+_CLOSE_TIMEOUT: Final = 2
 # Longer than the SDK leaves a connection unused, so that the server is not the one to close it.
 _KEEP_ALIVE: Final = 75
 _BACKLOG: Final = 1024
@@ -45,6 +52,7 @@ def serve(settings: Settings, announce: bool = True) -> None:
         ConfigurationError: The address cannot be listened on, or the store URL is unknown.
         StoreError: The store cannot be used.
     """
+    raise_file_limit()
     with _listening(settings) as listener:
         server = _Server(settings)
         started = time.monotonic()
@@ -94,18 +102,21 @@ class _Server(uvicorn.Server):
     """uvicorn, telling when it is ready, and returning after a signal instead of dying of it."""
 
     def __init__(self, settings: Settings) -> None:
+        self._stopping = Stopping()
+        measures = Measures()
         super().__init__(
             uvicorn.Config(
-                create_app(settings),
+                create_app(settings, self._stopping, measures),
+                http=guarded_protocol(Guard(settings, measures)),
                 access_log=False,
                 log_config=None,
-                log_level="warning",
+                log_level="error",  # it warns of each request that is no HTTP; we count them
                 ws="none",
                 lifespan="on",
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE,
-                timeout_graceful_shutdown=_STOP_TIMEOUT,
+                timeout_graceful_shutdown=_CLOSE_TIMEOUT,
             )
         )
         self.on_ready: Callable[[], object] = lambda: None
@@ -113,6 +124,22 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stopping.begin()
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.tell()
+        await self._finish()
+        await super().shutdown(sockets)
+
+    async def _finish(self) -> None:
+        """Finish what is under way, while what comes now is told to come again."""
+        under_way = set(self.server_state.tasks)
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while under_way and not self.force_exit and time.monotonic() < deadline:
+            _, under_way = await asyncio.wait(under_way, timeout=0.1)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

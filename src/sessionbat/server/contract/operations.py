@@ -16,9 +16,12 @@ from sessionbat.server.contract.parameters import Parameter, Schema
 
 #: Slugs that any operation may answer, by status: the door's, the store's and the server's own.
 COMMON_REFUSALS: Final[Mapping[int, tuple[str, ...]]] = {
+    400: ("not-http",),
+    408: ("slow-head",),
     421: ("wrong-host",),
+    431: ("head-too-large",),
     500: ("internal-error",),
-    503: ("stopping",),
+    503: ("stopping", "too-many-connections"),
 }
 
 

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, cast
 
 import orjson
@@ -28,9 +28,13 @@ from sessionbat.server.logs import Seldom
 from sessionbat.server.observing import Measures
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings
+from sessionbat.server.stopping import Stopping, stopping_refusal
 from sessionbat.server.store.protocol import Store
 
 _log = logging.getLogger("sessionbat.server")
+
+# How long the rest of a body may take once the server stops, in seconds.
+_WHEN_STOPPING: Final = 3.0
 
 _ENCODINGS: Final = {"", "identity", "gzip", "zstd"}
 
@@ -42,14 +46,20 @@ class Ingestion:
         store: Where events go.
         settings: The limits of bodies and of what may wait.
         measures: Where events, refusals and times are counted.
+        stopping: Says when bodies have to be here soon.
     """
 
-    def __init__(self, store: Store, settings: Settings, measures: Measures) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, measures: Measures, stopping: Stopping
+    ) -> None:
         self._settings = settings
         self._measures = measures
         self._room = _Room(settings.max_waiting_requests, settings.max_waiting_bytes)
         self._group_commit = GroupCommit(store, self._decode, on_commit=measures.note_commit)
         self._refusals = Seldom(_log, "refused-bodies", "refused %d bodies: %s")
+        self._stopping = stopping
+        self._reading: set[asyncio.Timeout] = set()
+        stopping.on_tell(self._hurry)
         measures.watch_waiting(self._room.waiting_requests, self._room.waiting_bytes)
 
     def routes(self) -> list[BaseRoute]:
@@ -106,13 +116,15 @@ class Ingestion:
             raise too_large(limit)
         chunks: list[bytes] = []
         try:
-            async with asyncio.timeout(self._settings.body_timeout):
+            async with self._time_to_read():
                 async for chunk in request.stream():
                     room.take(len(chunk))
                     chunks.append(chunk)
                     if room.bytes > limit:
                         raise too_large(limit)
         except TimeoutError as exc:
+            if self._stopping.has_begun:
+                raise stopping_refusal() from exc
             raise Refused(
                 408,
                 "slow-body",
@@ -120,6 +132,21 @@ class Ingestion:
                 headers={"Connection": "close"},
             ) from exc
         return b"".join(chunks)
+
+    @asynccontextmanager
+    async def _time_to_read(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(self._settings.body_timeout) as timeout:
+            self._reading.add(timeout)
+            try:
+                yield
+            finally:
+                self._reading.discard(timeout)
+
+    def _hurry(self) -> None:
+        """The server stops: a body that is still arriving gets a little while."""
+        soon = asyncio.get_running_loop().time() + _WHEN_STOPPING
+        for timeout in self._reading:
+            timeout.reschedule(min(soon, timeout.when() or soon))
 
     def _count(self, stored: Stored) -> None:
         self._measures.events_accepted.add(stored.accepted)
