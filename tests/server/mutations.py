@@ -117,6 +117,8 @@ def _is_element(data: bytes) -> bool:
             depth -= 1
             if depth < 0:
                 return False
+        elif character == "," and not depth:
+            return False
     return depth == 0 and not in_string and bool(data.strip(b" \t\r\n"))
 
 

@@ -26,6 +26,8 @@ LINGER: Final = 10.0
 #: An answer has to be taken at this rate, looked at each so many seconds.
 MIN_BYTES_A_SECOND: Final = 4096
 LOOK_EACH: Final = 10.0
+#: Bytes of answers that wait to be read, of all connections together; the longest waiting one goes.
+MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
 
 # Files that are open beside connections: the store, its readers, a listener, standard streams.
 _OTHER_FILES: Final = 64
@@ -48,6 +50,8 @@ class Guard:
         self.max_connections = min(settings.max_connections, _file_limit() - _OTHER_FILES)
         #: Between requests, the longest idle first.
         self.idle: dict[GuardedProtocol, None] = {}
+        #: With more to be read than is taken, the longest waiting first.
+        self.unread: dict[GuardedProtocol, None] = {}
         self._refused = measures.connections_refused
         self._log = Seldom(_log, "ended-connections", "ended %d connections: %s")
 
@@ -63,6 +67,13 @@ class Guard:
             longest.end("too-many-connections")
             return True
         return False
+
+    def bound_unread(self) -> None:
+        """End connections whose answers fill the memory; the last one may stay, however large."""
+        while len(self.unread) > 1 and sum(map(_unread_bytes, self.unread)) > MAX_UNREAD_BYTES:
+            longest = next(iter(self.unread))
+            del self.unread[longest]
+            longest.end("slow-reader")
 
 
 def guarded_protocol(guard: Guard) -> type[asyncio.Protocol]:
@@ -207,6 +218,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().pause_writing()
         if self._reader_timer is None:
             self._look()
+            self.guard.unread[self] = None
+        self.guard.bound_unread()
 
     def resume_writing(self) -> None:
         """It has taken it."""
@@ -224,6 +237,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._reader_timer = self.loop.call_later(LOOK_EACH, self._look)
 
     def _stop_looking(self) -> None:
+        self.guard.unread.pop(self, None)
         if self._reader_timer is not None:
             self._reader_timer.cancel()
             self._reader_timer = None
@@ -253,6 +267,10 @@ class GuardedProtocol(HttpToolsProtocol):
         ]
         self.transport.write(b"".join((*head, body)))
         self.transport.close()
+
+
+def _unread_bytes(connection: GuardedProtocol) -> int:
+    return connection.transport.get_write_buffer_size()
 
 
 def raise_file_limit() -> None:

@@ -113,7 +113,7 @@ class GroupCommit:
             try:
                 decoded = self._decode(body, self._clock_ns() // 1000)
             except Refused as refused:
-                _settle([(future, refused)])
+                _settle([(future, _without_frames(refused))])
             except Exception as exc:  # noqa: BLE001 - no body may end the thread
                 _log.error("a body could not be decoded: %s", describe_failure(exc))
                 _settle([(future, exc)])
@@ -160,6 +160,12 @@ def describe_failure(exc: Exception) -> str:
         return str(exc)
     places = traceback.format_tb(exc.__traceback__)
     return f"{type(exc).__name__}\n{''.join(places)}"
+
+
+def _without_frames(refused: Refused) -> Refused:
+    """Let go of what the frames that raised it hold: 32 MB of a body each, until it is answered."""
+    refused.__cause__ = refused.__context__ = None
+    return refused.with_traceback(None)
 
 
 class _Request(NamedTuple):
