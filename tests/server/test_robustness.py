@@ -27,6 +27,15 @@ def connect(server: Wire) -> socket.socket:
     return socket.create_connection(server.address, timeout=20)
 
 
+def ask_without_reading(server: Wire, path: str) -> socket.socket:
+    """Ask for something large; the system takes a few kilobytes of the answer and no more."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(server.address)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return connection
+
+
 def answer(connection: socket.socket) -> http.client.HTTPResponse:
     response = http.client.HTTPResponse(connection)
     response.begin()
@@ -120,14 +129,30 @@ def test_an_answer_that_nobody_reads_is_given_up(
     server = start_server()
     server.send([event(f"e{n}", observation__input="x" * 500_000) for n in range(15)])
     path = "/api/v1/events?app=support-bot&session_id=thread_1"
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect(server.address)
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    with ask_without_reading(server, path):
         deadline = time.monotonic() + 10
         while not ended(server, "slow-reader") and time.monotonic() < deadline:
             time.sleep(0.02)
     assert ended(server, "slow-reader") == 1
+
+
+def test_of_many_unread_answers_the_longest_waiting_goes(
+    start_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_UNREAD_BYTES", 8_000_000)
+    server = start_server()
+    server.send([event(f"e{n}", observation__input="x" * 500_000) for n in range(15)])
+    path = "/api/v1/events?app=support-bot&session_id=thread_1"
+    readers = [ask_without_reading(server, path) for _ in range(4)]
+    try:
+        deadline = time.monotonic() + 10
+        while ended(server, "slow-reader") < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert ended(server, "slow-reader") >= 2
+        assert len(server.request("GET", path).body) > 7_000_000  # who reads is served
+    finally:
+        for reader in readers:
+            reader.close()
 
 
 def test_an_answer_that_is_read_steadily_is_given_whole(

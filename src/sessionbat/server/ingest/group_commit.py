@@ -29,6 +29,11 @@ _log = logging.getLogger("sessionbat.server")
 _MAX_GROUP_BYTES: Final = 16 * 1024 * 1024
 
 
+# Nor once this many seconds went into decoding: who sends a bomb shall not make others wait for it.
+_MAX_DECODING: Final = 0.1
+_SMALL: Final = 16 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What became of a request's events, once they are on the disk."""
@@ -99,7 +104,8 @@ class GroupCommit:
         while True:
             with self._arrived:
                 self._arrived.wait_for(lambda: taken or self._waiting or self._closing)
-                taken.extend(self._waiting)
+                # Of what came during the last commit the small ones first, each in its order.
+                taken.extend(sorted(self._waiting, key=_is_large))
                 self._waiting.clear()
             if not taken:
                 return
@@ -108,7 +114,10 @@ class GroupCommit:
     def _decode_group(self, taken: deque[_Request]) -> list[_Decoded]:
         group: list[_Decoded] = []
         size = values = 0
+        until = time.perf_counter() + _MAX_DECODING
         while taken and size < _MAX_GROUP_BYTES and values < MAX_VALUES:
+            if group and time.perf_counter() > until:
+                break
             body, future = taken.popleft()
             try:
                 decoded = self._decode(body, self._clock_ns() // 1000)
@@ -171,6 +180,10 @@ def _without_frames(refused: Refused) -> Refused:
 class _Request(NamedTuple):
     body: Body
     future: asyncio.Future[Stored]
+
+
+def _is_large(request: _Request) -> bool:
+    return len(request.body.data) > _SMALL
 
 
 class _Decoded(NamedTuple):
