@@ -77,7 +77,6 @@ THIRD_PARTIES = {
         "_encoding", "_scope", "_masking", "server.app", "server.ingest", "server.api",
         "server.connections", "server.store",
     },
-    "anyio": {"server.app"},
     "urllib3": {"_delivery.sender"},
     "zstandard": {"_delivery.compression", "_fault_endpoint", "server.ingest", "server.store"},
     "langchain_core": {*LANGCHAIN, "demo"},

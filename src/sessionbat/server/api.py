@@ -8,6 +8,7 @@ declared in ``contract/asking``.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,20 +58,27 @@ def endpoints(context_keys: Sequence[str]) -> list[Endpoint]:
 
 def routes(store: Store) -> list[BaseRoute]:
     """Give the routes of the read API."""
+    room = threading.Semaphore(_AT_ONCE)
     return [
-        Route(each.operation.path, _route(store, each), methods=["GET"])
+        Route(each.operation.path, _route(store, each, room), methods=["GET"])
         for each in endpoints(store.context_keys)
     ]
 
 
-def _route(store: Store, endpoint: Endpoint) -> Callable[[Request], Response]:
+# Answers made at once: more than the store has readers, and few enough that those of 8 MB each do
+# not fill the memory.
+_AT_ONCE: Final = 8
+
+
+def _route(
+    store: Store, endpoint: Endpoint, room: threading.Semaphore
+) -> Callable[[Request], Response]:
     operation, answer = endpoint
 
     def respond(request: Request) -> Response:  # not async: it waits for the disk, in a thread
         query = Query(operation.name, operation.parameters, request.query_params.multi_items())
-        with _timed(operation.name, request):
-            answered = answer(store, query)
-        return Response(orjson.dumps(answered), media_type="application/json")
+        with room, _timed(operation.name, request):
+            return Response(orjson.dumps(answer(store, query)), media_type="application/json")
 
     return respond
 

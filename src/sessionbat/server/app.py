@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import orjson
-from anyio.to_thread import current_default_thread_limiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -54,11 +53,6 @@ METRICS: Final = Operation(
 )
 
 
-# Of the read API and the pages: more than the store has readers, and few enough that answers of
-# 8 MB each, made at once, do not fill the memory.
-_THREADS: Final = 12
-
-
 def create_app(
     settings: Settings,
     stopping: Stopping | None = None,
@@ -95,7 +89,6 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        current_default_thread_limiter().total_tokens = _THREADS
         yield
         ingestion.close()
         store.close()
