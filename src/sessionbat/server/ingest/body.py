@@ -73,7 +73,8 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
         Refused: The body as a whole cannot be read (400) or is too large (413).
     """
     text = inflate(body.data, body.encoding, max_bytes)
-    if holds_more_than(MAX_VALUES, text):
+    # Before an array is split, which takes as long as it has brackets and commas.
+    if not body.is_ndjson and holds_more_than(MAX_VALUES, text):
         raise _too_many_values()
     is_single = not body.is_ndjson and not text.lstrip(_WHITESPACE).startswith(b"[")
     if is_single:
@@ -81,6 +82,7 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
     else:
         split = split_lines if body.is_ndjson else split_array
         raws = split(text, max_events)
+        _check_values(text, raws)
     decoded = Decoded([], [], len(text), count_roughly(text), is_single)
     for index, raw in enumerate(raws):
         event = _read_event(raw, index)
@@ -216,6 +218,15 @@ def _too_many(max_events: int) -> Refused:
     return Refused(
         413, "too-many-events", f"the body holds more than {max_events} events; send fewer at once"
     )
+
+
+def _check_values(text: bytes, raws: Sequence[bytes]) -> None:
+    """Refuse a body of too many values; an event that is rejected for its own does not count."""
+    if count_roughly(text) <= MAX_VALUES:
+        return
+    kept = [raw for raw in raws if not holds_more_than(MAX_EVENT_VALUES, raw)]
+    if holds_more_than(MAX_VALUES, b",".join(kept)):
+        raise _too_many_values()
 
 
 def _too_many_values() -> Refused:
