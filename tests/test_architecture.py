@@ -69,17 +69,20 @@ RUNS_WHAT_IT_IMPORTS = {"cli", "__main__", "demo"}
 LANGCHAIN = {"langchain", "_langchain"}
 
 THIRD_PARTIES = {
-    "orjson": {"_encoding", "_scope", "_masking", "server.ingest", "server.api", "server.store"},
+    "orjson": {
+        "_encoding", "_scope", "_masking", "server.app", "server.ingest", "server.api",
+        "server.connections", "server.store",
+    },
     "urllib3": {"_delivery.sender"},
     "zstandard": {"_delivery.compression", "_fault_endpoint", "server.ingest", "server.store"},
     "langchain_core": {*LANGCHAIN, "demo"},
     "langchain": {"demo"},
     "langgraph": {"demo"},
     "starlette": {
-        "server.app", "server.auth", "server.door", "server.hosts", "server.login",
+        "server.access", "server.app", "server.auth", "server.door", "server.hosts", "server.login",
         "server.ingest", "server.api", "server.pages", "server.refusal",
     },
-    "uvicorn": {"server.serving"},
+    "uvicorn": {"server.connections", "server.serving"},
     "jinja2": {"server.pages"},
     "click": {"cli", "demo"},
     "pytest": {"testing"},

@@ -69,3 +69,16 @@ def pages() -> list[Path]:
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_metric_is_documented() -> None:
+    source = (ROOT / "src/sessionbat/server/observing.py").read_text()
+    names = set(re.findall(r'"((?:sessionbat|process)_[a-z_]+)"', source))
+    documented = re.findall(r"`(\w+)(?:\{\w+(?:,\w+)*\})?`", (DOCS / "serve.md").read_text())
+    suffixes = {name for name in documented if name.startswith("_")}
+    assert len(names) > 15
+    assert {
+        name
+        for name in names
+        if name not in documented and not any(name.endswith(suffix) for suffix in suffixes)
+    } == set()

@@ -826,6 +826,16 @@ def test_percentiles_are_within_five_percent(store: Store) -> None:
     assert hour.latency_ms_p99 == pytest.approx(1089, rel=0.05)
 
 
+@pytest.mark.parametrize("latency", [1e308, 1e-308, -1e308, 0, 2**63])
+def test_an_absurd_latency_does_not_end_search_and_statistics(store: Store, latency: float) -> None:
+    searchable(
+        store,
+        received("e1", at="10:00:00", metrics={"latency_ms": latency}),
+        received("e2", at="10:00:00"),
+    )
+    assert [hour.count for hour in statistics(store)] == [2]
+
+
 def test_statistics_of_a_time_count_what_began_in_it(store: Store) -> None:
     searchable(store, *(received(f"e{n}", at=f"0{n}:30:00") for n in range(4)))
     asked = {"by": "hour", "until": DAY + timedelta(hours=3)}

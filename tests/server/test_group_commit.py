@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -62,6 +63,23 @@ def run_loop(scenario: Coroutine[Any, Any, Result]) -> Result:
     # In a thread of its own: the browser of the pages' tests keeps a loop running in this one.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, scenario).result(30)
+
+
+def test_a_small_body_does_not_wait_for_the_large_ones_before_it() -> None:
+    store = GatedStore()
+
+    def slow(each: Body, received_at_us: int) -> Decoded:
+        if len(each.data) > 10_000:
+            time.sleep(0.15)  # longer than one commit may spend on decoding
+        return decode(each, received_at_us)
+
+    large = [Body(ndjson(event(f"l{n}", padding="x" * 20_000)), "identity", True) for n in range(3)]
+    group_commit = GroupCommit(store, slow)  # type: ignore[arg-type]
+    try:
+        run_loop(commit_during_another(group_commit, store, *large, body("small")))
+    finally:
+        group_commit.close()
+    assert store.appended[:2] == [["first"], ["small", "l0"]]
 
 
 def run(store: GatedStore, *bodies: Body) -> list[Stored | BaseException]:

@@ -111,6 +111,20 @@ def test_the_answer_to_another_method_says_what_the_endpoint_takes(standing_serv
     assert {name: answer.headers.get(name) for name in CAPABILITIES} == CAPABILITIES
 
 
+def test_the_answer_at_the_door_says_what_the_endpoint_takes(standing_server: Wire) -> None:
+    answer = standing_server.request("POST", PATH, b"{}", {"Host": "evil.example"})
+    assert answer.status == 421
+    assert {name: answer.headers.get(name) for name in CAPABILITIES} == CAPABILITIES
+
+
+def test_the_answer_of_a_full_queue_says_what_the_endpoint_takes(
+    start_server: Callable[..., Wire],
+) -> None:
+    answer = start_server(max_waiting_requests=0).send(event())
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert {name: answer.headers.get(name) for name in CAPABILITIES} == CAPABILITIES
+
+
 # One bad event
 
 

@@ -89,6 +89,27 @@ def test_a_missing_parameter_is_named(standing_server: Wire, what: str, missing:
     assert answer.json["error"]["at"] == missing
 
 
+@pytest.mark.parametrize("what", ["sessions", "session", "events", "search", "statistics"])
+def test_a_parameter_that_means_nothing_is_refused(standing_server: Wire, what: str) -> None:
+    answer = standing_server.get(f"{API}/{what}", **PROPER[what], ap="a")
+    assert (answer.status, answer.slug) == (400, "unknown-parameter")
+    assert answer.json["error"]["at"] == "ap"
+
+
+PROPER: dict[str, dict[str, str]] = {
+    "sessions": {},
+    "session": {"app": "a", "session_id": "s"},
+    "events": {"app": "a", "session_id": "s"},
+    "search": {"q": "q"},
+    "statistics": {},
+}
+
+
+def test_a_parameter_that_is_given_twice_is_refused(standing_server: Wire) -> None:
+    answer = standing_server.request("GET", f"{API}/sessions?tag=a&tag=b")
+    assert (answer.status, answer.slug) == (400, "repeated-parameter")
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "x", "", "1e3", "٣", "9" * 5_000])
 @pytest.mark.parametrize("what", ["sessions", "events"])
 def test_a_bad_limit_is_refused(standing_server: Wire, what: str, limit: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 from rich.console import Console
 
 from sessionbat.cli.stores import Size
+
+LogFormat = Literal["text", "json"]
 
 
 @click.command()
@@ -42,6 +46,14 @@ from sessionbat.cli.stores import Size
     type=Size(),
     help="Delete the longest idle sessions when the store takes more, e.g. 20GB.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How the log is written, on standard error.",
+)
+@click.option("--access-log", is_flag=True, help="Log a line for each request, by its route.")
 def serve(
     host: str,
     port: int,
@@ -49,6 +61,8 @@ def serve(
     allowed_hosts: tuple[str, ...],
     retention_days: float | None,
     max_size: int | None,
+    log_format: LogFormat,
+    access_log: bool,
 ) -> None:
     """Run a SessionBat server until Ctrl-C.
 
@@ -56,19 +70,21 @@ def serve(
     with SessionBat(endpoint="http://127.0.0.1:8787"); on loopback no key is needed until
     `sessionbat keys create` has made the first one.
     """
+    from sessionbat.server.logs import configure_logging
     from sessionbat.server.serving import serve as serve_until_stopped
     from sessionbat.server.settings import Settings
 
-    serve_until_stopped(
-        Settings(
-            host=host,
-            port=port,
-            store_url=store_url,
-            allowed_hosts=allowed_hosts,
-            retention_days=retention_days,
-            max_store_bytes=max_size,
-        )
+    configure_logging(log_format)
+    settings = Settings(
+        host=host,
+        port=port,
+        store_url=store_url,
+        allowed_hosts=allowed_hosts,
+        retention_days=retention_days,
+        max_store_bytes=max_size,
+        access_log=access_log,
     )
+    serve_until_stopped(settings, announce=log_format == "text")
 
 
 @click.command()

@@ -5,36 +5,71 @@ Start reading the server here. ``serving`` runs it; nothing here opens a connect
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
+import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sessionbat.errors import ConfigurationError, StoreError
+from sessionbat.errors import StoreError
 from sessionbat.server import api, login, pages
+from sessionbat.server.access import CountedRequests
 from sessionbat.server.auth import Guard
+from sessionbat.server.contract import asking, openapi
+from sessionbat.server.contract.operations import Answer, Operation
 from sessionbat.server.door import HEADERS, Door, Rules
+from sessionbat.server.guarded_store import open_guarded_store
 from sessionbat.server.hosts import Hosts
-from sessionbat.server.ingest import PATH, Ingestion, refusal_response
+from sessionbat.server.ingest import Ingestion, describing, refusal_response
 from sessionbat.server.login_cookie import LoginCookie
+from sessionbat.server.metrics import CONTENT_TYPE, write
+from sessionbat.server.observing import Measures
 from sessionbat.server.refusal import Refused
 from sessionbat.server.retention import Retention, RetentionKeeper
-from sessionbat.server.settings import Settings, is_loopback
-from sessionbat.server.store import Store, open_store, store_exists
+from sessionbat.server.settings import Settings
+from sessionbat.server.stopping import Stopping, stopping_refusal
+from sessionbat.server.store import Store
 
 _log = logging.getLogger("sessionbat.server")
 
+HEALTH: Final = Operation(
+    path="/healthz",
+    name="health",
+    summary="Whether the server is up",
+    answer=Answer("It is.", {"type": "object", "properties": {"status": {"const": "ok"}}}),
+    refusals={405: ("method-not-allowed",)},
+)
 
-def create_app(settings: Settings) -> Starlette:
+METRICS: Final = Operation(
+    path="/metrics",
+    name="metrics",
+    summary="What the server counts and measures of itself, as Prometheus reads it",
+    answer=Answer("Text format 0.0.4.", None, media_type="text/plain"),
+    refusals={405: ("method-not-allowed",)},
+)
+
+
+def create_app(
+    settings: Settings,
+    stopping: Stopping | None = None,
+    measures: Measures | None = None,
+) -> Starlette:
     """Make the server, its store open; the application's shutdown closes the store.
+
+    Args:
+        settings: What to serve.
+        stopping: Says when to refuse what comes; without one, that never is.
+        measures: What to count in; who runs the server counts there too.
 
     Raises:
         ConfigurationError: The store URL names no known store, retention cannot be meant, or the
@@ -42,13 +77,26 @@ def create_app(settings: Settings) -> Starlette:
         StoreError: The store cannot be used.
     """
     retention = _retention(settings)
-    store, signing_secret = _open_guarded_store(settings)
+    store, signing_secret = open_guarded_store(settings)
+    stopping, measures = stopping or Stopping(), measures or Measures()
     cookie = LoginCookie(signing_secret)
     guard = Guard(store, cookie, may_be_open=not settings.needs_keys)
     logins = login.Login(guard, cookie, show=pages.login_page, refuse=pages.refusal_page)
     keeper = RetentionKeeper(store, retention)
-    ingestion = Ingestion(store, settings)
-    reading = [*api.routes(store), *pages.routes(store)]
+    ingestion = Ingestion(store, settings, measures, stopping)
+    # Each of these shows a key of one app that app only, or is the same for everybody.
+    reading = [
+        Route(openapi.PATH, _openapi(store, settings), methods=["GET"]),
+        *api.routes(store),
+        *pages.routes(store),
+    ]
+    routes = [
+        Route(HEALTH.path, _healthz, methods=["GET"]),
+        Route(METRICS.path, _metrics(store, measures), methods=["GET"]),
+        *ingestion.routes(),
+        *logins.routes(),
+        *reading,
+    ]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -59,13 +107,17 @@ def create_app(settings: Settings) -> Starlette:
         store.close()
 
     return Starlette(
-        routes=[
-            Route("/healthz", _healthz, methods=["GET"]),
-            *ingestion.routes(),
-            *logins.routes(),
-            *reading,
+        routes=routes,
+        middleware=[
+            Middleware(
+                CountedRequests,
+                routes=[route.path for route in routes if isinstance(route, Route)],
+                requests=measures.requests,
+                log=settings.access_log,
+            ),
+            _door(guard, settings, reading),
+            Middleware(_RefuseWhileStopping, stopping=stopping),
         ],
-        middleware=[_door(guard, settings, reading)],
         exception_handlers={
             Refused: _answer_refusal,
             HTTPException: _answer_http_exception,
@@ -74,6 +126,17 @@ def create_app(settings: Settings) -> Starlette:
         },
         lifespan=lifespan,
     )
+
+
+def operations(store: Store, settings: Settings) -> list[Operation]:
+    """List every operation that programs may call; the pages are for people."""
+    return [
+        describing.describe(settings),
+        *(endpoint.operation for endpoint in api.endpoints(store.context_keys)),
+        openapi.DOCUMENT,
+        HEALTH,
+        METRICS,
+    ]
 
 
 def _retention(settings: Settings) -> Retention:
@@ -85,42 +148,55 @@ def _retention(settings: Settings) -> Retention:
 def _door(guard: Guard, settings: Settings, reading: Sequence[BaseRoute]) -> Middleware:
     paths = {route.path for route in reading if isinstance(route, Route)}
     rules = Rules(
-        open={"/healthz", *login.PATHS},
+        open={HEALTH.path, *login.PATHS},
         open_below=(pages.STATIC,),
-        writing={PATH},
+        writing={describing.PATH},
         reading=paths,
         pages={path for path in paths if not path.startswith("/api/") and "." not in path},
     )
-    return Middleware(
-        Door, hosts=Hosts(settings), guard=guard, rules=rules, answer=refusal_response
-    )
+    return Middleware(Door, hosts=Hosts(settings), guard=guard, rules=rules, answer=_turned_away)
 
 
-def _open_guarded_store(settings: Settings) -> tuple[Store, bytes]:
-    """Open the store, and give its secret; without a key, others must not be able to reach it.
+class _RefuseWhileStopping:
+    """Answers 503 to what arrives after the stop has begun."""
 
-    What is refused is left as it was: not there, or closed.
-    """
-    if settings.needs_keys and not store_exists(settings.store_url):
-        raise _no_keys(settings)
-    store = open_store(settings.store_url, settings.context_keys)
-    try:
-        if settings.needs_keys and all(key.revoked_at for key in store.list_keys()):
-            raise _no_keys(settings)
-        return store, store.signing_secret()
-    except BaseException:
-        store.close()
-        raise
+    def __init__(self, app: ASGIApp, stopping: Stopping) -> None:
+        self._app = app
+        self._stopping = stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._stopping.has_begun:
+            await _turned_away(scope, stopping_refusal())(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
-def _no_keys(settings: Settings) -> ConfigurationError:
-    others = [host for host in (settings.host, *settings.allowed_hosts) if not is_loopback(host)]
-    return ConfigurationError(
-        f"host {others[0]!r} is not on loopback, and {settings.store_url} has no key to guard it;"
-        " make one first: sessionbat keys create --kind admin --store"
-        f" {settings.store_url} (or serve on 127.0.0.1)",
-        slug="no-keys",
-    )
+def _turned_away(scope: Scope, refused: Refused) -> Response:
+    """Refuse a request at the door; the ingestion endpoint's own headers are on this answer too."""
+    response = refusal_response(refused)
+    if scope["path"] == describing.PATH:
+        response.headers.update(describing.CAPABILITIES)
+    return response
+
+
+def _openapi(store: Store, settings: Settings) -> Callable[[Request], Awaitable[Response]]:
+    # Made at the first request: most servers are never asked.
+    @functools.cache
+    def document() -> bytes:
+        schemas = {**asking.SCHEMAS, **describing.SCHEMAS}
+        return orjson.dumps(openapi.document(operations(store, settings), schemas))
+
+    async def respond(_: Request) -> Response:
+        return Response(document(), media_type="application/json")
+
+    return respond
+
+
+def _metrics(store: Store, measures: Measures) -> Callable[[Request], Response]:
+    def respond(_: Request) -> Response:  # not async: it asks the store, in a thread
+        return Response(write(measures.metrics(store)), headers={"Content-Type": CONTENT_TYPE})
+
+    return respond
 
 
 async def _healthz(_: Request) -> Response:

@@ -67,7 +67,7 @@ class Door:
         hosts: The server's names.
         guard: Knows the keys.
         rules: What needs which key.
-        answer: Turns a refusal into an answer.
+        answer: Turns a refusal of a request into an answer.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Door:
         hosts: Hosts,
         guard: Guard,
         rules: Rules,
-        answer: Callable[[Refused], Response],
+        answer: Callable[[Scope, Refused], Response],
     ) -> None:
         self._app = app
         self._hosts = hosts
@@ -106,11 +106,12 @@ class Door:
         except Refused as refused:
             if refused.slug == "no-key" and self._leads_to_login(scope, path):
                 return _to_login(scope)
-            return self._answer(refused)
+            return self._answer(scope, refused)
         except StoreError as exc:
             _log.error("a key could not be looked up: %s", exc)
             return self._answer(
-                Refused(503, exc.slug, "the store failed; try again", headers={"Retry-After": "1"})
+                scope,
+                Refused(503, exc.slug, "the store failed; try again", headers={"Retry-After": "1"}),
             )
         return None
 

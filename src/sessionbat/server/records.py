@@ -189,6 +189,20 @@ class StoredKey:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreMeasures:
+    """How full a store is, and how far behind what is derived."""
+
+    #: Events stored.
+    events: int
+    #: Those that search and statistics do not know yet, and how long the oldest has waited.
+    events_behind: int
+    seconds_behind: float
+    #: On the disk: what is kept, and what was written last and is not merged into it yet.
+    bytes: int
+    log_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
     """Some items of a longer list, and the cursor that continues after them (None: the end)."""
 

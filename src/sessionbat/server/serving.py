@@ -6,24 +6,36 @@ one error and nothing is left behind.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
+import logging
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Final
 
 import uvicorn
 
+from sessionbat._version import __version__
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.app import create_app
+from sessionbat.server.connections import Guard, guarded_protocol, raise_file_limit
+from sessionbat.server.observing import Measures
 from sessionbat.server.settings import Settings
+from sessionbat.server.stopping import Stopping
 
-# How long a stop waits for requests under way, in seconds.
+_log = logging.getLogger("sessionbat.server")
+
+# How long a stop waits for requests under way, then for connections to take their answers, in
+# seconds.
 _STOP_TIMEOUT: Final = 10
+_CLOSE_TIMEOUT: Final = 2
 # Longer than the SDK leaves a connection unused, so that the server is not the one to close it.
 _KEEP_ALIVE: Final = 75
 _BACKLOG: Final = 1024
@@ -31,23 +43,37 @@ _SWITCH_INTERVAL: Final = 0.0005  # seconds
 _COLLECT_AFTER: Final = 20_000  # objects
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, announce: bool = True) -> None:
     """Serve until Ctrl-C or SIGTERM; then answer what was taken, and return.
 
-    Prints the address once it answers. For the main thread.
+    For the main thread.
+
+    Args:
+        settings: What to serve, and where.
+        announce: Print the address once it answers, for a person; else log start and stop.
 
     Raises:
         ConfigurationError: The address cannot be listened on, or the store URL is unknown.
         StoreError: The store cannot be used.
     """
+    raise_file_limit()
     with _listening(settings) as listener:
         server = _Server(settings)
         _tune_interpreter()
-        server.on_ready = lambda: print(
-            f"SessionBat serves {_url(listener)} from {settings.store_url} (Ctrl-C stops it)",
-            flush=True,
-        )
+        started = time.monotonic()
+        url = _url(listener)
+        server.on_ready = lambda: _say_ready(url, settings, announce)
         server.run([listener])
+        if not announce:
+            _log.info("stopped after %.0f s [stopped]", time.monotonic() - started)
+
+
+def _say_ready(url: str, settings: Settings, announce: bool) -> None:
+    if announce:
+        print(f"SessionBat serves {url} from {settings.store_url} (Ctrl-C stops it)", flush=True)
+    else:
+        fields = {"url": url, "store": settings.store_url, "version": __version__}
+        _log.info("serves %s [started]", url, extra={"fields": fields})
 
 
 @contextmanager
@@ -81,18 +107,21 @@ class _Server(uvicorn.Server):
     """uvicorn, telling when it is ready, and returning after a signal instead of dying of it."""
 
     def __init__(self, settings: Settings) -> None:
+        self._stopping = Stopping()
+        measures = Measures()
         super().__init__(
             uvicorn.Config(
-                create_app(settings),
+                create_app(settings, self._stopping, measures),
+                http=guarded_protocol(Guard(settings, measures)),
                 access_log=False,
                 log_config=None,
-                log_level="warning",
+                log_level="error",  # it warns of each request that is no HTTP; we count them
                 ws="none",
                 lifespan="on",
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE,
-                timeout_graceful_shutdown=_STOP_TIMEOUT,
+                timeout_graceful_shutdown=_CLOSE_TIMEOUT,
             )
         )
         self.on_ready: Callable[[], object] = lambda: None
@@ -100,6 +129,22 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stopping.begin()
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.tell()
+        await self._finish()
+        await super().shutdown(sockets)
+
+    async def _finish(self) -> None:
+        """Finish what is under way, while what comes now is told to come again."""
+        under_way = set(self.server_state.tasks)
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while under_way and not self.force_exit and time.monotonic() < deadline:
+            _, under_way = await asyncio.wait(under_way, timeout=0.1)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

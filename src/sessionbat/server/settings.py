@@ -40,6 +40,14 @@ class Settings:
     max_waiting_bytes: int = 128 * 1024 * 1024
     #: Seconds in which the whole body of a request has to arrive.
     body_timeout: float = 30.0
+    #: Seconds in which the head of a request has to arrive, the first one from the connection on.
+    head_timeout: float = 15.0
+    #: Longest head of a request: its first line and its headers.
+    max_head_bytes: int = 64 * 1024
+    #: Open connections; beyond them the longest idle one is closed, or the new one refused.
+    max_connections: int = 2048
+    #: Log a line for each request, by route; never its query string.
+    access_log: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without opening anything."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, cast
 
 import orjson
@@ -21,19 +23,19 @@ from starlette.types import Receive, Scope, Send
 from sessionbat.errors import StoreError
 from sessionbat.server.auth import access_of
 from sessionbat.server.ingest.body import Body, Decoded, Encoding, decode_body, too_large
+from sessionbat.server.ingest.describing import CAPABILITIES, PATH
 from sessionbat.server.ingest.group_commit import GroupCommit, Stored, describe_failure
+from sessionbat.server.logs import Seldom
+from sessionbat.server.observing import Measures
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings
+from sessionbat.server.stopping import Stopping, stopping_refusal
 from sessionbat.server.store.protocol import Store
 
-PATH: Final = "/api/v1/ingestion/events"
-#: On every answer of the endpoint: what it takes (W3C LDP, RFC 7694). The SDK sends batches for it.
-CAPABILITIES: Final = {
-    "Accept-Post": "application/json, application/x-ndjson",
-    "Accept-Encoding": "zstd, gzip",
-}
-
 _log = logging.getLogger("sessionbat.server")
+
+# How long the rest of a body may take once the server stops, in seconds.
+_WHEN_STOPPING: Final = 3.0
 
 _ENCODINGS: Final = {"", "identity", "gzip", "zstd"}
 
@@ -44,12 +46,22 @@ class Ingestion:
     Args:
         store: Where events go.
         settings: The limits of bodies and of what may wait.
+        measures: Where events, refusals and times are counted.
+        stopping: Says when bodies have to be here soon.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, measures: Measures, stopping: Stopping
+    ) -> None:
         self._settings = settings
+        self._measures = measures
         self._room = _Room(settings.max_waiting_requests, settings.max_waiting_bytes)
-        self._group_commit = GroupCommit(store, self._decode)
+        self._group_commit = GroupCommit(store, self._decode, on_commit=measures.note_commit)
+        self._refusals = Seldom(_log, "refused-bodies", "refused %d bodies: %s")
+        self._stopping = stopping
+        self._reading: set[asyncio.Timeout] = set()
+        stopping.on_tell(self._hurry)
+        measures.watch_waiting(self._room.waiting_requests, self._room.waiting_bytes)
 
     def routes(self) -> list[BaseRoute]:
         """Give the endpoint's route."""
@@ -58,22 +70,30 @@ class Ingestion:
     def close(self) -> None:
         """Store what was taken, then take no more."""
         self._group_commit.close()
+        self._refusals.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         # Not a route's function: so that 405 and 500 carry the capabilities too.
+        started = time.perf_counter()
         response = await self._respond(Request(scope, receive))
         response.headers.update(CAPABILITIES)
+        self._measures.ingest_seconds.observe(time.perf_counter() - started)
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
         try:
-            return _answer(await self._take(request))
+            stored = await self._take(request)
+            self._count(stored)
+            return _answer(stored)
         except Refused as refused:
+            self._measures.bodies_refused.add(1, refused.slug)
+            self._refusals.note(refused.slug)
             return refusal_response(refused)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except StoreError as exc:
+            self._measures.bodies_refused.add(1, exc.slug)
             return refusal_response(
                 Refused(503, exc.slug, "the store failed; try again", headers=_RETRY_AFTER)
             )
@@ -98,13 +118,15 @@ class Ingestion:
             raise too_large(limit)
         chunks: list[bytes] = []
         try:
-            async with asyncio.timeout(self._settings.body_timeout):
+            async with self._time_to_read():
                 async for chunk in request.stream():
                     room.take(len(chunk))
                     chunks.append(chunk)
                     if room.bytes > limit:
                         raise too_large(limit)
         except TimeoutError as exc:
+            if self._stopping.has_begun:
+                raise stopping_refusal() from exc
             raise Refused(
                 408,
                 "slow-body",
@@ -112,6 +134,27 @@ class Ingestion:
                 headers={"Connection": "close"},
             ) from exc
         return b"".join(chunks)
+
+    @asynccontextmanager
+    async def _time_to_read(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(self._settings.body_timeout) as timeout:
+            self._reading.add(timeout)
+            try:
+                yield
+            finally:
+                self._reading.discard(timeout)
+
+    def _hurry(self) -> None:
+        """The server stops: a body that is still arriving gets a little while."""
+        soon = asyncio.get_running_loop().time() + _WHEN_STOPPING
+        for timeout in self._reading:
+            timeout.reschedule(min(soon, timeout.when() or soon))
+
+    def _count(self, stored: Stored) -> None:
+        self._measures.events_accepted.add(stored.accepted)
+        self._measures.events_duplicate.add(stored.duplicates)
+        for slug, count in Counter(rejected.slug for rejected in stored.rejected).items():
+            self._measures.events_rejected.add(count, slug)
 
     def _decode(self, body: Body, received_at_us: int) -> Decoded:
         return decode_body(
@@ -139,8 +182,16 @@ class _Room:
     """What requests may hold in memory together; touched by the event loop only."""
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
         self.requests_left = max_requests
         self.bytes_left = max_bytes
+
+    def waiting_requests(self) -> int:
+        return self._max_requests - self.requests_left
+
+    def waiting_bytes(self) -> int:
+        return self._max_bytes - self.bytes_left
 
     @contextmanager
     def request(self) -> Iterator[_RequestRoom]:

@@ -15,6 +15,12 @@ from typing import Any, Final, Literal, NamedTuple
 import orjson
 
 from sessionbat.event import find_problem, is_event_id
+from sessionbat.server.ingest.values import (
+    MAX_EVENT_VALUES,
+    MAX_VALUES,
+    count_roughly,
+    holds_more_than,
+)
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.refusal import Refused
 
@@ -57,6 +63,8 @@ class Decoded:
     rejected: list[Rejected]
     #: Length of the body after decompression.
     size: int
+    #: Values in it, roughly: what it costs in memory.
+    values: int
     #: The body was one JSON value that is no array: there are no neighbours to save.
     is_single: bool
 
@@ -68,13 +76,17 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
         Refused: The body as a whole cannot be read (400) or is too large (413).
     """
     text = inflate(body.data, body.encoding, max_bytes)
+    # Before an array is split, which takes as long as it has brackets and commas.
+    if not body.is_ndjson and holds_more_than(MAX_VALUES, text):
+        raise _too_many_values()
     is_single = not body.is_ndjson and not text.lstrip(_WHITESPACE).startswith(b"[")
     if is_single:
         raws: Sequence[bytes] = [text.strip(_WHITESPACE)]
     else:
         split = split_lines if body.is_ndjson else split_array
         raws = split(text, max_events)
-    decoded = Decoded([], [], len(text), is_single)
+        _check_values(text, raws)
+    decoded = Decoded([], [], len(text), count_roughly(text), is_single)
     for index, raw in enumerate(raws):
         event = _read_event(raw, index, body.app)
         if isinstance(event, Rejected):
@@ -215,12 +227,32 @@ def _too_many(max_events: int) -> Refused:
     )
 
 
+def _check_values(text: bytes, raws: Sequence[bytes]) -> None:
+    """Refuse a body of too many values; an event that is rejected for its own does not count."""
+    if count_roughly(text) <= MAX_VALUES:
+        return
+    kept = [raw for raw in raws if not holds_more_than(MAX_EVENT_VALUES, raw)]
+    if holds_more_than(MAX_VALUES, b",".join(kept)):
+        raise _too_many_values()
+
+
+def _too_many_values() -> Refused:
+    return Refused(
+        413,
+        "too-many-values",
+        f"the body holds more than {MAX_VALUES} values; send fewer events at once",
+    )
+
+
 class _Read(NamedTuple):
     raw: bytes
     decoded: dict[str, Any]
 
 
 def _read_event(raw: bytes, index: int, app: str | None) -> _Read | Rejected:
+    if holds_more_than(MAX_EVENT_VALUES, raw):
+        message = f"more than {MAX_EVENT_VALUES} values; send part of it as a string"
+        return Rejected(None, "too-many-values", f"events[{index}]", message)
     try:
         event = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:

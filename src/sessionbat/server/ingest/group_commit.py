@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from sessionbat.errors import StoreError
 from sessionbat.server.ingest.body import Body, Decoded, Rejected
+from sessionbat.server.ingest.values import MAX_VALUES
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
 
@@ -26,6 +27,11 @@ _log = logging.getLogger("sessionbat.server")
 
 # A commit takes no further request once it holds this much: bounds memory, and how long one waits.
 _MAX_GROUP_BYTES: Final = 16 * 1024 * 1024
+
+
+# Nor once this many seconds went into decoding: who sends a bomb shall not make others wait for it.
+_MAX_DECODING: Final = 0.1
+_SMALL: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class GroupCommit:
         store: Where to.
         decode: Turns a body and the time of receipt, in microseconds, into events.
         clock_ns: Nanoseconds since 1970.
+        on_commit: Told of each: its seconds, requests and events.
     """
 
     def __init__(
@@ -52,10 +59,12 @@ class GroupCommit:
         store: Store,
         decode: Callable[[Body, int], Decoded],
         clock_ns: Callable[[], int] = time.time_ns,
+        on_commit: Callable[[float, int, int], None] = lambda _seconds, _requests, _events: None,
     ) -> None:
         self._store = store
         self._decode = decode
         self._clock_ns = clock_ns
+        self._on_commit = on_commit
         self._arrived = threading.Condition()  # guards these three
         self._waiting: deque[_Request] = deque()
         self._closing = False
@@ -95,7 +104,8 @@ class GroupCommit:
         while True:
             with self._arrived:
                 self._arrived.wait_for(lambda: taken or self._waiting or self._closing)
-                taken.extend(self._waiting)
+                # Of what came during the last commit the small ones first, each in its order.
+                taken.extend(sorted(self._waiting, key=_is_large))
                 self._waiting.clear()
             if not taken:
                 return
@@ -103,28 +113,35 @@ class GroupCommit:
 
     def _decode_group(self, taken: deque[_Request]) -> list[_Decoded]:
         group: list[_Decoded] = []
-        size = 0
-        while taken and size < _MAX_GROUP_BYTES:
+        size = values = 0
+        until = time.perf_counter() + _MAX_DECODING
+        while taken and size < _MAX_GROUP_BYTES and values < MAX_VALUES:
+            if group and time.perf_counter() > until:
+                break
             body, future = taken.popleft()
             try:
                 decoded = self._decode(body, self._clock_ns() // 1000)
             except Refused as refused:
-                _settle([(future, refused)])
+                _settle([(future, _without_frames(refused))])
             except Exception as exc:  # noqa: BLE001 - no body may end the thread
                 _log.error("a body could not be decoded: %s", describe_failure(exc))
                 _settle([(future, exc)])
             else:
                 group.append(_Decoded(decoded, future))
                 size += decoded.size
+                values += decoded.values
         return group
 
     def _store_group(self, group: Sequence[_Decoded]) -> None:
         events = [event for request in group for event in request.decoded.events]
+        started = time.perf_counter()
         try:
             is_new = self._store.append(events) if events else []
         except Exception as exc:  # noqa: BLE001 - nor may a store; told to who waits
             self._store_apart(group, exc)
             return
+        if events:
+            self._on_commit(time.perf_counter() - started, len(group), len(events))
         start = 0
         settlements = []
         for decoded, future in group:
@@ -154,9 +171,19 @@ def describe_failure(exc: Exception) -> str:
     return f"{type(exc).__name__}\n{''.join(places)}"
 
 
+def _without_frames(refused: Refused) -> Refused:
+    """Let go of what the frames that raised it hold: 32 MB of a body each, until it is answered."""
+    refused.__cause__ = refused.__context__ = None
+    return refused.with_traceback(None)
+
+
 class _Request(NamedTuple):
     body: Body
     future: asyncio.Future[Stored]
+
+
+def _is_large(request: _Request) -> bool:
+    return len(request.body.data) > _SMALL
 
 
 class _Decoded(NamedTuple):

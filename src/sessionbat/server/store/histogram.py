@@ -21,13 +21,15 @@ _GROWTH: Final = 1.1
 _LOG_GROWTH: Final = math.log(_GROWTH)
 _SMALLEST_MS: Final = 0.01
 _LAST: Final = 500  # 0.01 ms × 1.1^500: beyond the age of the universe
+# Beyond the last bucket; a latency near the end of what a float holds would become infinite.
+_LARGEST_MS: Final = 1e30
 
 
 def bucket_of(latency_ms: float) -> int:
     """Say in which bucket a latency counts."""
     if latency_ms <= _SMALLEST_MS:
         return 0
-    return min(_LAST, 1 + int(math.log(latency_ms / _SMALLEST_MS) / _LOG_GROWTH))
+    return min(_LAST, 1 + int(math.log(min(latency_ms, _LARGEST_MS) / _SMALLEST_MS) / _LOG_GROWTH))
 
 
 class Histogram(NamedTuple):

@@ -26,6 +26,7 @@ from sessionbat.server.records import (
     Statistic,
     StoredEvent,
     StoredKey,
+    StoreMeasures,
 )
 
 
@@ -189,6 +190,9 @@ class Store(Protocol):
 
     def count_events(self) -> int:
         """Count the events stored."""
+
+    def measure(self) -> StoreMeasures:
+        """Say how full the store is, and how far behind search and statistics are."""
 
     def add_key(self, key: StoredKey) -> None:
         """Keep a new key; when this returns, ``find_key`` finds it, in every process."""

@@ -34,10 +34,12 @@ from sessionbat.server.records import (
     Statistic,
     StoredEvent,
     StoredKey,
+    StoreMeasures,
 )
 from sessionbat.server.store import (
     sqlite_deleting,
     sqlite_keys,
+    sqlite_measuring,
     sqlite_received,
     sqlite_search,
     sqlite_session_list,
@@ -341,6 +343,13 @@ class SqliteStore:
         with self._readers.lend() as reader:
             (count,) = reader.connection.execute("SELECT count(*) FROM events").fetchone()
             return int(count)
+
+    def measure(self) -> StoreMeasures:
+        """Say how full it is; see ``Store.measure``."""
+        with self._readers.lend() as reader:
+            return sqlite_measuring.measure(
+                reader.connection, self._path, text_too=self._has_text_index
+            )
 
     def add_key(self, key: StoredKey) -> None:
         """Keep a new key; see ``Store.add_key``."""

@@ -1,0 +1,43 @@
+"""What an event is, as a JSON Schema: the rules of ``sessionbat.event.find_problem`` for readers.
+
+``find_problem`` decides; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sessionbat.event import MAX_ID_CHARACTERS
+
+_TEXT: Final = {"type": "string", "minLength": 1}
+_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+_OBJECT_OR_NULL: Final = {"type": ["object", "null"]}
+
+EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "One completed observation. Fields that are not listed are stored as they come.",
+    "required": ["type", "id", "app", "session_id", "observation"],
+    "properties": {
+        "type": {**_TEXT, "examples": ["llm", "tool", "retrieval"]},
+        "id": {
+            "type": "string",
+            "pattern": f"^[ -~]{{1,{MAX_ID_CHARACTERS}}}$",
+            "description": "Printable ASCII. Of two events of an app with one id the first counts.",
+        },
+        "app": _TEXT,
+        "session_id": _TEXT,
+        "interaction_id": _TEXT_OR_NULL,
+        "created_at": {**_TEXT_OR_NULL, "description": "When it was recorded, RFC 3339."},
+        "tags": {"type": ["array", "null"], "items": {"type": "string"}},
+        "context": _OBJECT_OR_NULL,
+        "observation": {
+            "type": "object",
+            "required": ["kind"],
+            "properties": {
+                "kind": {**_TEXT, "description": "The same as the event's `type`."},
+                "metadata": _OBJECT_OR_NULL,
+                "metrics": _OBJECT_OR_NULL,
+            },
+        },
+    },
+}

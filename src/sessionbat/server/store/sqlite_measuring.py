@@ -1,0 +1,40 @@
+"""How large the file is, and how far the follower is behind; a few numbers for ``/metrics``."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from sessionbat.server.records import StoreMeasures
+
+
+def measure(connection: sqlite3.Connection, path: Path, *, text_too: bool) -> StoreMeasures:
+    """Measure the store; counts sessions rather than events, which are fifty times as many.
+
+    Args:
+        connection: Reads.
+        path: Its file.
+        text_too: Whether there is a text index that could be behind.
+    """
+    (events,) = connection.execute("SELECT coalesce(sum(observations), 0) FROM sessions").fetchone()
+    (up_to,) = connection.execute(
+        "SELECT min(up_to) FROM progress WHERE name = 'statistics' OR ?", (text_too,)
+    ).fetchone()
+    behind, since_us = connection.execute(
+        "SELECT count(*), min(received_at_us) FROM events WHERE id > ?", (up_to,)
+    ).fetchone()
+    return StoreMeasures(
+        events=events,
+        events_behind=behind,
+        seconds_behind=max(0.0, time.time() - since_us / 1e6) if behind else 0.0,
+        bytes=_size(path),
+        log_bytes=_size(Path(f"{path}-wal")),
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
