@@ -54,7 +54,16 @@ def test_every_route_for_programs_is_described(document: Any, tmp_path: Path) ->
 
     app = create_app(Settings(store_url=f"sqlite:///{tmp_path / 'store.db'}"))
     paths = {getattr(route, "path", "") for route in app.routes}
-    for_people = {"/", "/sessions", "/sessions.json", "/session", "/session.json", "/static"}
+    for_people = {
+        "/",
+        "/login",
+        "/logout",
+        "/sessions",
+        "/sessions.json",
+        "/session",
+        "/session.json",
+        "/static",
+    }
     assert paths - for_people == set(document["paths"])
 
 
@@ -173,3 +182,9 @@ def test_the_schema_of_an_event_and_the_rule_agree(
     # That two fields are the same is more than a schema can say.
     if problem is None or problem.at != "observation.kind":
         assert jsonschema.Draft202012Validator(EVENT).is_valid(changed) == (problem is None)
+
+
+def test_the_document_says_that_keys_are_bearer_tokens(document: Any) -> None:
+    scheme = document["components"]["securitySchemes"]["key"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert document["security"] == [{"key": []}, {}]

@@ -59,7 +59,17 @@ def document(operations: Sequence[Operation], schemas: Mapping[str, Schema]) -> 
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
-        "components": {"schemas": {"Error": ERROR_SCHEMA, **schemas}},
+        "components": {
+            "schemas": {"Error": ERROR_SCHEMA, **schemas},
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "sbat_read_ and 40 characters",
+                }
+            },
+        },
+        "security": [{"key": []}, {}],  # without a key as long as the server has none
     }
 
 
