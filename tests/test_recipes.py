@@ -276,6 +276,7 @@ class TestThreadPool:
         assert module.client.stats().dropped == {}
 
 
+@pytest.mark.slow
 class TestPytestSuite:
     def test_the_suite_passes(self, environment: dict[str, str], tmp_path: Path) -> None:
         suite = RECIPES / "pytest_suite"

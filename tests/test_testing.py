@@ -111,6 +111,7 @@ def run_suite(directory: Path, test: str, **environment: str) -> subprocess.Comp
     (directory / "conftest.py").write_text('pytest_plugins = ["sessionbat.testing"]\n')
     (directory / "test_it.py").write_text(textwrap.dedent(test))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(directory)]
+    command += ["-p", "no:langsmith_plugin", "-p", "no:schemathesis", "-p", "no:hypothesispytest"]
     return subprocess.run(
         command,
         env={**ENVIRONMENT, **environment},

@@ -10,7 +10,9 @@ import pytest
 from tests.cli.command import get, serving
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_serve_answers_until_it_is_told_to_stop(number: int, tmp_path: Path) -> None:
     with serving("serve", "--port", "0", cwd=tmp_path) as (process, url):
         assert get(f"{url}/healthz")

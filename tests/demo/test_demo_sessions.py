@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import pytest
@@ -32,11 +33,14 @@ def record() -> dict[str, Session]:
     return sessions
 
 
-SESSIONS = record()
+@cache
+def recorded() -> dict[str, Session]:
+    """The same, played once, and not while tests are collected: each worker does that."""
+    return record()
 
 
 def of(outcome: str) -> list[Session]:
-    return [SESSIONS[f"{s.slug}-run"] for s in SCENARIOS if s.outcome.startswith(outcome)]
+    return [recorded()[f"{s.slug}-run"] for s in SCENARIOS if s.outcome.startswith(outcome)]
 
 
 def observations(session: Session, kind: str) -> list[dict[str, Any]]:
@@ -44,11 +48,11 @@ def observations(session: Session, kind: str) -> list[dict[str, Any]]:
 
 
 def everything() -> list[dict[str, Any]]:
-    return [event for session in SESSIONS.values() for event in session]
+    return [event for session in recorded().values() for event in session]
 
 
 def test_there_are_some_thirty_sessions_and_no_two_are_alike() -> None:
-    assert 30 <= len(SESSIONS) <= 40
+    assert 30 <= len(recorded()) <= 40
     assert len({scenario.slug for scenario in SCENARIOS}) == len(SCENARIOS)
     assert len({scenario.turns[0].says for scenario in SCENARIOS}) == len(SCENARIOS)
 
@@ -138,7 +142,7 @@ def test_solved_sessions_have_no_failure_but_what_the_shop_refused() -> None:
 
 
 def test_a_model_call_is_given_the_whole_conversation() -> None:
-    for session in SESSIONS.values():
+    for session in recorded().values():
         lengths = [len(c["input"]["messages"]) for c in observations(session, "llm")]
         assert lengths == sorted(lengths)
         assert observations(session, "llm")[0]["input"]["messages"][0]["role"] == "system"
@@ -154,7 +158,7 @@ def test_answered_model_calls_tell_time_tokens_and_cost() -> None:
 
 
 def test_sessions_are_spread_over_hours_and_none_is_in_the_future() -> None:
-    for session in SESSIONS.values():
+    for session in recorded().values():
         started = [datetime.fromisoformat(e["observation"]["started_at"]) for e in session]
         assert started == sorted(started)
         assert started[-1] < NOW
@@ -162,6 +166,7 @@ def test_sessions_are_spread_over_hours_and_none_is_in_the_future() -> None:
     assert 4 * 3600 < (NOW - first).total_seconds() < 24 * 3600
 
 
+@pytest.mark.slow
 def test_two_runs_tell_the_same() -> None:
     def told(session: Session) -> list[Any]:
         for observation in (event["observation"] for event in session):
@@ -169,4 +174,4 @@ def test_two_runs_tell_the_same() -> None:
                 observation["metadata"].pop(name, None)
         return [event["observation"] for event in session]
 
-    assert [told(s) for s in record().values()] == [told(s) for s in SESSIONS.values()]
+    assert [told(s) for s in record().values()] == [told(s) for s in recorded().values()]

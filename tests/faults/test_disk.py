@@ -28,7 +28,7 @@ from tests.conftest import assert_adds_up, eventually
 from tests.faults.conftest import Record
 from tests.faults.host import Host, deliver_the_rest, on_disk, run, script, stored
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]  # processes of their own
 
 NewClient = Callable[..., SessionBat]
 

@@ -18,7 +18,7 @@ from tests.faults.host import (
     wait_until_on_disk,
 )
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]  # processes of their own
 
 
 def test_normal_exit_with_10000_queued(endpoint: Endpoint) -> None:

@@ -16,7 +16,7 @@ from sessionbat.testing import Answer, Endpoint, receipt, unused_port
 from tests.conftest import eventually
 from tests.faults.host import Host, deliver_the_rest, on_disk, run, stored
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]  # processes of their own
 
 
 def test_fork_with_items_queued(endpoint: Endpoint) -> None:

@@ -21,7 +21,7 @@ from tests.conftest import eventually
 from tests.faults.conftest import Record
 from tests.faults.host import deliver_the_rest, run, stored
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]  # processes of their own
 
 NewClient = Callable[..., SessionBat]
 
@@ -29,7 +29,7 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.long)])
 def test_64_threads(endpoint: Endpoint, client: SessionBat, count: int) -> None:
     """Row 51: none lost; what a call costs its thread is bounded."""
     took: list[list[float]] = [[] for _ in range(64)]

@@ -16,7 +16,7 @@ from sessionbat.testing import OFFERS_BATCHES, Answer, Endpoint, Request, receip
 from tests.conftest import eventually
 from tests.faults.host import Host, deliver_the_rest, on_disk, run, stored, wait_until_on_disk
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]  # processes of their own
 
 UP = {"endpoint-up": True, "endpoint-down": False}
 

@@ -40,6 +40,7 @@ def test_the_chain_records_both_turns_of_one_session() -> None:
     assert events[0]["tags"] == ["langchain"]
 
 
+@pytest.mark.slow
 def test_the_agent_records_its_tools_and_the_approval() -> None:
     pytest.importorskip("langgraph.graph")
     pytest.importorskip(

@@ -9,12 +9,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("langchain_openai")
-pytest.importorskip("langchain_anthropic")
-
-from langchain_anthropic import ChatAnthropic
-from langchain_openai import ChatOpenAI
-
 from tests.integration.conftest import Recorded
 from tests.integration.oracle import recorded_as
 from tests.integration.test_oracle_chains import add
@@ -24,7 +18,9 @@ WAYS = ("invoke", "stream", "ainvoke", "astream")
 
 
 def model_of(provider: str, url: str, model: str = "answers") -> Any:
+    # Here, because every worker collects this file, and their packages take four seconds to load.
     if provider == "openai":
+        ChatOpenAI = pytest.importorskip("langchain_openai").ChatOpenAI
         return ChatOpenAI(
             model=model,
             base_url=f"{url}/v1",
@@ -33,6 +29,7 @@ def model_of(provider: str, url: str, model: str = "answers") -> Any:
             stream_usage=True,
             temperature=0.2,
         )
+    ChatAnthropic = pytest.importorskip("langchain_anthropic").ChatAnthropic
     return ChatAnthropic(
         model=model, base_url=url, api_key="sk-never-sent-anywhere", max_retries=0, temperature=0.2
     )

@@ -36,7 +36,7 @@ def decode(data: bytes, *, is_ndjson: bool = False) -> Decoded:
 
 
 def _many_zeros() -> Iterator[bytes]:
-    return (bytes(MIB) for _ in range(256))
+    return (bytes(MIB) for _ in range(96))
 
 
 def _gzip_bomb() -> bytes:

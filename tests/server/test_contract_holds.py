@@ -56,11 +56,12 @@ def run_schemathesis(server: Wire, directory: Path, *options: str) -> None:
     assert server.get("/healthz").status == 200
 
 
+@pytest.mark.slow
 def test_the_server_does_what_its_document_says(server: Wire, tmp_path: Path) -> None:
     run_schemathesis(server, tmp_path, "--max-examples", "20", "--seed", "1")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_server_does_what_its_document_says_at_length(server: Wire, tmp_path: Path) -> None:
     run_schemathesis(server, tmp_path, "--max-examples", "500")

@@ -102,7 +102,7 @@ def test_of_a_thousand_damaged_bodies_no_good_event_is_lost(tmp_path: Path) -> N
     check_mutations(tmp_path, range(1_000))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1_200)
 def test_of_a_hundred_thousand_damaged_bodies_no_good_event_is_lost(tmp_path: Path) -> None:
     check_mutations(tmp_path, range(100_000))

@@ -86,6 +86,7 @@ def stored(path: Path) -> Counter[str]:
             return ids
 
 
+@pytest.mark.slow
 def test_what_is_answered_202_while_commands_work_is_stored_once(
     serving: Wire, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_signal_ends_the_process_in_peace(tmp_path: Path, number: int) -> None
     assert [entry.name for entry in tmp_path.iterdir()] == ["store.db"]  # closed: no WAL is left
 
 
+@pytest.mark.slow
 def test_a_stop_answers_what_was_taken(tmp_path: Path) -> None:
     port = free_port()
     body = ndjson(*(event(f"e{n}", observation__input="x" * 1_000) for n in range(20_000)))

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from test_durability import stored_ids
 from test_serving import free_port, served, wait_until_healthy, wire_to
 from wire import PATH, event, ndjson
@@ -102,6 +103,7 @@ def test_while_a_request_is_finished_new_ones_are_told_to_come_again(tmp_path: P
     assert stored_ids(tmp_path / "store.db") == ["e1"]
 
 
+@pytest.mark.slow
 def test_a_body_that_does_not_end_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     port = free_port()
     with served(tmp_path, port) as process:
