@@ -19,6 +19,8 @@ from tests.faults.host import Host, on_disk
 NewClient = Callable[..., SessionBat]
 
 
+pytestmark = pytest.mark.slow  # they wait for what the network does not do
+
 Pieces = list[tuple[bytes, float]]
 
 HEAD = b"HTTP/1.1 202 X\r\nContent-Length: 400\r\n\r\n"

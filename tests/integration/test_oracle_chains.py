@@ -23,6 +23,8 @@ from tests.integration.conftest import Recorded
 from tests.integration.oracle import recorded_as
 from tests.integration.scripted import Hang, Scripted, cancel, hang
 
+pytestmark = pytest.mark.slow  # every scenario twice, beside LangChain's own tracer
+
 Scenario = Callable[[dict[str, Any]], Any]
 SCENARIOS: dict[str, Scenario] = {}
 PROMPT = ChatPromptTemplate.from_messages([("system", "Be brief."), ("human", "{input}")])

@@ -27,6 +27,8 @@ from tests.integration.oracle import recorded_as
 from tests.integration.scripted import Hang, Scripted, calls, cancel, hang
 from tests.integration.test_oracle_chains import Library, add, broken, slow_add
 
+pytestmark = pytest.mark.slow  # every scenario twice, beside LangChain's own tracer
+
 Scenario = Callable[[dict[str, Any]], Any]
 SCENARIOS: dict[str, Scenario] = {}
 QUESTION = {"messages": [{"role": "user", "content": "what is 1 + 2?"}]}

@@ -13,6 +13,8 @@ from tests.integration.conftest import Recorded
 from tests.integration.oracle import recorded_as
 from tests.integration.test_oracle_chains import add
 
+pytestmark = pytest.mark.slow  # every scenario twice, beside LangChain's own tracer
+
 PROVIDERS = ("openai", "anthropic")
 WAYS = ("invoke", "stream", "ainvoke", "astream")
 
