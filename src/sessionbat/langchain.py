@@ -217,8 +217,8 @@ class LangChainCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """Note when the first piece of an answer came, and keep it for an answer cut short."""
         run = self._book.find(run_id)
-        if run is not None and run.take_piece(chunk, token) and says_something(token, chunk):
-            run.first_token_ns = run.first_token_ns or self._clock.ticks_ns()
+        if run is not None and run.take_piece(chunk, token) and not run.first_token_ns:
+            run.first_token_ns = self._clock.ticks_ns() if says_something(token, chunk) else 0
 
     @_guarded
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:

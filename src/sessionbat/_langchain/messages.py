@@ -101,10 +101,9 @@ def text_of_event(event: Mapping[str, Any]) -> str | None:
 
 def tool_calls(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """List the calls that a message asks for; those that could not be parsed say why."""
-    calls = [
-        {"id": call.get("id"), "name": call.get("name"), "args": call.get("args")}
-        for call in fields.get("tool_calls") or ()
-    ]
+    calls: list[dict[str, Any]] = []
+    for call in fields.get("tool_calls") or ():
+        calls.append({key: call.get(key) for key in ("id", "name", "args")})
     for call in fields.get("invalid_tool_calls") or ():
         calls.append({key: call.get(key) for key in ("id", "name", "args", "error")})
     return calls

@@ -47,10 +47,10 @@ _SECRET: Final = re.compile(
     r"|(access|auth|refresh|session|id|bot|csrf)[-_]?token|^token$",
     re.IGNORECASE,
 )
-_SAMPLING: Final = (
+_SAMPLING: Final = frozenset({
     "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "stop", "seed", "n",
     "frequency_penalty", "presence_penalty", "reasoning_effort", "tool_choice",
-)  # fmt: skip
+})  # fmt: skip
 _ANSWERED: Final = {
     "model": ("model_name", "model"),
     "finish_reason": ("finish_reason", "stop_reason", "done_reason"),
@@ -110,9 +110,9 @@ def run_metadata(
     for tag in tags or ():
         if tag.startswith(_ATTEMPT):
             kept["attempt"] = int(tag[len(_ATTEMPT) :])
-    for key in _SAMPLING if params else ():
-        if params.get(key) is not None:
-            kept[key] = params[key]
+    for key, value in params.items():
+        if value is not None and key in _SAMPLING:
+            kept[key] = value
     requested = params.get("model") or params.get("model_name")
     if requested is not None:
         kept.setdefault("request_model", requested)
@@ -121,7 +121,9 @@ def run_metadata(
 
 def user_tags(tags: Iterable[str] | None) -> list[str] | None:
     """Keep the labels that the user gave; None when there are none."""
-    return [tag for tag in tags or () if not tag.startswith(_MACHINERY_TAGS)] or None
+    if not tags:
+        return None
+    return [tag for tag in tags if not tag.startswith(_MACHINERY_TAGS)] or None
 
 
 def is_secret(key: str) -> bool:
@@ -236,7 +238,7 @@ def _answer_metadata(
     said: Mapping[str, Any], totals: Mapping[str, Any], message_id: Any
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
-    for key, names in _ANSWERED.items():
+    for key, names in _ANSWERED.items() if said or totals else ():
         for name in names:
             value = said.get(name) or totals.get(name)
             if isinstance(value, str):

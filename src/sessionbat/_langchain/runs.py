@@ -202,16 +202,15 @@ class RunBook:
 
     def hold(self, run: Run, asked: Snapshot) -> None:
         """Keep what a run was asked until it ends, within the limit for all runs together."""
-        evicted: list[Run] = []
         with self._lock:
             if run.key not in self._open:
                 return
             run.asked = asked
             run.held_bytes = len(asked.data)
             self._held_bytes += run.held_bytes
-            if self._held_bytes > MAX_HELD_BYTES:
-                evicted = self._overflowing()
-        self._abandon_all(evicted, UNFINISHED)
+            evicted = self._overflowing() if self._held_bytes > MAX_HELD_BYTES else None
+        if evicted:
+            self._abandon_all(evicted, UNFINISHED)
 
     def watch(self, run: Run) -> None:
         """Have the run ended when the asyncio task that began it ends without ending it."""
