@@ -76,8 +76,9 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
         Refused: The body as a whole cannot be read (400) or is too large (413).
     """
     text = inflate(body.data, body.encoding, max_bytes)
+    values = count_roughly(text)
     # Before an array is split, which takes as long as it has brackets and commas.
-    if not body.is_ndjson and holds_more_than(MAX_VALUES, text):
+    if not body.is_ndjson and values > MAX_VALUES and holds_more_than(MAX_VALUES, text):
         raise _too_many_values()
     is_single = not body.is_ndjson and not text.lstrip(_WHITESPACE).startswith(b"[")
     if is_single:
@@ -85,9 +86,13 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
     else:
         split = split_lines if body.is_ndjson else split_array
         raws = split(text, max_events)
-        _check_values(text, raws)
-    decoded = Decoded([], [], len(text), count_roughly(text), is_single)
+        if values > MAX_VALUES:
+            _check_values(raws)
+    decoded = Decoded([], [], len(text), values, is_single)
     for index, raw in enumerate(raws):
+        if values > MAX_EVENT_VALUES and holds_more_than(MAX_EVENT_VALUES, raw):
+            decoded.rejected.append(_too_many_of_one(index))
+            continue
         event = _read_event(raw, index, body.app)
         if isinstance(event, Rejected):
             decoded.rejected.append(event)
@@ -227,10 +232,8 @@ def _too_many(max_events: int) -> Refused:
     )
 
 
-def _check_values(text: bytes, raws: Sequence[bytes]) -> None:
+def _check_values(raws: Sequence[bytes]) -> None:
     """Refuse a body of too many values; an event that is rejected for its own does not count."""
-    if count_roughly(text) <= MAX_VALUES:
-        return
     kept = [raw for raw in raws if not holds_more_than(MAX_EVENT_VALUES, raw)]
     if holds_more_than(MAX_VALUES, b",".join(kept)):
         raise _too_many_values()
@@ -249,10 +252,12 @@ class _Read(NamedTuple):
     decoded: dict[str, Any]
 
 
+def _too_many_of_one(index: int) -> Rejected:
+    message = f"more than {MAX_EVENT_VALUES} values; send part of it as a string"
+    return Rejected(None, "too-many-values", f"events[{index}]", message)
+
+
 def _read_event(raw: bytes, index: int, app: str | None) -> _Read | Rejected:
-    if holds_more_than(MAX_EVENT_VALUES, raw):
-        message = f"more than {MAX_EVENT_VALUES} values; send part of it as a string"
-        return Rejected(None, "too-many-values", f"events[{index}]", message)
     try:
         event = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:

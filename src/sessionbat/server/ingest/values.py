@@ -18,9 +18,13 @@ MAX_VALUES: Final = 1_000_000
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
+_SEPARATORS: Final = b",{["
+_ALL_OTHERS: Final = bytes(byte for byte in range(256) if byte not in _SEPARATORS)
+
+
 def count_roughly(text: bytes) -> int:
     """Count values, those that only seem to be in a string included; never too few."""
-    return text.count(b",") + text.count(b"{") + text.count(b"[")
+    return len(text.translate(None, _ALL_OTHERS))  # a third of what three counts take
 
 
 def holds_more_than(limit: int, text: bytes) -> bool:

@@ -1,0 +1,77 @@
+"""What was stored a moment ago, kept until the text index and the statistics have it.
+
+They would otherwise read, and indexing inflate and parse, what ingestion had in its hands a moment
+before. Only a short cut: what is not here is read from the disk. Used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+#: Rows kept at most of any kind, and characters of text; what is beyond is read from the disk.
+_MAX_ROWS: Final = 10_000
+_MAX_CHARACTERS: Final = 16 * 1024 * 1024
+
+#: Begins with its event's number.
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
+
+class IndexedText(NamedTuple):
+    """What of an event goes into the text index."""
+
+    number: int
+    app: int
+    text: str
+
+
+class RecentRows(Generic[Row]):
+    """Rows in the order of their events' numbers, without gaps.
+
+    Args:
+        weigh: How much one takes of ``max_weight``.
+        max_weight: When there is more, all are dropped.
+    """
+
+    def __init__(
+        self, weigh: Callable[[Row], int] = lambda _row: 1, max_weight: int = _MAX_ROWS
+    ) -> None:
+        self._weigh = weigh
+        self._max_weight = max_weight
+        self._rows: deque[Row] = deque()
+        self._weight = 0
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep rows of events that are committed, each numbered one above that before it."""
+        if not rows:
+            return
+        if self._rows and self._rows[-1][0] + 1 != rows[0][0]:
+            self.forget()
+        self._rows.extend(rows)
+        self._weight += sum(map(self._weigh, rows))
+        if self._weight > self._max_weight or len(self._rows) > _MAX_ROWS:
+            self.forget()
+
+    def take(self, after: int, limit: int, max_weight: int | None = None) -> list[Row]:
+        """Take the rows of the first events numbered above ``after``; older ones are dropped."""
+        taken: list[Row] = []
+        weight = 0
+        while self._rows and len(taken) < limit and (max_weight is None or weight < max_weight):
+            row = self._rows.popleft()
+            row_weight = self._weigh(row)
+            self._weight -= row_weight
+            if row[0] > after:
+                taken.append(row)
+                weight += row_weight
+        return taken
+
+    def forget(self) -> None:
+        """Drop all."""
+        self._rows.clear()
+        self._weight = 0
+
+
+def recent_texts() -> RecentRows[IndexedText]:
+    """Make what keeps texts: at most 16 million characters."""
+    return RecentRows(lambda text: len(text.text), _MAX_CHARACTERS)
