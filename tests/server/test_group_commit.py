@@ -27,11 +27,20 @@ class GatedStore:
     def __init__(self) -> None:
         self.entered = threading.Event()
         self.gate = threading.Event()
+        self.prepared: list[str] = []
+        self.asked_to_prepare_nothing = threading.Event()
         self.appended: list[list[str]] = []
+
+    def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[ReceivedEvent]:
+        self.prepared += [received.event["id"] for received in events]
+        if not events:
+            self.asked_to_prepare_nothing.set()
+        return events
 
     def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
         self.entered.set()
         assert self.gate.wait(20)
+        assert all(received.event["id"] in self.prepared for received in events)
         ids = [received.event["id"] for received in events]
         if "bad" in ids:
             raise OverflowError("chokes")
@@ -54,9 +63,13 @@ async def commit_during_another(
     first = asyncio.create_task(group_commit.commit(body("first")))
     await asyncio.to_thread(store.entered.wait, 20)
     others = [asyncio.create_task(group_commit.commit(each)) for each in bodies]
-    await asyncio.sleep(0)  # each runs up to where it waits for its commit
+    # Bodies are decoded one after the other: once this one is, what came before waits for a commit.
+    last = asyncio.create_task(group_commit.commit(body()))
+    await asyncio.to_thread(store.asked_to_prepare_nothing.wait, 20)
     store.gate.set()
-    return await asyncio.wait_for(asyncio.gather(first, *others, return_exceptions=True), 20)
+    results = await asyncio.wait_for(asyncio.gather(first, *others, return_exceptions=True), 20)
+    await last
+    return results
 
 
 def run_loop(scenario: Coroutine[Any, Any, Result]) -> Result:
@@ -70,7 +83,7 @@ def test_a_small_body_does_not_wait_for_the_large_ones_before_it() -> None:
 
     def slow(each: Body, received_at_us: int) -> Decoded:
         if len(each.data) > 10_000:
-            time.sleep(0.15)  # longer than one commit may spend on decoding
+            time.sleep(0.15)
         return decode(each, received_at_us)
 
     large = [Body(ndjson(event(f"l{n}", padding="x" * 20_000)), "identity", True) for n in range(3)]
@@ -79,7 +92,45 @@ def test_a_small_body_does_not_wait_for_the_large_ones_before_it() -> None:
         run_loop(commit_during_another(group_commit, store, *large, body("small")))
     finally:
         group_commit.close()
-    assert store.appended[:2] == [["first"], ["small", "l0"]]
+    # The first of the large ones may have been decoded already when the small one came.
+    assert store.prepared.index("small") < store.prepared.index("l1")
+    assert "small" in store.appended[1]
+    assert "l1" not in store.appended[1]
+
+
+def test_no_more_is_decoded_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessionbat.server.ingest.group_commit._MAX_GROUP_BYTES", 1)
+    store = GatedStore()
+    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+
+    async def scenario() -> None:
+        first = asyncio.create_task(group_commit.commit(body("first")))
+        await asyncio.to_thread(store.entered.wait, 20)
+        others = [asyncio.create_task(group_commit.commit(body(name))) for name in "abcd"]
+        await asyncio.sleep(0.2)
+        # One waits for its commit, one for room; who sent the others keeps their bytes.
+        assert store.prepared == ["first", "a", "b"]
+        store.gate.set()
+        await asyncio.wait_for(asyncio.gather(first, *others), 20)
+
+    run_loop(scenario())
+    group_commit.close()
+    assert store.appended == [["first"], ["a"], ["b"], ["c"], ["d"]]
+
+
+def test_closing_stores_what_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessionbat.server.ingest.group_commit._MAX_GROUP_BYTES", 1)
+    store = GatedStore()
+    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+
+    async def scenario() -> list[Stored]:
+        commits = [asyncio.create_task(group_commit.commit(body(name))) for name in "abcd"]
+        await asyncio.to_thread(store.entered.wait, 20)
+        threading.Timer(0.2, store.gate.set).start()
+        await asyncio.to_thread(group_commit.close)
+        return await asyncio.gather(*commits)
+
+    assert [stored.accepted for stored in run_loop(scenario())] == [1, 1, 1, 1]
 
 
 def run(store: GatedStore, *bodies: Body) -> list[Stored | BaseException]:

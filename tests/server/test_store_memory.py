@@ -14,7 +14,7 @@ import pytest
 from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent, SessionFilter
 from sessionbat.server.store import Store, open_store, sqlite_events, sqlite_known
-from sessionbat.server.store.sqlite_recent_texts import IndexedText, RecentTexts
+from sessionbat.server.store.sqlite_recent_rows import IndexedText, recent_texts
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def text(number: int, length: int = 1) -> IndexedText:
 
 
 def test_recent_texts_are_taken_in_order_and_once() -> None:
-    texts = RecentTexts()
+    texts = recent_texts()
     texts.add([text(n) for n in range(1, 6)])
     assert [each.number for each in texts.take(1, 3, 1000)] == [2, 3, 4]
     assert [each.number for each in texts.take(4, 3, 1000)] == [5]
@@ -162,15 +162,15 @@ def test_recent_texts_are_taken_in_order_and_once() -> None:
 
 
 def test_recent_texts_never_have_a_gap() -> None:
-    texts = RecentTexts()
+    texts = recent_texts()
     texts.add([text(1), text(2)])
     texts.add([text(4)])  # 3 was another connection's
     assert [each.number for each in texts.take(0, 10, 1000)] == [4]
 
 
 def test_recent_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessionbat.server.store.sqlite_recent_texts._MAX_CHARACTERS", 100)
-    texts = RecentTexts()
+    monkeypatch.setattr("sessionbat.server.store.sqlite_recent_rows._MAX_CHARACTERS", 100)
+    texts = recent_texts()
     texts.add([text(1, 60)])
     texts.add([text(2, 60)])
     assert texts.take(0, 10, 1000) == []
@@ -179,7 +179,7 @@ def test_recent_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_texts_that_are_not_remembered_are_read_from_the_disk(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessionbat.server.store.sqlite_recent_texts._MAX_CHARACTERS", 10)
+    monkeypatch.setattr("sessionbat.server.store.sqlite_recent_rows._MAX_CHARACTERS", 10)
     store.append([received(f"e{n}", output=f"word{n} " + "filler " * 10) for n in range(3)])
     wait_for(lambda: found(store, "filler") == ["e2", "e1", "e0"])
 

@@ -30,6 +30,12 @@ class ReceivedEvent(NamedTuple):
     received_at_us: int
 
 
+class PreparedEvent:
+    """An event as a store prepared it; only that store reads it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
     """One session as a list shows it; every figure counts each event once. Times are UTC."""

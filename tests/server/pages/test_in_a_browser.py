@@ -89,10 +89,10 @@ def open_page(tabs: Callable[..., Any], exhibition: Wire) -> Iterator[Open]:
 
     def open_(path: str, server: Wire = exhibition, **options: Any) -> Any:
         page = tabs(**options)
+        page.goto("about:blank")  # what an earlier test's page still asks for is not this test's
         listen(page, "console", lambda message: complaints.append(message.text))
         listen(page, "pageerror", lambda error: complaints.append(str(error)))
         listen(page, "dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
-        page.goto("about:blank")
         page.goto(server.url + path)
         return page
 

@@ -1,7 +1,7 @@
 """POST /api/v1/ingestion/events: take events, store them durably, then answer 202.
 
 One event, a JSON array, or NDJSON; gzip, zstd or neither. A request is read here, on the event
-loop; its events are decoded and stored by the thread of ``group_commit``.
+loop; its events are decoded by one thread and stored by another (``group_commit``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from sessionbat.errors import StoreError
 from sessionbat.server.auth import access_of
 from sessionbat.server.ingest.body import Body, Decoded, Encoding, decode_body, too_large
 from sessionbat.server.ingest.describing import CAPABILITIES, PATH
-from sessionbat.server.ingest.group_commit import GroupCommit, Stored, describe_failure
+from sessionbat.server.ingest.group_commit import GroupCommit
+from sessionbat.server.ingest.settling import Stored, describe_failure
 from sessionbat.server.logs import Seldom
 from sessionbat.server.observing import Measures
 from sessionbat.server.refusal import Refused

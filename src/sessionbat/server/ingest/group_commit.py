@@ -1,47 +1,31 @@
 """One thread that stores what requests bring: all that waited during a commit makes the next one.
 
 There is no waiting window: an idle server commits a lone event at once, a busy one commits many
-requests together, and each is answered when its events are on the disk.
+requests together, and each is answered when its events are on the disk. Meanwhile another thread
+decodes what is stored next.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from sessionbat.errors import StoreError
-from sessionbat.server.ingest.body import Body, Decoded, Rejected
+from sessionbat.server.ingest.body import Body, Decoded
+from sessionbat.server.ingest.decoding import DecodedRequest, Decoding
+from sessionbat.server.ingest.settling import Settlement, Stored, describe_failure, settle
 from sessionbat.server.ingest.values import MAX_VALUES
-from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
 
 _log = logging.getLogger("sessionbat.server")
 
-# A commit takes no further request once it holds this much: bounds memory, and how long one waits.
+# Of what is decoded no more waits, beside one request, and a commit takes no further request once
+# it holds as much: bounds memory, and how long one waits.
 _MAX_GROUP_BYTES: Final = 16 * 1024 * 1024
-
-
-# Nor once this many seconds went into decoding: who sends a bomb shall not make others wait for it.
-_MAX_DECODING: Final = 0.1
-_SMALL: Final = 16 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What became of a request's events, once they are on the disk."""
-
-    accepted: int
-    duplicates: int
-    rejected: list[Rejected]
-    is_single: bool
 
 
 class GroupCommit:
@@ -62,11 +46,11 @@ class GroupCommit:
         on_commit: Callable[[float, int, int], None] = lambda _seconds, _requests, _events: None,
     ) -> None:
         self._store = store
-        self._decode = decode
-        self._clock_ns = clock_ns
         self._on_commit = on_commit
-        self._arrived = threading.Condition()  # guards these three
-        self._waiting: deque[_Request] = deque()
+        self._decoding = Decoding(decode, store.prepare, self._take, clock_ns)
+        self._changed = threading.Condition()  # guards these four
+        self._waiting: deque[DecodedRequest] = deque()
+        self._room = _Room()
         self._closing = False
         self._thread: threading.Thread | None = None
 
@@ -77,143 +61,90 @@ class GroupCommit:
             Refused: The body cannot be read, or the server is stopping.
             StoreError: The store failed; nothing of this body was stored.
         """
-        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        with self._arrived:
-            if self._closing:
-                raise Refused(503, "stopping", "the server is stopping; send this again later")
+        waiter: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._decoding.put(body, waiter)
+        return await waiter
+
+    def close(self) -> None:
+        """Store what waits, then stop; takes as long as that takes."""
+        self._decoding.close()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _take(self, request: DecodedRequest) -> None:
+        """Take what was decoded; waits while too much is here. Called by the decoding thread."""
+        with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="sessionbat-store", daemon=True
                 )
                 self._thread.start()
-            self._waiting.append(_Request(body, future))
-            self._arrived.notify()
-        return await future
-
-    def close(self) -> None:
-        """Store what waits, then stop; takes as long as that takes."""
-        with self._arrived:
-            self._closing = True
-            self._arrived.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+            self._changed.wait_for(lambda: self._room.is_left)
+            self._waiting.append(request)
+            self._room.take(request.decoded)
+            self._changed.notify_all()
 
     def _run(self) -> None:
-        taken: deque[_Request] = deque()
-        while True:
-            with self._arrived:
-                self._arrived.wait_for(lambda: taken or self._waiting or self._closing)
-                # Of what came during the last commit the small ones first, each in its order.
-                taken.extend(sorted(self._waiting, key=_is_large))
-                self._waiting.clear()
-            if not taken:
-                return
-            self._store_group(self._decode_group(taken))
+        while group := self._next_group():
+            self._store_group(group)
 
-    def _decode_group(self, taken: deque[_Request]) -> list[_Decoded]:
-        group: list[_Decoded] = []
-        size = values = 0
-        until = time.perf_counter() + _MAX_DECODING
-        while taken and size < _MAX_GROUP_BYTES and values < MAX_VALUES:
-            if group and time.perf_counter() > until:
-                break
-            body, future = taken.popleft()
-            try:
-                decoded = self._decode(body, self._clock_ns() // 1000)
-            except Refused as refused:
-                _settle([(future, _without_frames(refused))])
-            except Exception as exc:  # noqa: BLE001 - no body may end the thread
-                _log.error("a body could not be decoded: %s", describe_failure(exc))
-                _settle([(future, exc)])
-            else:
-                group.append(_Decoded(decoded, future))
-                size += decoded.size
-                values += decoded.values
-        return group
+    def _next_group(self) -> list[DecodedRequest]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            group = [*self._waiting]
+            self._waiting.clear()
+            self._room = _Room()
+            self._changed.notify_all()
+            return group
 
-    def _store_group(self, group: Sequence[_Decoded]) -> None:
-        events = [event for request in group for event in request.decoded.events]
+    def _store_group(self, group: Sequence[DecodedRequest]) -> None:
+        events = [event for request in group for event in request.events]
         started = time.perf_counter()
         try:
             is_new = self._store.append(events) if events else []
-        except Exception as exc:  # noqa: BLE001 - nor may a store; told to who waits
+        except Exception as exc:  # noqa: BLE001 - nor may a store end it; told to who waits
             self._store_apart(group, exc)
             return
         if events:
             self._on_commit(time.perf_counter() - started, len(group), len(events))
         start = 0
-        settlements = []
-        for decoded, future in group:
-            end = start + len(decoded.events)
-            settlements.append((future, _stored(decoded, is_new[start:end])))
+        settlements: list[Settlement] = []
+        for request in group:
+            end = start + len(request.events)
+            settlements.append((request.waiter, _stored(request.decoded, is_new[start:end])))
             start = end
-        _settle(settlements)
+        settle(settlements)
 
-    def _store_apart(self, group: Sequence[_Decoded], exc: Exception) -> None:
+    def _store_apart(self, group: Sequence[DecodedRequest], exc: Exception) -> None:
         """After a failure, find the request that caused it, so that the others do not share it."""
         if len(group) > 1:
             for request in group:
                 self._store_group([request])
         else:
             _log.error("events could not be stored: %s", describe_failure(exc))
-            _settle([(group[0].future, exc)])
+            settle([(group[0].waiter, exc)])
 
 
-def describe_failure(exc: Exception) -> str:
-    """Describe an error for the log: what and where, never its message, which may quote a payload.
+class _Room:
+    """How much decoded may still wait for its commit."""
 
-    Errors of the store are ours, name no payload, and are given in full.
-    """
-    if isinstance(exc, StoreError):
-        return str(exc)
-    places = traceback.format_tb(exc.__traceback__)
-    return f"{type(exc).__name__}\n{''.join(places)}"
+    def __init__(self) -> None:
+        self._bytes = _MAX_GROUP_BYTES
+        self._values = MAX_VALUES
 
+    @property
+    def is_left(self) -> bool:
+        return self._bytes > 0 and self._values > 0
 
-def _without_frames(refused: Refused) -> Refused:
-    """Let go of what the frames that raised it hold: 32 MB of a body each, until it is answered."""
-    refused.__cause__ = refused.__context__ = None
-    return refused.with_traceback(None)
-
-
-class _Request(NamedTuple):
-    body: Body
-    future: asyncio.Future[Stored]
-
-
-def _is_large(request: _Request) -> bool:
-    return len(request.body.data) > _SMALL
-
-
-class _Decoded(NamedTuple):
-    decoded: Decoded
-    future: asyncio.Future[Stored]
-
-
-_Settlement = tuple["asyncio.Future[Stored]", Stored | Exception]
+    def take(self, decoded: Decoded) -> None:
+        self._bytes -= decoded.size
+        self._values -= decoded.values
 
 
 def _stored(decoded: Decoded, is_new: Sequence[bool]) -> Stored:
     accepted = sum(is_new)
     return Stored(accepted, len(is_new) - accepted, decoded.rejected, decoded.is_single)
-
-
-def _settle(settlements: Sequence[_Settlement]) -> None:
-    """Tell those who wait, with one call into each event loop: waking it costs a system call."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Settlement]] = {}
-    for future, result in settlements:
-        by_loop.setdefault(future.get_loop(), []).append((future, result))
-    for loop, results in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle_in_loop, results)
-
-
-def _settle_in_loop(results: Sequence[_Settlement]) -> None:
-    for future, result in results:
-        if future.done():  # given up meanwhile
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)

@@ -16,6 +16,7 @@ from sessionbat.server.records import (
     EventFilter,
     Group,
     Page,
+    PreparedEvent,
     ReceivedEvent,
     Removed,
     SearchHit,
@@ -37,7 +38,13 @@ class Store(Protocol):
     def context_keys(self) -> tuple[str, ...]:
         """The keys of an event's context by which sessions can be filtered."""
 
-    def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
+    def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[PreparedEvent]:
+        """Do what of ``append`` needs no database, while another thread may be storing others.
+
+        What it returns is for ``append`` of the same store; it may wait as long as it likes.
+        """
+
+    def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
         """Store events for good, each (app, id) once; when this returns, a power cut loses none.
 
         Either all are stored or, when this raises, none. Of two events with the same app and id the

@@ -24,6 +24,7 @@ from sessionbat.server.records import (
     EventFilter,
     Group,
     Page,
+    PreparedEvent,
     ReceivedEvent,
     Removed,
     SearchHit,
@@ -47,12 +48,18 @@ from sessionbat.server.store import (
 )
 from sessionbat.server.store.reading import microseconds
 from sessionbat.server.store.search_text import parse_query
-from sessionbat.server.store.sqlite_events import insert_events, pack_id, prepare, unpack_id
+from sessionbat.server.store.sqlite_events import (
+    Prepared,
+    insert_events,
+    pack_id,
+    prepare,
+    unpack_id,
+)
 from sessionbat.server.store.sqlite_following import STEP, Follower
 from sessionbat.server.store.sqlite_known import KnownRows
 from sessionbat.server.store.sqlite_payloads import PayloadReader, PayloadWriter
 from sessionbat.server.store.sqlite_rebuild import rebuild_rows
-from sessionbat.server.store.sqlite_recent_texts import RecentTexts
+from sessionbat.server.store.sqlite_recent_rows import RecentRows, recent_texts
 from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
 
 #: A page of events ends early once it holds this much JSON, so that large events fit in memory.
@@ -105,7 +112,8 @@ class SqliteStore:
         self._has_text_index = sqlite_search.has_fts5(self._writer)
         self._payloads = PayloadWriter()
         self._known = KnownRows()
-        self._recent_texts = RecentTexts()
+        self._recent_texts = recent_texts()
+        self._recent_figures = RecentRows[sqlite_statistics.Figures]()
         self._data_version = 0
         self._written = PayloadReader()  # of the following thread
         self._readers = _Readers(self._path, query_timeout)
@@ -114,15 +122,26 @@ class SqliteStore:
         self._follower = Follower(self._follow)
         self._follower.tell(self._count_unfollowed())
 
-    def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
+    def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[Prepared]:
+        """Read and compress events; see ``Store.prepare``."""
+        with self._preparing:
+            return [prepare(each, self._encoder, self._context_keys) for each in events]
+
+    def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
-        with self._preparing:  # in which time another thread may be writing
-            prepared = prepare(events, self._encoder, self._context_keys)
+        prepared: list[Prepared] = []
+        for each in events:
+            if isinstance(each, ReceivedEvent):
+                prepared += self.prepare([each])
+            else:
+                assert isinstance(each, Prepared), "prepared by another store"
+                prepared.append(each)
         with self._transaction(remembers=True) as connection:
             self._known.trim()
             inserted = insert_events(connection, prepared, self._payloads, self._known)
             if self._has_text_index:
                 self._recent_texts.add(inserted.texts)
+            self._recent_figures.add(inserted.figures)
         self._follower.tell(sum(inserted.is_new))
         return inserted.is_new
 
@@ -399,7 +418,9 @@ class SqliteStore:
             self._steps = (self._steps + 1) % _STEPS_BETWEEN_STATISTICS
             if is_done or not self._steps:
                 limit = STEP * _STEPS_BETWEEN_STATISTICS
-                is_done = sqlite_statistics.follow(connection, limit) and is_done
+                is_done = (
+                    sqlite_statistics.follow(connection, self._recent_figures, limit) and is_done
+                )
         return is_done and self._give_back_space()
 
     @contextmanager
@@ -510,6 +531,7 @@ class SqliteStore:
     def _forget(self) -> None:
         self._known.forget()
         self._recent_texts.forget()
+        self._recent_figures.forget()
 
 
 class _Reader:

@@ -10,24 +10,29 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
 from sessionbat.server.store.search_text import text_of, text_of_parts
 from sessionbat.server.store.sqlite_known import KnownRows
 from sessionbat.server.store.sqlite_payloads import Conversation, Payload, PayloadWriter
-from sessionbat.server.store.sqlite_recent_texts import IndexedText
+from sessionbat.server.store.sqlite_recent_rows import IndexedText
 from sessionbat.server.store.sqlite_sessions import add_to_sessions, row_of
+from sessionbat.server.store.sqlite_statistics import Figures
 
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
 _ASKED_AT_ONCE: Final = 250
+_INSERTED_AT_ONCE: Final = 50
 
 
-class Prepared(NamedTuple):
+@dataclass(slots=True)
+class Prepared(PreparedEvent):
     """An event on its way to its rows."""
 
-    received: ReceivedEvent
+    app: str
     reading: Reading
     packed_id: str | bytes
     payload: Payload | Conversation
@@ -36,24 +41,17 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    events: Sequence[ReceivedEvent],
-    payloads: PayloadWriter,
-    context_keys: tuple[str, ...],
-) -> list[Prepared]:
-    """Read and compress events; touches no database."""
-    prepared = []
-    for received in events:
-        payload = payloads.encode(received)
-        prepared.append(
-            Prepared(
-                received,
-                read(received.event, received.received_at_us, context_keys),
-                pack_id(received.event["id"]),
-                payload,
-                None if isinstance(payload, Conversation) else text_of(received.event),
-            )
-        )
-    return prepared
+    received: ReceivedEvent, payloads: PayloadWriter, context_keys: tuple[str, ...]
+) -> Prepared:
+    """Read and compress an event; touches no database."""
+    payload = payloads.encode(received)
+    return Prepared(
+        received.event["app"],
+        read(received.event, received.received_at_us, context_keys),
+        pack_id(received.event["id"]),
+        payload,
+        None if isinstance(payload, Conversation) else text_of(received.event),
+    )
 
 
 class Inserted(NamedTuple):
@@ -62,7 +60,9 @@ class Inserted(NamedTuple):
     #: For each event given: whether it was new.
     is_new: list[bool]
     #: What of the new ones is to be indexed, in the order of their numbers.
-    texts: list[IndexedText]
+    texts: Sequence[IndexedText] = ()
+    #: What of them is counted, in the same order.
+    figures: Sequence[Figures] = ()
 
 
 def insert_events(
@@ -72,14 +72,18 @@ def insert_events(
     known: KnownRows,
 ) -> Inserted:
     """Insert what is new, inside the caller's transaction."""
-    apps = [_app_row(connection, known, each.received.event["app"]) for each in events]
+    apps = [_app_row(connection, known, each.app) for each in events]
     is_new = _find_new(connection, apps, events)
     new = [
         (app, each)
         for app, each, is_new_one in zip(apps, events, is_new, strict=True)
         if is_new_one
     ]
-    return Inserted(is_new, _insert_rows(connection, new, payloads, known) if new else [])
+    if not new:
+        return Inserted(is_new)
+    rows = _insert_rows(connection, new, known)
+    texts = _insert_payloads(connection, new, rows, payloads)
+    return Inserted(is_new, texts, [(*row[:2], row[5], *row[7:15]) for row in rows])
 
 
 def pack_id(event_id: str) -> str | bytes:
@@ -136,9 +140,8 @@ def _find_stored(
 def _insert_rows(
     connection: sqlite3.Connection,
     events: Sequence[tuple[int, Prepared]],
-    payloads: PayloadWriter,
     known: KnownRows,
-) -> list[IndexedText]:
+) -> list[tuple[Any, ...]]:
     add_to_sessions(connection, [(app, each.reading) for app, each in events], known)
     (last,) = connection.execute(
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
@@ -158,10 +161,8 @@ def _insert_rows(
                 *reading[3:14],
             )
         )
-    connection.executemany(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
-    )
-    return _insert_payloads(connection, events, rows, payloads)
+    _insert_many(connection, "INSERT INTO events VALUES", rows)
+    return rows
 
 
 def _insert_payloads(
@@ -179,5 +180,21 @@ def _insert_payloads(
             text = text_of_parts(around, own_messages)
         encoded.append((number, *payload))
         texts.append(IndexedText(number, app, text or ""))
-    connection.executemany("INSERT INTO payloads (event, codec, data) VALUES (?, ?, ?)", encoded)
+    _insert_many(connection, "INSERT INTO payloads (event, codec, data) VALUES", encoded)
     return texts
+
+
+def _insert_many(
+    connection: sqlite3.Connection, insert: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows, many with each statement, during which other threads may run.
+
+    The driver takes Python's lock again after each statement, and waits for it as long as a thread
+    is let run.
+    """
+    for start in range(0, len(rows), _INSERTED_AT_ONCE):
+        some = rows[start : start + _INSERTED_AT_ONCE]
+        places = f"({', '.join('?' * len(some[0]))})"
+        connection.execute(
+            f"{insert} {', '.join([places] * len(some))}", [*chain.from_iterable(some)]
+        )

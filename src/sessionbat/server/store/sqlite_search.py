@@ -19,7 +19,7 @@ from sessionbat.server.store.reading import rfc3339
 from sessionbat.server.store.search_text import JOINER, Term, text_of_parts
 from sessionbat.server.store.sqlite_events import unpack_id
 from sessionbat.server.store.sqlite_payloads import PayloadReader
-from sessionbat.server.store.sqlite_recent_texts import IndexedText, RecentTexts
+from sessionbat.server.store.sqlite_recent_rows import IndexedText, RecentRows
 
 #: One transaction of indexing ends at so much text: it bounds memory and how long it locks.
 _MAX_CHARACTERS: Final = 4 * 1024 * 1024
@@ -98,7 +98,10 @@ def empty_index(connection: sqlite3.Connection) -> None:
 
 
 def follow(
-    connection: sqlite3.Connection, payloads: PayloadReader, recent: RecentTexts, limit: int
+    connection: sqlite3.Connection,
+    payloads: PayloadReader,
+    recent: RecentRows[IndexedText],
+    limit: int,
 ) -> bool:
     """Index up to ``limit`` further events, inside the caller's transaction; say if all are in."""
     (up_to,) = connection.execute("SELECT up_to FROM progress WHERE name = 'text'").fetchone()

@@ -18,34 +18,40 @@ from sessionbat.server.store.histogram import (
     unpack,
 )
 from sessionbat.server.store.reading import cost_nanos, rfc3339
+from sessionbat.server.store.sqlite_recent_rows import RecentRows
 
 _SPANS: Final[dict[Span, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
 
 #: span, dimension, app, at_us, value
 _Key = tuple[str, str, int, int, str]
 
-#: What of an event is counted.
+#: What of an event is counted: a row of ``COLUMNS``.
+Figures = tuple[Any, ...]
 COLUMNS: Final = (
     "id, app, at_us, kind, name, model, failed, latency_ms, input_tokens, output_tokens, cost_usd"
 )
 
 
-def follow(connection: sqlite3.Connection, limit: int) -> bool:
+def follow(connection: sqlite3.Connection, recent: RecentRows[Figures], limit: int) -> bool:
     """Add up to ``limit`` further events, inside the caller's transaction; say if all are in."""
     (up_to,) = connection.execute("SELECT up_to FROM progress WHERE name = 'statistics'").fetchone()
-    rows = connection.execute(
-        f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",
-        (up_to, limit),
-    ).fetchall()
-    if rows:
-        _write(connection, _add_up(rows))
-        connection.execute(
-            "UPDATE progress SET up_to = ? WHERE name = 'statistics'", (rows[-1][0],)
-        )
-    return len(rows) < limit
+    (next_number, newest) = connection.execute(
+        "SELECT (SELECT min(id) FROM events WHERE id > ?), (SELECT max(id) FROM events)", (up_to,)
+    ).fetchone()
+    if next_number is None:
+        return True
+    rows: Sequence[Figures] = recent.take(up_to, limit)
+    if not rows or rows[0][0] != next_number:
+        rows = connection.execute(
+            f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?", (up_to, limit)
+        ).fetchall()
+    _write(connection, _add_up(rows))
+    last = rows[-1][0]
+    connection.execute("UPDATE progress SET up_to = ? WHERE name = 'statistics'", (last,))
+    return bool(last == newest)
 
 
-def subtract(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+def subtract(connection: sqlite3.Connection, rows: Sequence[Figures]) -> None:
     """Take events out that ``follow`` has added; each row is of ``COLUMNS``."""
     for key, total in _add_up(rows).items():
         found = _find(connection, key)
@@ -197,7 +203,7 @@ class _Sum:
         self.cost_nanos += cost_nanos
 
 
-def _add_up(rows: Sequence[tuple[Any, ...]]) -> dict[_Key, _Sum]:
+def _add_up(rows: Sequence[Figures]) -> dict[_Key, _Sum]:
     """Sum events by what they have in common, then these sums by each key they count for."""
     sums: dict[_Key, _Sum] = {}
     for (app, hour, kind, name, model), alike in _gather(rows).items():
@@ -209,7 +215,7 @@ def _add_up(rows: Sequence[tuple[Any, ...]]) -> dict[_Key, _Sum]:
     return sums
 
 
-def _gather(rows: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], _Sum]:
+def _gather(rows: Sequence[Figures]) -> dict[tuple[Any, ...], _Sum]:
     hour_us = _SPANS["hour"]
     gathered: dict[tuple[Any, ...], _Sum] = {}
     for _, app, at_us, kind, name, model, failed, latency_ms, tokens_in, tokens_out, cost in rows:

@@ -1,0 +1,57 @@
+"""What became of requests, told by the threads of ingestion to those who wait on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sessionbat.errors import StoreError
+from sessionbat.server.ingest.body import Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a request's events, once they are on the disk."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejected]
+    is_single: bool
+
+
+Waiter = asyncio.Future[Stored]
+Settlement = tuple[Waiter, Stored | Exception]
+
+
+def settle(settlements: Sequence[Settlement]) -> None:
+    """Tell those who wait, with one call into each event loop: waking it costs a system call."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Settlement]] = {}
+    for waiter, result in settlements:
+        by_loop.setdefault(waiter.get_loop(), []).append((waiter, result))
+    for loop, results in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle_in_loop, results)
+
+
+def describe_failure(exc: Exception) -> str:
+    """Describe an error for the log: what and where, never its message, which may quote a payload.
+
+    Errors of the store are ours, name no payload, and are given in full.
+    """
+    if isinstance(exc, StoreError):
+        return str(exc)
+    places = traceback.format_tb(exc.__traceback__)
+    return f"{type(exc).__name__}\n{''.join(places)}"
+
+
+def _settle_in_loop(results: Sequence[Settlement]) -> None:
+    for waiter, result in results:
+        if waiter.done():  # given up meanwhile
+            continue
+        if isinstance(result, Exception):
+            waiter.set_exception(result)
+        else:
+            waiter.set_result(result)
