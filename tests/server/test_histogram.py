@@ -16,6 +16,7 @@ from sessionbat.server.store.histogram import (
     histogram_of,
     merge,
     unpack,
+    unpack_sum,
 )
 
 counts = st.dictionaries(st.integers(0, 500), st.integers(1, 2**40), max_size=20)
@@ -41,6 +42,14 @@ def test_merging_adds_up_bucket_by_bucket(several: list[dict[int, int]]) -> None
         expected.update(each)
     found = {merged.first + n: count for n, count in enumerate(merged.counts) if count}
     assert found == dict(expected)
+
+
+@given(st.lists(counts, max_size=5))
+def test_what_is_packed_is_added_up_as_merging_does(several: list[dict[int, int]]) -> None:
+    histograms = [histogram_of(each) for each in several]
+    added = unpack_sum([each.pack() for each in histograms])
+    merged = merge(histograms)
+    assert (added.first, list(added.counts)) == (merged.first, list(merged.counts))
 
 
 def test_nothing_has_no_percentiles() -> None:

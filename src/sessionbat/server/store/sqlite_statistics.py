@@ -16,6 +16,7 @@ from sessionbat.server.store.histogram import (
     merge,
     subtract_from,
     unpack,
+    unpack_sum,
 )
 from sessionbat.server.store.reading import cost_nanos, rfc3339
 from sessionbat.server.store.sqlite_recent_rows import RecentRows
@@ -102,12 +103,11 @@ def _statistic(at_us: int, label: str | None, rollups: list[_Rollup]) -> Statist
     """Give the answer for one span: a month by hour has 744, so each costs microseconds only."""
     if len(rollups) == 1:
         count, errors, input_tokens, output_tokens, cost_nanos, packed = rollups[0]
-        latencies = unpack(packed)
+        packs: tuple[bytes, ...] = (packed,)
     else:
         *figures, packs = zip(*rollups, strict=True)
         count, errors, input_tokens, output_tokens, cost_nanos = map(sum, figures)
-        latencies = merge(map(unpack, packs))
-    p50, p95, p99 = latencies.percentiles(_PERCENTILES)
+    p50, p95, p99 = _percentiles_of(packs)
     return Statistic(
         at=_start(at_us),
         group=label,
@@ -120,6 +120,11 @@ def _statistic(at_us: int, label: str | None, rollups: list[_Rollup]) -> Statist
         latency_ms_p95=p95,
         latency_ms_p99=p99,
     )
+
+
+@lru_cache(4096)  # hours that are over stay as they are, and a page asks for them again and again
+def _percentiles_of(packs: tuple[bytes, ...]) -> tuple[float | None, ...]:
+    return tuple(unpack_sum(packs).percentiles(_PERCENTILES))
 
 
 @lru_cache(2048)
