@@ -26,7 +26,7 @@ MAY_IMPORT = {
         "_encoding", "_masking", "_measure", "_sampling", "_scope", "_timestamp", "accounting",
         "event", "transports",
     },
-    "_masking": {"_encoding", "errors", "event"},
+    "_masking": {"_encoding", "accounting", "errors", "event"},
     "_sampling": {"errors"},
     "_scope": {"_encoding"},
     "_encoding": {"_encoding", "event"},

@@ -291,6 +291,8 @@ class TestFunctions:
         assert [event["type"] for event in memory.events] == ["llm"]
         assert client.stats().dropped == {"masked": 3}
         assert_adds_up(client)
+        assert client.flush() == (1, 0, 0, 0)  # nothing is amiss
+        assert client.flush()
         assert sum("[masked]" in record.message for record in caplog.records) == 1
 
     @pytest.mark.parametrize(

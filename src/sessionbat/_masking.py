@@ -19,6 +19,7 @@ import orjson
 from sessionbat._encoding import Snapshot, encode_value, is_plain
 from sessionbat._encoding.plain_values import to_plain
 from sessionbat._encoding.well_formed import split_metrics
+from sessionbat.accounting import WITHHELD
 from sessionbat.errors import ConfigurationError
 
 #: What stands where something was removed.
@@ -33,7 +34,6 @@ MaskOption: TypeAlias = Iterable[str | re.Pattern[str]] | MaskFunction
 IDENTITY: Final = ("type", "id", "created_at", "app", "session_id", "interaction_id")
 
 #: Why an event is not sent, or not as the mask would have it.
-WITHHELD: Final = "masked"
 FAILED: Final = "mask-failed"
 IDENTITY_KEPT: Final = "mask-identity"
 

@@ -18,7 +18,7 @@ from sessionbat._measure import Measurement
 from sessionbat._sampling import is_sampled
 from sessionbat._scope import Scope
 from sessionbat._timestamp import utc_now
-from sessionbat.accounting import FlushResult, Ledger, Stats
+from sessionbat.accounting import WITHHELD, FlushResult, Ledger, Stats
 from sessionbat.event import (
     MAX_EVENT_BYTES,
     RETRIEVAL,
@@ -150,7 +150,7 @@ class Recorder:
         plain = {**envelope, "tags": scope.tags, "context": scope.context}
         fields, trouble = mask.apply(plain, observation)
         if fields is None:
-            self._drop("masked", "the mask returned None for it")
+            self._drop(WITHHELD, "the mask returned None for it")
             return None
         if trouble is not None:
             self._mend(trouble, _MASK_TROUBLES[trouble])
@@ -257,8 +257,7 @@ class Recorder:
         if isinstance(answer, FlushResult):
             return answer
         stats = self.ledger.stats()
-        dropped = sum(stats.dropped.values())
-        return FlushResult(stats.delivered, stats.pending, stats.spooled, dropped)
+        return self.ledger.flush_result(stats.recorded, stats.pending, stats.spooled)
 
     def _send(self, event_id: str, line: bytes) -> None:
         assert self._transport is not None

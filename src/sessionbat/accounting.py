@@ -10,10 +10,13 @@ import threading
 import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+#: The reason of an event that the host's own mask said not to send: counted, and nothing amiss.
+WITHHELD: Final = "masked"
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -38,7 +41,10 @@ class Stats(NamedTuple):
 
 
 class FlushResult(NamedTuple):
-    """What became of everything that was recorded before a flush; true when all was delivered."""
+    """What became of everything that was recorded before a flush; true when all was delivered.
+
+    What the host's mask withheld is none of it.
+    """
 
     delivered: int = 0
     pending: int = 0
@@ -140,8 +146,10 @@ class Ledger:
     def flush_result(self, recorded: int, pending: int, spooled: int) -> FlushResult:
         """Sum up what became of the first ``recorded`` events, of which so many still wait."""
         with self.lock:
-            dropped = min(sum(self._dropped.values()), recorded - pending - spooled)
-            return FlushResult(recorded - pending - spooled - dropped, pending, spooled, dropped)
+            withheld = self._dropped.get(WITHHELD, 0)
+            settled = max(0, recorded - pending - spooled - withheld)
+            dropped = min(sum(self._dropped.values()) - withheld, settled)
+            return FlushResult(settled - dropped, pending, spooled, dropped)
 
 
 _with_own_lock: weakref.WeakSet[Ledger] = weakref.WeakSet()
