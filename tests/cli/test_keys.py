@@ -10,6 +10,7 @@ from urllib.request import Request
 
 import pytest
 
+from sessionbat.server.store import open_store
 from tests.cli.command import CHAT, get, run, serving
 
 
@@ -39,7 +40,7 @@ def test_a_key_is_revoked_by_its_id(tmp_path: Path) -> None:
 def test_a_store_without_keys_says_so(tmp_path: Path) -> None:
     run("keys", "create", "--kind", "admin", "--app", "x", cwd=tmp_path)  # refused
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "sessionbat.db").touch()
+    open_store(f"sqlite:///{tmp_path}/sessionbat.db").close()
     assert run("keys", "list", cwd=tmp_path).stdout.startswith("No keys in sqlite:///sessionbat.db")
 
 
@@ -51,8 +52,8 @@ def test_a_store_without_keys_says_so(tmp_path: Path) -> None:
         (["create", "--app", ""], r"got ''.*\[key-app\]"),
         (["create", "--app", "x", "--name", "a\nb"], r"\[key-name\]"),
         (["create", "--app", "x", "--store", "mysql://db"], r"'mysql://db'.*\[unknown-store\]"),
-        (["list"], r"sqlite:///sessionbat.db.*--store \[no-store\]"),
-        (["revoke", "abcdefgh"], r"sqlite:///sessionbat.db.*--store \[no-store\]"),
+        (["list"], r"'sessionbat.db'.*--store \[no-store\]"),
+        (["revoke", "abcdefgh"], r"'sessionbat.db'.*--store \[no-store\]"),
     ],
 )
 def test_a_command_on_keys_that_cannot_work_is_one_line_and_makes_nothing(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE
@@ -12,22 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sessionbat.cli.stores import store_option
 from sessionbat.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sessionbat.server.records import KeyKind, StoredKey
-    from sessionbat.server.store import Store
-
-
-def _store_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--store",
-        "store_url",
-        default="sqlite:///sessionbat.db",
-        show_default=True,
-        metavar="URL",
-        help="The store that the server serves.",
-    )(command)
 
 
 @click.group()
@@ -49,7 +37,7 @@ def keys() -> None:
 )
 @click.option("--app", metavar="NAME", help="The app; a read key without one is for every app.")
 @click.option("--name", default="", metavar="TEXT", help="What the key is used for.")
-@_store_option
+@store_option
 def create_key(kind: KeyKind, app: str | None, name: str, store_url: str) -> None:
     """Make a key and print it, this once: only its hash is stored.
 
@@ -57,19 +45,22 @@ def create_key(kind: KeyKind, app: str | None, name: str, store_url: str) -> Non
     when it is not there.
     """
     from sessionbat.server.keys import new_key
+    from sessionbat.server.store import open_store
 
     key, stored = new_key(kind, app, name)
-    with _opened(store_url) as store:
+    with closing(open_store(store_url)) as store:
         store.add_key(stored)
     click.echo(key)
     click.echo(f"{_what_for(stored)}, in {store_url}. It is shown this once; keep it.", err=True)
 
 
 @keys.command("list")
-@_store_option
+@store_option
 def list_keys(store_url: str) -> None:
     """List all keys that were ever made, without what would be needed to use one."""
-    with _opened(store_url, must_exist=True) as store:
+    from sessionbat.server.store import open_existing_store
+
+    with closing(open_existing_store(store_url)) as store:
         found = store.list_keys()
     if not found:
         click.echo(f"No keys in {store_url}: its server is open, on loopback.")
@@ -87,32 +78,18 @@ def list_keys(store_url: str) -> None:
 
 @keys.command("revoke")
 @click.argument("key_id", metavar="ID")
-@_store_option
+@store_option
 def revoke_key(key_id: str, store_url: str) -> None:
     """Revoke the key of this id, as `list` shows it; it is refused from the next request on."""
-    with _opened(store_url, must_exist=True) as store:
+    from sessionbat.server.store import open_existing_store
+
+    with closing(open_existing_store(store_url)) as store:
         if not store.revoke_key(key_id):
             raise ConfigurationError(
                 f"there is no key of this id in {store_url}; see: sessionbat keys list",
                 slug="no-such-key",
             )
     click.echo(f"Revoked {key_id}.")
-
-
-@contextmanager
-def _opened(store_url: str, must_exist: bool = False) -> Iterator[Store]:
-    from sessionbat.server.store import open_store, store_exists
-
-    if must_exist and not store_exists(store_url):
-        raise ConfigurationError(
-            f"there is no store {store_url}; name the one that the server serves with --store",
-            slug="no-store",
-        )
-    store = open_store(store_url)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _what_for(key: StoredKey) -> str:

@@ -36,7 +36,7 @@ _WANTED_FILES: Final = 65_536
 _log = logging.getLogger("sessionbat.server")
 
 
-class Guard:
+class ConnectionGuard:
     """What the connections of one server share; touched by its event loop only.
 
     Args:
@@ -76,7 +76,7 @@ class Guard:
             longest.end("slow-reader")
 
 
-def guarded_protocol(guard: Guard) -> type[asyncio.Protocol]:
+def guarded_protocol(guard: ConnectionGuard) -> type[asyncio.Protocol]:
     """Make the protocol of a server whose connections share a guard."""
     return type("GuardedProtocol", (GuardedProtocol,), {"guard": guard})
 
@@ -84,7 +84,7 @@ def guarded_protocol(guard: Guard) -> type[asyncio.Protocol]:
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with an end to waiting."""
 
-    guard: ClassVar[Guard]
+    guard: ClassVar[ConnectionGuard]
 
     if TYPE_CHECKING:
         connections: set[Any]

@@ -25,7 +25,7 @@ import uvicorn
 from sessionbat._version import __version__
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.app import create_app
-from sessionbat.server.connections import Guard, guarded_protocol, raise_file_limit
+from sessionbat.server.connections import ConnectionGuard, guarded_protocol, raise_file_limit
 from sessionbat.server.observing import Measures
 from sessionbat.server.settings import Settings
 from sessionbat.server.stopping import Stopping
@@ -112,7 +112,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(settings, self._stopping, measures),
-                http=guarded_protocol(Guard(settings, measures)),
+                http=guarded_protocol(ConnectionGuard(settings, measures)),
                 access_log=False,
                 log_config=None,
                 log_level="error",  # it warns of each request that is no HTTP; we count them

@@ -72,7 +72,10 @@ def check_is_store(path: Path) -> None:
     """Raise StoreError unless there is a store that this version can use."""
     check_file(path)
     if not path.exists() or not _is_store(path):
-        raise StoreError(f"there is no store at {str(path)!r}; name another", slug="no-store")
+        raise StoreError(
+            f"there is no store at {str(path)!r}; name the one that is meant with --store",
+            slug="no-store",
+        )
 
 
 def copies_beside(path: Path) -> list[Path]:
