@@ -91,6 +91,8 @@ def generate(count: int, words: Words) -> Iterator[bytes]:
             event = next(open_sessions[index], None)
         at += step
         event["created_at"] = at.isoformat().replace("+00:00", "Z")
+        # As the SDK makes them (UUIDv7): what is recorded together lies together in an index.
+        event["id"] = f"{int(at.timestamp() * 1000):012x}7{chance.getrandbits(76):019x}"
         yield orjson.dumps(event)
 
 
@@ -105,7 +107,7 @@ def session(number: int, chance: random.Random, words: Words) -> Iterator[dict[s
         kind = chance.choices(("llm", "tool", "retrieval"), (5, 4, 1))[0]
         yield {
             "type": kind,
-            "id": f"{chance.getrandbits(128):032x}",
+            "id": "",
             "created_at": "",
             "app": app,
             "session_id": f"thread_{number:08x}",

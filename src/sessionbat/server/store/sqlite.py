@@ -66,7 +66,7 @@ from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
 MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 
 _MAX_READERS: Final = 4
-_STEPS_BETWEEN_STATISTICS: Final = 4
+_STEPS_BETWEEN_STATISTICS: Final = 16
 _PAGES_GIVEN_BACK: Final = 128  # 1 MB, some milliseconds
 _PAGES_MERGED: Final = 250  # of the text index, 1 MB, some 50 ms
 _LONGEST_PAUSE: Final = 0.25
@@ -409,7 +409,7 @@ class SqliteStore:
                 self._writer = None
 
     def _follow(self) -> bool:
-        with self._transaction(remembers=True) as connection:
+        with self._transaction(remembers=True, is_durable=False) as connection:
             is_done = not self._has_text_index or sqlite_search.follow(
                 connection, self._written, self._recent_texts, STEP
             )
@@ -489,7 +489,7 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(
-        self, *, remembers: bool = False, foreign_keys: bool = True
+        self, *, remembers: bool = False, foreign_keys: bool = True, is_durable: bool = True
     ) -> Iterator[sqlite3.Connection]:
         """Lend the writer for one transaction.
 
@@ -497,6 +497,8 @@ class SqliteStore:
             remembers: The transaction changes nothing that is remembered but by adding to it. Any
                 other, one that fails, and one of another connection, ends what is remembered.
             foreign_keys: Whether SQLite looks after them.
+            is_durable: Whether it has to survive a power cut by itself: what is derived is made
+                again. What is committed later is not there without it.
         """
         with self._writing:
             connection = self._writer
@@ -507,6 +509,8 @@ class SqliteStore:
                     not foreign_keys
                 ):  # for who deletes: each interaction would cost a scan of events
                     connection.execute("PRAGMA foreign_keys = OFF")
+                if not is_durable:
+                    connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute("BEGIN IMMEDIATE")
                 if self._others_have_written(connection) or not remembers:
                     self._forget()
@@ -520,6 +524,8 @@ class SqliteStore:
                     raise _store_failed(exc) from exc
                 raise
             finally:
+                if not is_durable:
+                    connection.execute("PRAGMA synchronous = FULL")
                 if not foreign_keys:
                     connection.execute("PRAGMA foreign_keys = ON")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 #: Rows kept at most of any kind, and characters of text; what is beyond is read from the disk.
-_MAX_ROWS: Final = 10_000
+_MAX_ROWS: Final = 20_000
 _MAX_CHARACTERS: Final = 16 * 1024 * 1024
 
 #: Begins with its event's number.
