@@ -11,13 +11,13 @@ import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
 from sessionbat.server.store.search_text import text_of, text_of_parts
 from sessionbat.server.store.sqlite_known import KnownRows
+from sessionbat.server.store.sqlite_many import insert_many
 from sessionbat.server.store.sqlite_payloads import Conversation, Payload, PayloadWriter
 from sessionbat.server.store.sqlite_recent_rows import IndexedText
 from sessionbat.server.store.sqlite_sessions import add_to_sessions, row_of
@@ -25,7 +25,6 @@ from sessionbat.server.store.sqlite_statistics import Figures
 
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
 _ASKED_AT_ONCE: Final = 250
-_INSERTED_AT_ONCE: Final = 50
 
 
 @dataclass(slots=True)
@@ -161,7 +160,7 @@ def _insert_rows(
                 *reading[3:14],
             )
         )
-    _insert_many(connection, "INSERT INTO events VALUES", rows)
+    insert_many(connection, "INSERT INTO events", rows)
     return rows
 
 
@@ -180,21 +179,5 @@ def _insert_payloads(
             text = text_of_parts(around, own_messages)
         encoded.append((number, *payload))
         texts.append(IndexedText(number, app, text or ""))
-    _insert_many(connection, "INSERT INTO payloads (event, codec, data) VALUES", encoded)
+    insert_many(connection, "INSERT INTO payloads (event, codec, data)", encoded)
     return texts
-
-
-def _insert_many(
-    connection: sqlite3.Connection, insert: str, rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert rows, many with each statement, during which other threads may run.
-
-    The driver takes Python's lock again after each statement, and waits for it as long as a thread
-    is let run.
-    """
-    for start in range(0, len(rows), _INSERTED_AT_ONCE):
-        some = rows[start : start + _INSERTED_AT_ONCE]
-        places = f"({', '.join('?' * len(some[0]))})"
-        connection.execute(
-            f"{insert} {', '.join([places] * len(some))}", [*chain.from_iterable(some)]
-        )

@@ -1,20 +1,22 @@
 """The summary of each session, kept up to date in the transaction that stores its events.
 
-One upsert a session and append, whatever the number of its events; its labels and interactions are
-rows of their own, each once.
+One row a session and append, whatever the number of its events, and one statement for many of
+them; labels and interactions are rows of their own, each once.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from sessionbat.event import LLM, RETRIEVAL, TOOL
 from sessionbat.server.store.reading import Label, Reading, Title
 from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
+from sessionbat.server.store.sqlite_many import insert_many, with_values
 
 
 def add_to_sessions(
@@ -24,16 +26,23 @@ def add_to_sessions(
 
     Afterwards ``known`` has the rows of these sessions and of these interactions.
     """
-    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM sessions").fetchone()
+    tallies = _tally(readings)
+    sessions = _find_sessions(connection, list(tallies), known)
+    interactions = _find_new_interactions(connection, sessions, tallies, known)
+    new_of = Counter(session for _, session, _ in interactions)
+    insert_many(
+        connection,
+        _INSERT,
+        [
+            tally.row(sessions[key].row, *key, new_of[sessions[key].row])
+            for key, tally in tallies.items()
+        ],
+        _OR_ADD,
+    )
+    insert_many(connection, "INSERT INTO interactions (id, session, interaction_id)", interactions)
     new_labels: list[tuple[int, int]] = []
-    for (app, session_id), tally in _tally(readings).items():
-        row = _upsert(connection, app, session_id, tally)
-        session = known.sessions.get((app, session_id))
-        if session is None:
-            session = known.sessions[app, session_id] = KnownSession(row, is_whole=row > last)
-            known.entries += 1
-        _add_interactions(connection, session, tally.interaction_ids, known)
-        new_labels += _find_new_labels(connection, app, session, tally.label_sets, known)
+    for key, tally in tallies.items():
+        new_labels += _find_new_labels(connection, key[0], sessions[key], tally.label_sets, known)
     _insert_labels(connection, new_labels)
 
 
@@ -97,6 +106,29 @@ class _Tally:
             if title.is_better_than(self.title):
                 self.title = title
 
+    def row(self, number: int, app: int, session_id: str, interactions: int) -> tuple[Any, ...]:
+        """Give what is inserted, or added to the row that is there."""
+        return (
+            number,
+            app,
+            session_id,
+            interactions,
+            self.first_at_us,
+            self.last_at_us,
+            self.observations,
+            self.llm_calls,
+            self.tool_calls,
+            self.retrievals,
+            self.errors,
+            self.input_tokens,
+            self.output_tokens,
+            self.cost_nanos,
+            self.latency_ms,
+            self.title.words,
+            self.title.rank,
+            self.title.at_us,
+        )
+
 
 def _tally(readings: Sequence[tuple[int, Reading]]) -> dict[tuple[int, str], _Tally]:
     tallies: dict[tuple[int, str], _Tally] = {}
@@ -110,13 +142,16 @@ def _tally(readings: Sequence[tuple[int, Reading]]) -> dict[tuple[int, str], _Ta
 
 
 _IS_BETTER_TITLE = "(excluded.title_rank, -excluded.title_at_us) > (title_rank, -title_at_us)"
-_UPSERT = f"""
+_INSERT = """
     INSERT INTO sessions (
-        app, session_id, first_at_us, last_at_us, observations, llm_calls, tool_calls, retrievals,
-        errors, input_tokens, output_tokens, cost_nanos, latency_ms, title, title_rank, title_at_us
+        id, app, session_id, interactions, first_at_us, last_at_us, observations, llm_calls,
+        tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos, latency_ms, title,
+        title_rank, title_at_us
     )
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (app, session_id) DO UPDATE SET
+"""
+_OR_ADD = f"""
+    ON CONFLICT DO UPDATE SET
+        interactions = interactions + excluded.interactions,
         first_at_us = min(first_at_us, excluded.first_at_us),
         last_at_us = max(last_at_us, excluded.last_at_us),
         observations = observations + excluded.observations,
@@ -131,58 +166,76 @@ _UPSERT = f"""
         title = iif({_IS_BETTER_TITLE}, excluded.title, title),
         title_rank = iif({_IS_BETTER_TITLE}, excluded.title_rank, title_rank),
         title_at_us = iif({_IS_BETTER_TITLE}, excluded.title_at_us, title_at_us)
-    RETURNING id
 """
 
-
-def _upsert(connection: sqlite3.Connection, app: int, session_id: str, tally: _Tally) -> int:
-    (session,) = connection.execute(
-        _UPSERT,
-        (
-            app,
-            session_id,
-            tally.first_at_us,
-            tally.last_at_us,
-            tally.observations,
-            tally.llm_calls,
-            tally.tool_calls,
-            tally.retrievals,
-            tally.errors,
-            tally.input_tokens,
-            tally.output_tokens,
-            tally.cost_nanos,
-            tally.latency_ms,
-            tally.title.words,
-            tally.title.rank,
-            tally.title.at_us,
-        ),
-    ).fetchone()
-    return int(session)
+_Key = tuple[int, str]
 
 
-def _add_interactions(
+def _find_sessions(
+    connection: sqlite3.Connection, keys: Sequence[_Key], known: KnownRows
+) -> dict[_Key, KnownSession]:
+    """Find the sessions' rows; what is not there gets the number of a row to come."""
+    unknown = [key for key in keys if key not in known.sessions]
+    if unknown:
+        there = dict(
+            with_values(
+                connection,
+                "SELECT column1, id FROM {} CROSS JOIN sessions"
+                " ON app = column2 AND session_id = column3",
+                [(place, *key) for place, key in enumerate(unknown)],
+            )
+        )
+        numbers = _numbers_to_come(connection, "sessions")
+        for place, key in enumerate(unknown):
+            row = there.get(place)
+            known.sessions[key] = KnownSession(
+                next(numbers) if row is None else row, is_whole=row is None
+            )
+        known.entries += len(unknown)
+    return {key: known.sessions[key] for key in keys}
+
+
+def _find_new_interactions(
     connection: sqlite3.Connection,
-    session: KnownSession,
-    interaction_ids: Set[str],
+    sessions: Mapping[_Key, KnownSession],
+    tallies: Mapping[_Key, _Tally],
     known: KnownRows,
-) -> None:
-    new = 0
-    unknown = interaction_ids - session.interactions.keys()
+) -> list[tuple[int, int, str]]:
+    """Give the interactions to insert: number, session, id. Afterwards all are known."""
+    unknown = [
+        (session, interaction_id)
+        for key, session in sessions.items()
+        for interaction_id in tallies[key].interaction_ids - session.interactions.keys()
+    ]
+    if not unknown:
+        return []
     known.entries += len(unknown)
-    for interaction_id in unknown:
-        session.interactions[interaction_id], is_new = row_of(
+    there = dict(
+        with_values(
             connection,
-            None
-            if session.is_whole
-            else "SELECT id FROM interactions WHERE session = ? AND interaction_id = ?",
-            "INSERT INTO interactions (session, interaction_id) VALUES (?, ?)",
-            (session.row, interaction_id),
+            "SELECT column1, id FROM {} CROSS JOIN interactions"
+            " ON session = column2 AND interaction_id = column3",
+            [
+                (place, session.row, interaction_id)
+                for place, (session, interaction_id) in enumerate(unknown)
+                if not session.is_whole
+            ],
         )
-        new += is_new
-    if new:
-        connection.execute(
-            "UPDATE sessions SET interactions = interactions + ? WHERE id = ?", (new, session.row)
-        )
+    )
+    numbers = _numbers_to_come(connection, "interactions")
+    new: list[tuple[int, int, str]] = []
+    for place, (session, interaction_id) in enumerate(unknown):
+        row = there.get(place)
+        if row is None:
+            row = next(numbers)
+            new.append((row, session.row, interaction_id))
+        session.interactions[interaction_id] = row
+    return new
+
+
+def _numbers_to_come(connection: sqlite3.Connection, table: str) -> Iterator[int]:
+    (last,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+    return count(last + 1)
 
 
 def _find_new_labels(
@@ -208,10 +261,11 @@ def _find_new_labels(
 
 
 def _insert_labels(connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]) -> None:
-    connection.executemany("INSERT INTO session_labels VALUES (?, ?)", rows)
-    connection.executemany(
-        "UPDATE labels SET sessions = sessions + ? WHERE id = ?",
-        [(count, label) for label, count in Counter(label for label, _ in rows).items()],
+    insert_many(connection, "INSERT INTO session_labels", rows)
+    with_values(
+        connection,
+        "UPDATE labels SET sessions = sessions + column2 FROM {} WHERE id = column1",
+        [*Counter(label for label, _ in rows).items()],
     )
 
 
