@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent, SessionFilter
-from sessionbat.server.store import Store, open_store, sqlite_events, sqlite_known
+from sessionbat.server.store import Store, open_store, sqlite_events, sqlite_following, sqlite_known
 from sessionbat.server.store.sqlite_recent_rows import IndexedText, recent_texts
 
 
@@ -29,12 +30,14 @@ def store(path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def received(id: str, *, user: str = "ada", turn: str = "t1", **observation: Any) -> ReceivedEvent:
+def received(
+    id: str, *, user: str = "ada", turn: str = "t1", session: str = "s1", **observation: Any
+) -> ReceivedEvent:
     event = {
         "type": "llm",
         "id": id,
         "app": "app",
-        "session_id": "s1",
+        "session_id": session,
         "interaction_id": turn,
         "context": {"user_id": user},
         "observation": {"kind": "llm", **observation},
@@ -44,6 +47,12 @@ def received(id: str, *, user: str = "ada", turn: str = "t1", **observation: Any
 
 def found(store: Store, word: str) -> list[str]:
     return [hit.id for hit in store.search(word).items]
+
+
+def counted(store: Store) -> int:
+    day = datetime(2025, 11, 22, tzinfo=UTC)  # of ``received``
+    items = store.statistics(app=None, by="day", since=day, until=day + timedelta(1), group=None)
+    return sum(item.count for item in items)
 
 
 def wait_for(met: Callable[[], bool]) -> None:
@@ -182,6 +191,29 @@ def test_texts_that_are_not_remembered_are_read_from_the_disk(
     monkeypatch.setattr("sessionbat.server.store.sqlite_recent_rows._MAX_CHARACTERS", 10)
     store.append([received(f"e{n}", output=f"word{n} " + "filler " * 10) for n in range(3)])
     wait_for(lambda: found(store, "filler") == ["e2", "e1", "e0"])
+
+
+def test_statistics_miss_nothing_that_is_not_remembered(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_following, "MAX_AGE", 2.0)
+    store.append([received("e1")])
+    other = open_store(f"sqlite:///{path}")
+    other.append([received("e2")])
+    other.close()
+    store.append([received("e3")])  # finds that another has written, and remembers only this
+    wait_for(lambda: counted(store) == 3)
+
+
+def test_what_is_deleted_before_it_is_counted_never_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_following, "MAX_AGE", 2.0)
+    store.append([received("e1"), received("e2", session="s2")])
+    store.delete_sessions([("app", "s2")])
+    store.append([received("e3", session="s3")])
+    wait_for(lambda: counted(store) > 0)
+    assert counted(store) == 2
 
 
 def test_text_after_a_null_character_is_found(store: Store) -> None:
