@@ -25,7 +25,8 @@ from urllib.parse import urlencode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run by path, as the other benchmarks are
 
-from bench.ingest import rss_megabytes, serving
+from bench.ingest import serving
+from bench.processes import rss_megabytes
 from bench.store import ASKED, BEGIN, DAYS, Words, ask_all, fill, generate
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import signal
 import socket
 import sqlite3
@@ -38,6 +37,7 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run by path, as the other benchmarks are
 
+from bench.processes import cpu_seconds, rss_megabytes
 from bench.store import Words, generate
 from sessionbat.server.store import open_store
 
@@ -343,16 +343,6 @@ def assert_stored(path: Path, count: int) -> None:
     with sqlite3.connect(path) as connection:
         (stored,) = connection.execute("SELECT count(*) FROM payloads").fetchone()
     assert stored == count, f"{stored} of {count} stored"
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_megabytes(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1000
 
 
 if __name__ == "__main__":

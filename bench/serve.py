@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import os
 import signal
 import socket
 import sqlite3
@@ -28,6 +27,9 @@ from pathlib import Path
 import orjson
 import zstandard
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run by path, as the other benchmarks are
+
+from bench.processes import cpu_seconds, rss_megabytes
 from sessionbat.event import new_event_id
 from sessionbat.server.store import open_store
 
@@ -242,16 +244,6 @@ def assert_stored(path: Path, count: int) -> None:
     stored = store.count_events()
     store.close()
     assert stored == count, f"{stored} of {count} stored"
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_megabytes(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1000
 
 
 if __name__ == "__main__":
