@@ -82,7 +82,8 @@ def insert_events(
         return Inserted(is_new)
     rows = _insert_rows(connection, new, known)
     texts = _insert_payloads(connection, new, rows, payloads)
-    return Inserted(is_new, texts, [(*row[:2], row[5], *row[7:15]) for row in rows])
+    figures = [(*row[:2], row[5], *row[7:15]) for row in rows]  # COLUMNS of sqlite_statistics
+    return Inserted(is_new, texts, figures)
 
 
 def pack_id(event_id: str) -> str | bytes:

@@ -66,6 +66,11 @@ class RecentRows(Generic[Row]):
                 weight += row_weight
         return taken
 
+    def take_from(self, number: int, limit: int, max_weight: int | None = None) -> list[Row]:
+        """Take the rows from that of event ``number`` on; none when it is not here."""
+        taken = self.take(number - 1, limit, max_weight)
+        return taken if taken and taken[0][0] == number else []
+
     def forget(self) -> None:
         """Drop all."""
         self._rows.clear()

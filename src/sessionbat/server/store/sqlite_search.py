@@ -110,9 +110,9 @@ def follow(
     ).fetchone()
     if next_number is None:
         return True
-    texts = recent.take(up_to, limit, _MAX_CHARACTERS)
-    if not texts or texts[0].number != next_number:
-        texts = _read_texts(connection, payloads, up_to, limit)
+    texts = recent.take_from(next_number, limit, _MAX_CHARACTERS) or _read_texts(
+        connection, payloads, up_to, limit
+    )
     _insert(connection, texts)
     last = texts[-1].number
     connection.execute("UPDATE progress SET up_to = ? WHERE name = 'text'", (last,))

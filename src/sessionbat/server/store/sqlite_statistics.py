@@ -41,11 +41,12 @@ def follow(connection: sqlite3.Connection, recent: RecentRows[Figures], limit: i
     ).fetchone()
     if next_number is None:
         return True
-    rows: Sequence[Figures] = recent.take(up_to, limit)
-    if not rows or rows[0][0] != next_number:
-        rows = connection.execute(
+    rows = (
+        recent.take_from(next_number, limit)
+        or connection.execute(
             f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?", (up_to, limit)
         ).fetchall()
+    )
     _write(connection, _add_up(rows))
     last = rows[-1][0]
     connection.execute("UPDATE progress SET up_to = ? WHERE name = 'statistics'", (last,))
