@@ -608,6 +608,20 @@ def test_a_cursor_of_another_order_is_a_value_error(three: Store) -> None:
         three.list_sessions(sort="errors", after=cursor)
 
 
+def test_an_append_of_many_sessions_labels_each(store: Store) -> None:
+    events = [
+        received(f"e{n}", session_id=f"s{n}", tags=[f"t{n}"], context={"user_id": f"u{n % 700}"})
+        for n in range(1400)
+    ]
+    store.append(events[:1000])
+    store.append(events[600:])
+    for n in (0, 99, 650, 699):
+        page = store.list_sessions(where=SessionFilter(context=(("user_id", f"u{n}"),)))
+        assert {item.session_id for item in page.items} == {f"s{n}", f"s{n + 700}"}
+    (only,) = store.list_sessions(where=SessionFilter(tag="t1399")).items
+    assert only.session_id == "s1399"
+
+
 def test_a_filter_finds_few_sessions_among_many_and_many_among_many(store: Store) -> None:
     store.append(
         [

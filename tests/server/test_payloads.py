@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.store import Store, open_store, sqlite_payloads
+
+#: A method of zstandard's that some builds of it are without.
+MANY = "multi_compress_to_buffer"
 
 
 def call(id: str, messages: list[Any], session_id: str = "s1") -> ReceivedEvent:
@@ -74,6 +78,16 @@ def test_an_append_that_fails_leaves_no_message(store: Store, count: Callable[[s
     with pytest.raises(UnicodeEncodeError):
         store.append([call("e1", said(4)), call("e2", said(4), "\ud800")])
     assert count("SELECT count(*) FROM messages") == 0
+
+
+def test_a_zstandard_that_compresses_singly_only_writes_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = [call(f"e{n}", said(n % 7)) for n in range(20)]
+    at_once = sqlite_payloads.PayloadWriter().encode(events)
+    monkeypatch.setattr(zstandard, "backend_features", zstandard.backend_features - {MANY})
+    monkeypatch.delattr(zstandard.ZstdCompressor, MANY, raising=False)
+    assert sqlite_payloads.PayloadWriter().encode(events) == at_once
 
 
 def test_the_dictionary_never_changes() -> None:

@@ -125,17 +125,12 @@ class SqliteStore:
     def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[Prepared]:
         """Read and compress events; see ``Store.prepare``."""
         with self._preparing:
-            return [prepare(each, self._encoder, self._context_keys) for each in events]
+            return prepare(events, self._encoder, self._context_keys)
 
     def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
-        prepared: list[Prepared] = []
-        for each in events:
-            if isinstance(each, ReceivedEvent):
-                prepared += self.prepare([each])
-            else:
-                assert isinstance(each, Prepared), "prepared by another store"
-                prepared.append(each)
+        received = iter(self.prepare([e for e in events if isinstance(e, ReceivedEvent)]))
+        prepared = [next(received) if isinstance(e, ReceivedEvent) else _own(e) for e in events]
         with self._transaction(remembers=True) as connection:
             self._known.trim()
             inserted = insert_events(connection, prepared, self._payloads, self._known)
@@ -597,6 +592,11 @@ class _Readers:
             if reader is not None:
                 reader.connection.close()
             self._free.put(None)
+
+
+def _own(event: PreparedEvent) -> Prepared:
+    assert isinstance(event, Prepared), "prepared by another store"
+    return event
 
 
 def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connection:

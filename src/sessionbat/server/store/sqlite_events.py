@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
 from sessionbat.server.store.search_text import text_of, text_of_parts
 from sessionbat.server.store.sqlite_known import KnownRows
-from sessionbat.server.store.sqlite_many import insert_many
+from sessionbat.server.store.sqlite_many import insert_many, with_values
 from sessionbat.server.store.sqlite_payloads import Conversation, Payload, PayloadWriter
 from sessionbat.server.store.sqlite_recent_rows import IndexedText
-from sessionbat.server.store.sqlite_sessions import add_to_sessions, row_of
+from sessionbat.server.store.sqlite_sessions import add_to_sessions
 from sessionbat.server.store.sqlite_statistics import Figures
 
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
-_ASKED_AT_ONCE: Final = 250
 
 
 @dataclass(slots=True)
@@ -40,17 +39,19 @@ class Prepared(PreparedEvent):
 
 
 def prepare(
-    received: ReceivedEvent, payloads: PayloadWriter, context_keys: tuple[str, ...]
-) -> Prepared:
-    """Read and compress an event; touches no database."""
-    payload = payloads.encode(received)
-    return Prepared(
-        received.event["app"],
-        read(received.event, received.received_at_us, context_keys),
-        pack_id(received.event["id"]),
-        payload,
-        None if isinstance(payload, Conversation) else text_of(received.event),
-    )
+    events: Sequence[ReceivedEvent], payloads: PayloadWriter, context_keys: tuple[str, ...]
+) -> list[Prepared]:
+    """Read and compress events; touches no database."""
+    return [
+        Prepared(
+            received.event["app"],
+            read(received.event, received.received_at_us, context_keys),
+            pack_id(received.event["id"]),
+            payload,
+            None if isinstance(payload, Conversation) else text_of(received.event),
+        )
+        for received, payload in zip(events, payloads.encode(events), strict=True)
+    ]
 
 
 class Inserted(NamedTuple):
@@ -99,12 +100,9 @@ def unpack_id(stored: str | bytes) -> str:
 def _app_row(connection: sqlite3.Connection, known: KnownRows, name: str) -> int:
     row = known.apps.get(name)
     if row is None:
-        row = known.apps[name] = row_of(
-            connection,
-            "SELECT id FROM apps WHERE name = ?",
-            "INSERT INTO apps (name) VALUES (?)",
-            (name,),
-        )[0]
+        connection.execute("INSERT OR IGNORE INTO apps (name) VALUES (?)", (name,))
+        (row,) = connection.execute("SELECT id FROM apps WHERE name = ?", (name,)).fetchone()
+        known.apps[name] = row
     return row
 
 
@@ -112,29 +110,19 @@ def _find_new(
     connection: sqlite3.Connection, apps: Sequence[int], events: Sequence[Prepared]
 ) -> list[bool]:
     keys = [(app, each.packed_id) for app, each in zip(apps, events, strict=True)]
-    there = set(_find_stored(connection, keys))
+    there = set(
+        with_values(
+            connection,
+            "SELECT column1, column2 FROM {} CROSS JOIN events"
+            " ON app = column1 AND event_id = column2",
+            keys,
+        )
+    )
     is_new = []
     for key in keys:
         is_new.append(key not in there)
         there.add(key)
     return is_new
-
-
-def _find_stored(
-    connection: sqlite3.Connection, keys: Iterable[tuple[int, str | bytes]]
-) -> Iterable[tuple[int, str | bytes]]:
-    by_app: dict[int, list[str | bytes]] = {}
-    for app, packed_id in keys:
-        by_app.setdefault(app, []).append(packed_id)
-    for app, ids in by_app.items():
-        for start in range(0, len(ids), _ASKED_AT_ONCE):
-            asked = ids[start : start + _ASKED_AT_ONCE]
-            for (found,) in connection.execute(
-                "SELECT event_id FROM events WHERE app = ?"
-                f" AND event_id IN ({', '.join('?' * len(asked))})",
-                (app, *asked),
-            ):
-                yield app, found
 
 
 def _insert_rows(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Final
 
-#: With the widest table below 999 values a statement, which is the least that any SQLite takes.
-_AT_ONCE: Final = 50
+#: Of one statement. An SQLite that has STRICT tables takes 32,766; more than this gains nothing.
+_MAX_VALUES: Final = 1000
 
 
 def insert_many(
@@ -33,8 +33,17 @@ def with_values(
     return found
 
 
+def numbers_to_come(connection: sqlite3.Connection, table: str) -> Iterator[int]:
+    """Count on from the highest row number of a table."""
+    (last,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+    return count(last + 1)
+
+
 def _values(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
-    for start in range(0, len(rows), _AT_ONCE):
-        some = rows[start : start + _AT_ONCE]
-        places = f"({', '.join('?' * len(some[0]))})"
+    if not rows:
+        return
+    places = f"({', '.join('?' * len(rows[0]))})"
+    at_once = _MAX_VALUES // len(rows[0])
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
         yield f"VALUES {', '.join([places] * len(some))}", [*chain.from_iterable(some)]

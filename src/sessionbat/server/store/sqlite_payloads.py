@@ -9,7 +9,7 @@ deleting an event leaves nothing of it behind.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -54,14 +54,15 @@ class PayloadWriter:
     def __init__(self) -> None:
         self._compressor: zstandard.ZstdCompressor | None = None
 
-    def encode(self, received: ReceivedEvent) -> Payload | Conversation:
-        """Compress an event's JSON, or find the messages in it."""
-        found = _find_messages(received)
-        if found is None:
-            return self._compress(received.raw)
-        at, messages = found
-        length = sum(map(len, messages)) + len(messages) - 1
-        return Conversation(at, messages, received.raw[:at] + received.raw[at + length :])
+    def encode(self, events: Sequence[ReceivedEvent]) -> list[Payload | Conversation]:
+        """Compress each event's JSON, or find the messages in it."""
+        found = [_find_messages(each) for each in events]
+        whole = iter(
+            self._compress_many(
+                [each.raw for each, payload in zip(events, found, strict=True) if payload is None]
+            )
+        )
+        return [next(whole) if payload is None else payload for payload in found]
 
     def insert_messages(
         self, connection: sqlite3.Connection, event: int, session: int, given: Conversation
@@ -95,15 +96,23 @@ class PayloadWriter:
             return int(found[0])
         row = connection.execute(
             "INSERT INTO messages (session, event, digest, codec, data) VALUES (?, ?, ?, ?, ?)",
-            (session, event, digest, *self._compress(message)),
+            (session, event, digest, *_payload(message, self._shaped().compress(message))),
         ).lastrowid
         assert row is not None
         own.append(message)
         return row
 
-    def _compress(self, raw: bytes) -> Payload:
-        compressed = self._shaped().compress(raw)
-        return (SHAPED, compressed) if len(compressed) < len(raw) else (PLAIN, raw)
+    def _compress_many(self, raws: Sequence[bytes]) -> Iterator[Payload]:
+        """Compress in one go where zstandard can: each single call gives up Python's lock."""
+        import zstandard
+
+        shaped = self._shaped()
+        if raws and "multi_compress_to_buffer" in zstandard.backend_features:
+            collection = shaped.multi_compress_to_buffer([*raws])
+            compressed = [collection[place].tobytes() for place in range(len(collection))]
+        else:  # another backend, or the system's own zstd
+            compressed = [shaped.compress(raw) for raw in raws]
+        return map(_payload, raws, compressed)
 
     def _shaped(self) -> zstandard.ZstdCompressor:
         if self._compressor is None:
@@ -183,8 +192,12 @@ class PayloadReader:
         return self._shaped.decompress(data)
 
 
-def _find_messages(received: ReceivedEvent) -> tuple[int, list[bytes]] | None:
-    """Find a model call's messages in the JSON of its event: where they begin, and each.
+def _payload(raw: bytes, compressed: bytes) -> Payload:
+    return (SHAPED, compressed) if len(compressed) < len(raw) else (PLAIN, raw)
+
+
+def _find_messages(received: ReceivedEvent) -> Conversation | None:
+    """Find a model call's messages in the JSON of its event.
 
     Only when they stand there as they would be written anew, so that they come back the same.
     """
@@ -196,8 +209,10 @@ def _find_messages(received: ReceivedEvent) -> tuple[int, list[bytes]] | None:
         messages = [orjson.dumps(message) for message in listed]
     except orjson.JSONEncodeError:
         return None
-    at = received.raw.find(b"[" + b",".join(messages) + b"]")
-    return None if at < 0 else (at + 1, messages)
+    before, bracket, behind = received.raw.partition(b"[" + b",".join(messages) + b"]")
+    if not bracket:
+        return None
+    return Conversation(len(before) + 1, messages, b"%b[]%b" % (before, behind))
 
 
 def _runs(numbers: Iterator[int]) -> list[int]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 from sessionbat.event import LLM, RETRIEVAL, TOOL
 from sessionbat.server.store.reading import Label, Reading, Title
 from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
-from sessionbat.server.store.sqlite_many import insert_many, with_values
+from sessionbat.server.store.sqlite_labels import Labelled, add_labels
+from sessionbat.server.store.sqlite_many import insert_many, numbers_to_come, with_values
 
 
 def add_to_sessions(
@@ -40,22 +40,11 @@ def add_to_sessions(
         _OR_ADD,
     )
     insert_many(connection, "INSERT INTO interactions (id, session, interaction_id)", interactions)
-    new_labels: list[tuple[int, int]] = []
-    for key, tally in tallies.items():
-        new_labels += _find_new_labels(connection, key[0], sessions[key], tally.label_sets, known)
-    _insert_labels(connection, new_labels)
-
-
-def row_of(
-    connection: sqlite3.Connection, select: str | None, insert: str, values: tuple[Any, ...]
-) -> tuple[int, bool]:
-    """Find a row, or insert it: its number, and whether it is new. Without ``select``, it is."""
-    found = None if select is None else connection.execute(select, values).fetchone()
-    if found is not None:
-        return int(found[0]), False
-    row = connection.execute(insert, values).lastrowid
-    assert row is not None
-    return row, True
+    add_labels(
+        connection,
+        [Labelled(key[0], sessions[key], tally.label_sets) for key, tally in tallies.items()],
+        known,
+    )
 
 
 @dataclass(slots=True)
@@ -185,7 +174,7 @@ def _find_sessions(
                 [(place, *key) for place, key in enumerate(unknown)],
             )
         )
-        numbers = _numbers_to_come(connection, "sessions")
+        numbers = numbers_to_come(connection, "sessions")
         for place, key in enumerate(unknown):
             row = there.get(place)
             known.sessions[key] = KnownSession(
@@ -222,7 +211,7 @@ def _find_new_interactions(
             ],
         )
     )
-    numbers = _numbers_to_come(connection, "interactions")
+    numbers = numbers_to_come(connection, "interactions")
     new: list[tuple[int, int, str]] = []
     for place, (session, interaction_id) in enumerate(unknown):
         row = there.get(place)
@@ -231,51 +220,3 @@ def _find_new_interactions(
             new.append((row, session.row, interaction_id))
         session.interactions[interaction_id] = row
     return new
-
-
-def _numbers_to_come(connection: sqlite3.Connection, table: str) -> Iterator[int]:
-    (last,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
-    return count(last + 1)
-
-
-def _find_new_labels(
-    connection: sqlite3.Connection,
-    app: int,
-    session: KnownSession,
-    label_sets: Set[frozenset[Label]],
-    known: KnownRows,
-) -> list[tuple[int, int]]:
-    """Find the labels that a session has not had: row numbers of label and session."""
-    unknown: set[Label] = set()
-    for labels in label_sets - session.label_sets:
-        unknown |= labels - session.labels
-        session.label_sets.add(labels)
-        known.entries += 1
-    session.labels |= unknown
-    known.entries += 2 * len(unknown)  # perhaps each is new of its app as well
-    rows = [(_label_row(connection, app, label, known), session.row) for label in unknown]
-    if session.is_whole:
-        return rows
-    has_it = "SELECT 1 FROM session_labels WHERE label = ? AND session = ?"
-    return [row for row in rows if connection.execute(has_it, row).fetchone() is None]
-
-
-def _insert_labels(connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]) -> None:
-    insert_many(connection, "INSERT INTO session_labels", rows)
-    with_values(
-        connection,
-        "UPDATE labels SET sessions = sessions + column2 FROM {} WHERE id = column1",
-        [*Counter(label for label, _ in rows).items()],
-    )
-
-
-def _label_row(connection: sqlite3.Connection, app: int, label: Label, known: KnownRows) -> int:
-    row = known.labels.get((app, label))
-    if row is None:
-        row = known.labels[app, label] = row_of(
-            connection,
-            "SELECT id FROM labels WHERE key = ? AND value = ? AND app = ?",
-            "INSERT INTO labels (key, value, app) VALUES (?, ?, ?)",
-            (*label, app),
-        )[0]
-    return row
