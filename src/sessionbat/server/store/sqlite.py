@@ -53,6 +53,7 @@ from sessionbat.server.store.sqlite_events import (
     insert_events,
     pack_id,
     prepare,
+    tally_of,
     unpack_id,
 )
 from sessionbat.server.store.sqlite_following import STEP, Follower
@@ -131,9 +132,10 @@ class SqliteStore:
         """Store events in one transaction; see ``Store.append``."""
         received = iter(self.prepare([e for e in events if isinstance(e, ReceivedEvent)]))
         prepared = [next(received) if isinstance(e, ReceivedEvent) else _own(e) for e in events]
+        tallies = tally_of(prepared)
         with self._transaction(remembers=True) as connection:
             self._known.trim()
-            inserted = insert_events(connection, prepared, self._payloads, self._known)
+            inserted = insert_events(connection, prepared, tallies, self._payloads, self._known)
             if self._has_text_index:
                 self._recent_texts.add(inserted.texts)
             self._recent_figures.add(inserted.figures)

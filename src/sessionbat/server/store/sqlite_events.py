@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, NamedTuple
 
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
@@ -22,6 +23,7 @@ from sessionbat.server.store.sqlite_payloads import Conversation, Payload, Paylo
 from sessionbat.server.store.sqlite_recent_rows import IndexedText
 from sessionbat.server.store.sqlite_sessions import add_to_sessions
 from sessionbat.server.store.sqlite_statistics import Figures
+from sessionbat.server.store.tally import Tally, tally_up
 
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
 
@@ -54,6 +56,14 @@ def prepare(
     ]
 
 
+Tallies = Mapping[tuple[str, str], Tally]
+
+
+def tally_of(events: Sequence[Prepared]) -> Tallies:
+    """Sum up what events add to their sessions; touches no database either."""
+    return tally_up((each.app, each.reading) for each in events)
+
+
 class Inserted(NamedTuple):
     """What a transaction has inserted, once it is committed."""
 
@@ -68,21 +78,22 @@ class Inserted(NamedTuple):
 def insert_events(
     connection: sqlite3.Connection,
     events: Sequence[Prepared],
+    tallies: Tallies,
     payloads: PayloadWriter,
     known: KnownRows,
 ) -> Inserted:
-    """Insert what is new, inside the caller's transaction."""
-    apps = [_app_row(connection, known, each.app) for each in events]
+    """Insert what is new, inside the caller's transaction; ``tallies`` are of all events."""
+    apps = {name: _app_row(connection, known, name) for name, _ in tallies}
     is_new = _find_new(connection, apps, events)
-    new = [
-        (app, each)
-        for app, each, is_new_one in zip(apps, events, is_new, strict=True)
-        if is_new_one
-    ]
-    if not new:
+    if not all(is_new):
+        events = [*compress(events, is_new)]
+        tallies = tally_of(events)
+    if not events:
         return Inserted(is_new)
-    rows = _insert_rows(connection, new, known)
-    texts = _insert_payloads(connection, new, rows, payloads)
+    by_number = {(apps[app], session): tally for (app, session), tally in tallies.items()}
+    add_to_sessions(connection, by_number, known)
+    rows = _insert_rows(connection, apps, events, known)
+    texts = _insert_payloads(connection, events, rows, payloads)
     figures = [(*row[:2], row[5], *row[7:15]) for row in rows]  # COLUMNS of sqlite_statistics
     return Inserted(is_new, texts, figures)
 
@@ -107,9 +118,9 @@ def _app_row(connection: sqlite3.Connection, known: KnownRows, name: str) -> int
 
 
 def _find_new(
-    connection: sqlite3.Connection, apps: Sequence[int], events: Sequence[Prepared]
+    connection: sqlite3.Connection, apps: Mapping[str, int], events: Sequence[Prepared]
 ) -> list[bool]:
-    keys = [(app, each.packed_id) for app, each in zip(apps, events, strict=True)]
+    keys = [(apps[each.app], each.packed_id) for each in events]
     there = set(
         with_values(
             connection,
@@ -127,16 +138,16 @@ def _find_new(
 
 def _insert_rows(
     connection: sqlite3.Connection,
-    events: Sequence[tuple[int, Prepared]],
+    apps: Mapping[str, int],
+    events: Sequence[Prepared],
     known: KnownRows,
 ) -> list[tuple[Any, ...]]:
-    add_to_sessions(connection, [(app, each.reading) for app, each in events], known)
     (last,) = connection.execute(
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
     ).fetchone()
     rows = []
-    for number, (app, each) in enumerate(events, last + 1):
-        reading = each.reading
+    for number, each in enumerate(events, last + 1):
+        app, reading = apps[each.app], each.reading
         session = known.sessions[app, reading.session_id]
         interaction_id = reading.interaction_id
         rows.append(
@@ -155,12 +166,12 @@ def _insert_rows(
 
 def _insert_payloads(
     connection: sqlite3.Connection,
-    events: Sequence[tuple[int, Prepared]],
+    events: Sequence[Prepared],
     rows: Sequence[tuple[Any, ...]],
     payloads: PayloadWriter,
 ) -> list[IndexedText]:
     texts, encoded = [], []
-    for (app, each), (number, _, _, session, *_) in zip(events, rows, strict=True):
+    for each, (number, app, _, session, *_) in zip(events, rows, strict=True):
         payload, text = each.payload, each.text
         if isinstance(payload, Conversation):
             around = payload.around

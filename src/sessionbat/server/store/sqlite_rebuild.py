@@ -18,6 +18,7 @@ from sessionbat.server.store.sqlite_known import KnownRows
 from sessionbat.server.store.sqlite_payloads import PayloadReader
 from sessionbat.server.store.sqlite_search import empty_index
 from sessionbat.server.store.sqlite_sessions import add_to_sessions
+from sessionbat.server.store.tally import tally_up
 
 _CHUNK: Final = 1000
 _DERIVED_TABLES: Final = ("session_labels", "labels", "rollups")
@@ -83,7 +84,7 @@ def _rebuild_chunk(
         )
         for _, app, received_at_us, codec, data in rows
     ]
-    add_to_sessions(connection, readings, known)
+    add_to_sessions(connection, tally_up(readings), known)
     connection.executemany(
         "UPDATE events SET event_id = ?, session = ?, interaction = ?, at_us = ?, kind = ?,"
         " name = ?, model = ?, failed = ?, latency_ms = ?, input_tokens = ?,"

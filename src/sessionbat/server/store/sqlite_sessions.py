@@ -9,24 +9,24 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from sessionbat.event import LLM, RETRIEVAL, TOOL
-from sessionbat.server.store.reading import Label, Reading, Title
 from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
 from sessionbat.server.store.sqlite_labels import Labelled, add_labels
 from sessionbat.server.store.sqlite_many import insert_many, numbers_to_come, with_values
+from sessionbat.server.store.tally import Tally
+
+#: An app's number and a session's id.
+_Key = tuple[int, str]
 
 
 def add_to_sessions(
-    connection: sqlite3.Connection, readings: Sequence[tuple[int, Reading]], known: KnownRows
+    connection: sqlite3.Connection, tallies: Mapping[_Key, Tally], known: KnownRows
 ) -> None:
-    """Add events, each with its app's number, to the summaries of their sessions.
+    """Add what was tallied of sessions, by the number of their app and their id, to their rows.
 
     Afterwards ``known`` has the rows of these sessions and of these interactions.
     """
-    tallies = _tally(readings)
     sessions = _find_sessions(connection, list(tallies), known)
     interactions = _find_new_interactions(connection, sessions, tallies, known)
     new_of = Counter(session for _, session, _ in interactions)
@@ -34,7 +34,7 @@ def add_to_sessions(
         connection,
         _INSERT,
         [
-            tally.row(sessions[key].row, *key, new_of[sessions[key].row])
+            _row(tally, sessions[key].row, key, new_of[sessions[key].row])
             for key, tally in tallies.items()
         ],
         _OR_ADD,
@@ -45,89 +45,6 @@ def add_to_sessions(
         [Labelled(key[0], sessions[key], tally.label_sets) for key, tally in tallies.items()],
         known,
     )
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What one append adds to one session."""
-
-    first_at_us: int
-    last_at_us: int
-    title: Title
-    observations: int = 0
-    llm_calls: int = 0
-    tool_calls: int = 0
-    retrievals: int = 0
-    errors: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_nanos: int = 0
-    latency_ms: float = 0.0
-    interaction_ids: set[str] = field(default_factory=set)
-    label_sets: set[frozenset[Label]] = field(default_factory=set)
-
-    def add(self, reading: Reading) -> None:
-        at_us, kind = reading.at_us, reading.kind
-        if at_us < self.first_at_us:
-            self.first_at_us = at_us
-        if at_us > self.last_at_us:
-            self.last_at_us = at_us
-        self.observations += 1
-        if kind == LLM:
-            self.llm_calls += 1
-        elif kind == TOOL:
-            self.tool_calls += 1
-        elif kind == RETRIEVAL:
-            self.retrievals += 1
-        self.errors += reading.failed
-        self.input_tokens += reading.input_tokens or 0
-        self.output_tokens += reading.output_tokens or 0
-        if reading.cost_usd is not None:
-            self.cost_nanos += reading.cost_nanos
-        if reading.latency_ms is not None and reading.latency_ms > self.latency_ms:
-            self.latency_ms = reading.latency_ms
-        self.label_sets.add(reading.own_labels)
-        self.label_sets.add(reading.shared_labels)
-        if reading.interaction_id is not None:
-            self.interaction_ids.add(reading.interaction_id)
-        if self.title.can_be_bettered_at(at_us):
-            title = reading.title
-            if title.is_better_than(self.title):
-                self.title = title
-
-    def row(self, number: int, app: int, session_id: str, interactions: int) -> tuple[Any, ...]:
-        """Give what is inserted, or added to the row that is there."""
-        return (
-            number,
-            app,
-            session_id,
-            interactions,
-            self.first_at_us,
-            self.last_at_us,
-            self.observations,
-            self.llm_calls,
-            self.tool_calls,
-            self.retrievals,
-            self.errors,
-            self.input_tokens,
-            self.output_tokens,
-            self.cost_nanos,
-            self.latency_ms,
-            self.title.words,
-            self.title.rank,
-            self.title.at_us,
-        )
-
-
-def _tally(readings: Sequence[tuple[int, Reading]]) -> dict[tuple[int, str], _Tally]:
-    tallies: dict[tuple[int, str], _Tally] = {}
-    for app, reading in readings:
-        key = app, reading.session_id
-        tally = tallies.get(key)
-        if tally is None:
-            tally = tallies[key] = _Tally(reading.at_us, reading.at_us, reading.title)
-        tally.add(reading)
-    return tallies
 
 
 _IS_BETTER_TITLE = "(excluded.title_rank, -excluded.title_at_us) > (title_rank, -title_at_us)"
@@ -157,7 +74,28 @@ _OR_ADD = f"""
         title_at_us = iif({_IS_BETTER_TITLE}, excluded.title_at_us, title_at_us)
 """
 
-_Key = tuple[int, str]
+
+def _row(tally: Tally, number: int, key: _Key, interactions: int) -> tuple[Any, ...]:
+    """Give what is inserted, or added to the row that is there."""
+    return (
+        number,
+        *key,
+        interactions,
+        tally.first_at_us,
+        tally.last_at_us,
+        tally.observations,
+        tally.llm_calls,
+        tally.tool_calls,
+        tally.retrievals,
+        tally.errors,
+        tally.input_tokens,
+        tally.output_tokens,
+        tally.cost_nanos,
+        tally.latency_ms,
+        tally.title.words,
+        tally.title.rank,
+        tally.title.at_us,
+    )
 
 
 def _find_sessions(
@@ -187,7 +125,7 @@ def _find_sessions(
 def _find_new_interactions(
     connection: sqlite3.Connection,
     sessions: Mapping[_Key, KnownSession],
-    tallies: Mapping[_Key, _Tally],
+    tallies: Mapping[_Key, Tally],
     known: KnownRows,
 ) -> list[tuple[int, int, str]]:
     """Give the interactions to insert: number, session, id. Afterwards all are known."""
