@@ -9,7 +9,7 @@ deleting an event leaves nothing of it behind.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -202,7 +202,7 @@ def _find_messages(received: ReceivedEvent) -> Conversation | None:
     Only when they stand there as they would be written anew, so that they come back the same.
     """
     given = received.event["observation"].get("input")
-    listed: Any = given.get("messages") if isinstance(given, Mapping) else given
+    listed: Any = given.get("messages") if isinstance(given, dict) else given
     if not isinstance(listed, list) or len(listed) < MIN_MESSAGES:
         return None
     try:
