@@ -6,8 +6,9 @@ before. Only a short cut: what is not here is read from the disk. Used by one th
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 #: Rows kept at most of any kind, and characters of text; what is beyond is read from the disk.
@@ -39,7 +40,7 @@ class RecentRows(Generic[Row]):
     ) -> None:
         self._weigh = weigh
         self._max_weight = max_weight
-        self._rows: deque[Row] = deque()
+        self._rows: list[Row] = []
         self._weight = 0
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -48,33 +49,38 @@ class RecentRows(Generic[Row]):
             return
         if self._rows and self._rows[-1][0] + 1 != rows[0][0]:
             self.forget()
-        self._rows.extend(rows)
-        self._weight += sum(map(self._weigh, rows))
+        self._rows += rows
+        self._weight += self._weight_of(rows)
         if self._weight > self._max_weight or len(self._rows) > _MAX_ROWS:
             self.forget()
 
-    def take(self, after: int, limit: int, max_weight: int | None = None) -> list[Row]:
-        """Take the rows of the first events numbered above ``after``; older ones are dropped."""
-        taken: list[Row] = []
-        weight = 0
-        while self._rows and len(taken) < limit and (max_weight is None or weight < max_weight):
-            row = self._rows.popleft()
-            row_weight = self._weigh(row)
-            self._weight -= row_weight
-            if row[0] > after:
-                taken.append(row)
-                weight += row_weight
-        return taken
-
     def take_from(self, number: int, limit: int, max_weight: int | None = None) -> list[Row]:
-        """Take the rows from that of event ``number`` on; none when it is not here."""
-        taken = self.take(number - 1, limit, max_weight)
-        return taken if taken and taken[0][0] == number else []
+        """Take the rows from that of event ``number`` on; none when it is not here.
+
+        Args:
+            number: Rows before it are dropped.
+            limit: So many at the most.
+            max_weight: No further ones once there is as much.
+        """
+        start = number - self._rows[0][0] if self._rows else 0
+        if start < 0:
+            return []
+        taken = self._rows[start : start + limit]
+        if max_weight is not None:
+            weights = [*accumulate(map(self._weigh, taken))]
+            taken = taken[: bisect_left(weights, max_weight) + 1]
+        gone = self._rows[: start + len(taken)]
+        del self._rows[: len(gone)]
+        self._weight -= self._weight_of(gone)
+        return taken
 
     def forget(self) -> None:
         """Drop all."""
         self._rows.clear()
         self._weight = 0
+
+    def _weight_of(self, rows: Sequence[Row]) -> int:
+        return sum(map(self._weigh, rows))
 
 
 def recent_texts() -> RecentRows[IndexedText]:
