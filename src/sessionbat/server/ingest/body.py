@@ -1,6 +1,6 @@
 """The body of an ingestion request becomes events: inflate, split, parse, check.
 
-Pure functions over bytes, called by the committing thread. Whatever the bytes are, memory stays
+Pure functions over bytes, called by the decoding thread. Whatever the bytes are, memory stays
 bounded, and what is wrong with one event concerns that event only.
 """
 
@@ -76,9 +76,8 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
         Refused: The body as a whole cannot be read (400) or is too large (413).
     """
     text = inflate(body.data, body.encoding, max_bytes)
-    values = count_roughly(text)
     # Before an array is split, which takes as long as it has brackets and commas.
-    if not body.is_ndjson and values > MAX_VALUES and holds_more_than(MAX_VALUES, text):
+    if not body.is_ndjson and holds_more_than(MAX_VALUES, text):
         raise _too_many_values()
     is_single = not body.is_ndjson and not text.lstrip(_WHITESPACE).startswith(b"[")
     if is_single:
@@ -86,14 +85,12 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
     else:
         split = split_lines if body.is_ndjson else split_array
         raws = split(text, max_events)
-        if values > MAX_VALUES:
-            _check_values(raws)
-    decoded = Decoded([], [], len(text), values, is_single)
-    for index, raw in enumerate(raws):
-        if values > MAX_EVENT_VALUES and holds_more_than(MAX_EVENT_VALUES, raw):
-            decoded.rejected.append(_too_many_of_one(index))
-            continue
-        event = _read_event(raw, index, body.app)
+    values = [*map(count_roughly, raws)]
+    if sum(values) > MAX_VALUES:
+        _check_values(raws)
+    decoded = Decoded([], [], len(text), sum(values), is_single)
+    for index, (raw, count) in enumerate(zip(raws, values, strict=True)):
+        event = _read_event(raw, count, index, body.app)
         if isinstance(event, Rejected):
             decoded.rejected.append(event)
         else:
@@ -133,7 +130,7 @@ def split_lines(text: bytes, max_events: int) -> list[bytes]:
     """Split NDJSON into its lines, without blank ones."""
     if text.count(b"\n") > max_events:
         raise _too_many(max_events)
-    return [line for line in (line.strip(_WHITESPACE) for line in text.split(b"\n")) if line]
+    return [line for each in text.split(b"\n") if (line := each.strip(_WHITESPACE))]
 
 
 def split_array(text: bytes, max_events: int) -> list[bytes]:
@@ -257,7 +254,10 @@ def _too_many_of_one(index: int) -> Rejected:
     return Rejected(None, "too-many-values", f"events[{index}]", message)
 
 
-def _read_event(raw: bytes, index: int, app: str | None) -> _Read | Rejected:
+def _read_event(raw: bytes, values: int, index: int, app: str | None) -> _Read | Rejected:
+    """Parse and check one event, in which there are roughly so many values."""
+    if values > MAX_EVENT_VALUES and holds_more_than(MAX_EVENT_VALUES, raw):
+        return _too_many_of_one(index)
     try:
         event = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:
@@ -272,7 +272,8 @@ def _read_event(raw: bytes, index: int, app: str | None) -> _Read | Rejected:
     if app is not None and event["app"] != app:
         message = f"this key writes to {app!r} only; use a key of the event's app"
         return Rejected(_id_of(event), "wrong-app", f"events[{index}].app", message)
-    if _is_too_deep(raw, event):
+    # Fewer values than levels: nearly every event ends here.
+    if values > MAX_DEPTH and _is_too_deep(event):
         message = f"nested deeper than {MAX_DEPTH} levels; flatten it or send it as a string"
         return Rejected(_id_of(event), "too-deep", f"events[{index}]", message)
     return _Read(_with_app(raw, app) if is_without_app else raw, event)
@@ -292,9 +293,7 @@ def _id_of(event: Any) -> str | None:
     return event_id if is_event_id(event_id) else None
 
 
-def _is_too_deep(raw: bytes, event: dict[str, Any]) -> bool:
-    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
-        return False  # fewer brackets than levels: nearly every event ends here
+def _is_too_deep(event: dict[str, Any]) -> bool:
     level: list[Any] = [event]
     for _ in range(MAX_DEPTH):
         level = [
