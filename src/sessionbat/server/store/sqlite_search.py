@@ -19,6 +19,7 @@ from sessionbat.server.store.reading import rfc3339
 from sessionbat.server.store.search_text import JOINER, Term, text_of_parts
 from sessionbat.server.store.sqlite_events import unpack_id
 from sessionbat.server.store.sqlite_payloads import PayloadReader
+from sessionbat.server.store.sqlite_progress import advance, progress_of
 from sessionbat.server.store.sqlite_recent_rows import IndexedText, RecentRows
 
 #: One transaction of indexing ends at so much text: it bounds memory and how long it locks.
@@ -56,7 +57,7 @@ def create_index(connection: sqlite3.Connection) -> bool:
         connection.execute(_CREATE)
         connection.execute("INSERT INTO texts(texts, rank) VALUES ('automerge', 16)")
         connection.execute("INSERT INTO texts(texts, rank) VALUES ('hashsize', 16777216)")
-        connection.execute("UPDATE progress SET up_to = 0 WHERE name = 'text'")
+        advance(connection, "text", 0)
     connection.execute("COMMIT")
     _bound_merges(connection)
     return True
@@ -104,20 +105,16 @@ def follow(
     limit: int,
 ) -> bool:
     """Index up to ``limit`` further events, inside the caller's transaction; say if all are in."""
-    (up_to,) = connection.execute("SELECT up_to FROM progress WHERE name = 'text'").fetchone()
-    (next_number,) = connection.execute(
-        "SELECT min(id) FROM events WHERE id > ?", (up_to,)
-    ).fetchone()
-    if next_number is None:
+    progress = progress_of(connection, "text")
+    if progress.next is None:
         return True
-    texts = recent.take_from(next_number, limit, _MAX_CHARACTERS) or _read_texts(
-        connection, payloads, up_to, limit
+    texts = recent.take_from(progress.next, limit, _MAX_CHARACTERS) or _read_texts(
+        connection, payloads, progress.up_to, limit
     )
     _insert(connection, texts)
     last = texts[-1].number
-    connection.execute("UPDATE progress SET up_to = ? WHERE name = 'text'", (last,))
-    (newest,) = connection.execute("SELECT max(id) FROM events").fetchone()
-    return bool(newest == last)
+    advance(connection, "text", last)
+    return last == progress.newest
 
 
 def _read_texts(

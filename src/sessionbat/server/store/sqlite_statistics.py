@@ -19,6 +19,7 @@ from sessionbat.server.store.histogram import (
     unpack_sum,
 )
 from sessionbat.server.store.reading import cost_nanos, rfc3339
+from sessionbat.server.store.sqlite_progress import advance, progress_of
 from sessionbat.server.store.sqlite_recent_rows import RecentRows
 
 _SPANS: Final[dict[Span, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
@@ -35,22 +36,20 @@ COLUMNS: Final = (
 
 def follow(connection: sqlite3.Connection, recent: RecentRows[Figures], limit: int) -> bool:
     """Add up to ``limit`` further events, inside the caller's transaction; say if all are in."""
-    (up_to,) = connection.execute("SELECT up_to FROM progress WHERE name = 'statistics'").fetchone()
-    (next_number, newest) = connection.execute(
-        "SELECT (SELECT min(id) FROM events WHERE id > ?), (SELECT max(id) FROM events)", (up_to,)
-    ).fetchone()
-    if next_number is None:
+    progress = progress_of(connection, "statistics")
+    if progress.next is None:
         return True
     rows = (
-        recent.take_from(next_number, limit)
+        recent.take_from(progress.next, limit)
         or connection.execute(
-            f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?", (up_to, limit)
+            f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",
+            (progress.up_to, limit),
         ).fetchall()
     )
     _write(connection, _add_up(rows))
     last = rows[-1][0]
-    connection.execute("UPDATE progress SET up_to = ? WHERE name = 'statistics'", (last,))
-    return bool(last == newest)
+    advance(connection, "statistics", last)
+    return bool(last == progress.newest)
 
 
 def subtract(connection: sqlite3.Connection, rows: Sequence[Figures]) -> None:
