@@ -622,6 +622,14 @@ def test_an_append_of_many_sessions_labels_each(store: Store) -> None:
     assert only.session_id == "s1399"
 
 
+def test_a_label_of_two_apps_in_one_append_is_each_ones_own(store: Store) -> None:
+    store.append([received(f"e{app}", app=app, tags=["urgent"]) for app in ("a", "b")])
+    for app in ("a", "b"):
+        (only,) = store.list_sessions(app=app, where=SessionFilter(tag="urgent")).items
+        assert only.app == app
+    assert len(store.list_sessions(where=SessionFilter(tag="urgent")).items) == 2
+
+
 def test_a_filter_finds_few_sessions_among_many_and_many_among_many(store: Store) -> None:
     store.append(
         [

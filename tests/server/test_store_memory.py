@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ import pytest
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent, SessionFilter
-from sessionbat.server.store import Store, open_store, sqlite_events, sqlite_following, sqlite_known
+from sessionbat.server.store import (
+    Store,
+    open_store,
+    sqlite_events,
+    sqlite_following,
+    sqlite_known,
+    sqlite_many,
+)
 from sessionbat.server.store.sqlite_recent_rows import IndexedText, recent_texts
 
 
@@ -156,6 +164,25 @@ def test_figures_stay_right_when_little_is_remembered(
     (session,) = store.list_sessions().items
     assert (session.interactions, session.observations) == (4, 20)
     assert [of_user(store, f"user{n}") for n in range(5)] == [["s1"]] * 5
+
+
+def test_what_is_prepared_is_stored_while_something_else_is_being_prepared(store: Store) -> None:
+    prepared = store.prepare([received("e1")])
+    with ThreadPoolExecutor(1) as pool, store._preparing:  # type: ignore[attr-defined]
+        assert pool.submit(store.append, prepared).result(10) == [True]
+
+
+def test_statements_of_many_rows_are_few_whatever_the_number_of_rows() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE pairs (number, word)")
+    statements = set[str]()
+    for count in range(1, 300):
+        rows = [(n, "word") for n in range(count)]
+        shapes = [sql for sql, _ in sqlite_many._values(rows)]
+        sqlite_many.insert_many(connection, "INSERT INTO pairs", rows)
+        statements.update(shapes)
+    assert connection.execute("SELECT count(*) FROM pairs").fetchone() == (sum(range(300)),)
+    assert len(statements) == 9
 
 
 def text(number: int, length: int = 1) -> IndexedText:

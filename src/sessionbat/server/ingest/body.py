@@ -272,8 +272,8 @@ def _read_event(raw: bytes, values: int, index: int, app: str | None) -> _Read |
     if app is not None and event["app"] != app:
         message = f"this key writes to {app!r} only; use a key of the event's app"
         return Rejected(_id_of(event), "wrong-app", f"events[{index}].app", message)
-    # Fewer values than levels: nearly every event ends here.
-    if values > MAX_DEPTH and _is_too_deep(event):
+    # Mostly there are fewer values than levels, and need not be looked at.
+    if values > MAX_DEPTH and _is_too_deep(raw, event):
         message = f"nested deeper than {MAX_DEPTH} levels; flatten it or send it as a string"
         return Rejected(_id_of(event), "too-deep", f"events[{index}]", message)
     return _Read(_with_app(raw, app) if is_without_app else raw, event)
@@ -293,7 +293,9 @@ def _id_of(event: Any) -> str | None:
     return event_id if is_event_id(event_id) else None
 
 
-def _is_too_deep(event: dict[str, Any]) -> bool:
+def _is_too_deep(raw: bytes, event: dict[str, Any]) -> bool:
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        return False  # what was counted are commas
     level: list[Any] = [event]
     for _ in range(MAX_DEPTH):
         level = [
@@ -302,4 +304,6 @@ def _is_too_deep(event: dict[str, Any]) -> bool:
             for child in (container.values() if isinstance(container, dict) else container)
             if isinstance(child, dict | list)
         ]
-    return bool(level)
+        if not level:
+            return False
+    return True

@@ -23,7 +23,7 @@ _ALL_OTHERS: Final = bytes(byte for byte in range(256) if byte not in _SEPARATOR
 
 
 def count_roughly(text: bytes) -> int:
-    """Count values, those that only seem to be in a string included; never too few."""
+    """Count values, those that only seem to be in a string included; at most one too few."""
     return len(text.translate(None, _ALL_OTHERS))  # a third of what three counts take
 
 

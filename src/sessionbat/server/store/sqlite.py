@@ -130,8 +130,13 @@ class SqliteStore:
 
     def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
-        received = iter(self.prepare([e for e in events if isinstance(e, ReceivedEvent)]))
-        prepared = [next(received) if isinstance(e, ReceivedEvent) else _own(e) for e in events]
+        received = [each for each in events if isinstance(each, ReceivedEvent)]
+        # Not for nothing: meanwhile another thread may be preparing what comes next.
+        fresh = iter(self.prepare(received) if received else ())
+        prepared = [
+            next(fresh) if isinstance(each, ReceivedEvent) else _prepared_here(each)
+            for each in events
+        ]
         tallies = tally_of(prepared)
         with self._transaction(remembers=True) as connection:
             self._known.trim()
@@ -537,6 +542,11 @@ class SqliteStore:
         self._recent_figures.forget()
 
 
+def _prepared_here(event: PreparedEvent) -> Prepared:
+    assert isinstance(event, Prepared), "prepared by another store"
+    return event
+
+
 class _Reader:
     """One read-only connection, used by one thread at a time."""
 
@@ -594,11 +604,6 @@ class _Readers:
             if reader is not None:
                 reader.connection.close()
             self._free.put(None)
-
-
-def _own(event: PreparedEvent) -> Prepared:
-    assert isinstance(event, Prepared), "prepared by another store"
-    return event
 
 
 def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connection:

@@ -74,7 +74,7 @@ def delete_step(
 
 
 class _Event(NamedTuple):
-    # As sqlite_statistics.add_up takes it.
+    # As sqlite_statistics.subtract takes it.
     number: int
     app: int
     at_us: int

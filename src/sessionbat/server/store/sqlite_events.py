@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
@@ -26,6 +26,11 @@ from sessionbat.server.store.sqlite_statistics import Figures
 from sessionbat.server.store.tally import Tally, tally_up
 
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
+#: Longer payloads are inserted singly: the driver keeps the last values of each statement it keeps.
+_LONG: Final = 16 * 1024
+
+#: By the app's name and the session's id.
+Tallies = Mapping[tuple[str, str], Tally]
 
 
 @dataclass(slots=True)
@@ -54,9 +59,6 @@ def prepare(
         )
         for received, payload in zip(events, payloads.encode(events), strict=True)
     ]
-
-
-Tallies = Mapping[tuple[str, str], Tally]
 
 
 def tally_of(events: Sequence[Prepared]) -> Tallies:
@@ -179,5 +181,8 @@ def _insert_payloads(
             text = text_of_parts(around, own_messages)
         encoded.append((number, *payload))
         texts.append(IndexedText(number, app, text or ""))
-    insert_many(connection, "INSERT INTO payloads (event, codec, data)", encoded)
+    insert = "INSERT INTO payloads (event, codec, data)"
+    insert_many(connection, insert, [row for row in encoded if len(row[2]) <= _LONG])
+    long = [row for row in encoded if len(row[2]) > _LONG]
+    connection.executemany(f"{insert} VALUES (?, ?, ?)", long)
     return texts

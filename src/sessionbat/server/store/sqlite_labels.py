@@ -27,13 +27,13 @@ def add_labels(
     connection: sqlite3.Connection, labelled: Sequence[Labelled], known: KnownRows
 ) -> None:
     """Give sessions the labels that they have not had."""
-    unknown = [
+    not_had = [
         (session, (app, label))
         for app, session, label_sets in labelled
-        for label in _not_known_of(session, label_sets, known)
+        for label in _not_had(session, label_sets, known)
     ]
-    _know_rows(connection, [of_app for _, of_app in unknown], known)
-    pairs = [(known.labels[of_app], session) for session, of_app in unknown]
+    _know_rows(connection, [app_label for _, app_label in not_had], known)
+    pairs = [(known.labels[app_label], session) for session, app_label in not_had]
     there = _find_pairs(
         connection, [(label, session.row) for label, session in pairs if not session.is_whole]
     )
@@ -46,42 +46,44 @@ def add_labels(
     )
 
 
-def _not_known_of(
+def _not_had(
     session: KnownSession, label_sets: Set[frozenset[Label]], known: KnownRows
 ) -> set[Label]:
     """Find the labels that a session is not known to have; afterwards it is."""
-    unknown: set[Label] = set()
+    not_had: set[Label] = set()
     for labels in label_sets - session.label_sets:
-        unknown |= labels - session.labels
+        not_had |= labels - session.labels
         session.label_sets.add(labels)
         known.entries += 1
-    session.labels |= unknown
-    known.entries += len(unknown)
-    return unknown
+    session.labels |= not_had
+    known.entries += len(not_had)
+    return not_had
 
 
 def _know_rows(
     connection: sqlite3.Connection, labels: Sequence[tuple[int, Label]], known: KnownRows
 ) -> None:
     """Find the rows of labels, and insert those that are new; afterwards all are known."""
-    unknown = [*dict.fromkeys(label for label in labels if label not in known.labels)]
+    unknown = [*dict.fromkeys(each for each in labels if each not in known.labels)]
     if not unknown:
         return
-    rows = [(app, key, value) for app, (key, value) in unknown]
-    there = with_values(
-        connection,
-        "SELECT app, key, value, id FROM {} CROSS JOIN labels"
-        " ON key = column2 AND value = column3 AND app = column1",
-        rows,
+    there = dict(
+        with_values(
+            connection,
+            "SELECT column1, id FROM {} CROSS JOIN labels"
+            " ON key = column3 AND value = column4 AND app = column2",
+            [(place, app, *label) for place, (app, label) in enumerate(unknown)],
+        )
     )
-    known.labels.update(((app, (key, value)), number) for app, key, value, number in there)
-    new = [label for label in unknown if label not in known.labels]
-    known.labels.update(zip(new, numbers_to_come(connection, "labels"), strict=False))
-    insert_many(
-        connection,
-        "INSERT INTO labels (id, app, key, value)",
-        [(known.labels[app, label], app, *label) for app, label in new],
-    )
+    numbers = numbers_to_come(connection, "labels")
+    new: list[tuple[int, int, str, str]] = []
+    for place, (app, label) in enumerate(unknown):
+        row = there.get(place)
+        if row is None:
+            row = next(numbers)
+            new.append((row, app, *label))
+        known.labels[app, label] = row
+    insert_many(connection, "INSERT INTO labels (id, app, key, value)", new)
     known.entries += len(unknown)
 
 

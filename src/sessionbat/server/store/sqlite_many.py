@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, count
 from typing import Any, Final
 
-#: Of one statement. An SQLite that has STRICT tables takes 32,766; more than this gains nothing.
-_MAX_VALUES: Final = 1000
+#: Of one statement; an SQLite that has STRICT tables takes 32,766.
+_MAX_VALUES: Final = 4096
 
 
 def insert_many(
@@ -40,10 +40,20 @@ def numbers_to_come(connection: sqlite3.Connection, table: str) -> Iterator[int]
 
 
 def _values(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
+    """Give rows by powers of two: few statements to compile, and to be kept by the driver.
+
+    It keeps what was last given to each as well.
+    """
     if not rows:
         return
     places = f"({', '.join('?' * len(rows[0]))})"
-    at_once = _MAX_VALUES // len(rows[0])
-    for start in range(0, len(rows), at_once):
-        some = rows[start : start + at_once]
+    most = _power_of_two(_MAX_VALUES // len(rows[0]))
+    start = 0
+    while start < len(rows):
+        some = rows[start : start + min(most, _power_of_two(len(rows) - start))]
         yield f"VALUES {', '.join([places] * len(some))}", [*chain.from_iterable(some)]
+        start += len(some)
+
+
+def _power_of_two(most: int) -> int:
+    return 1 << most.bit_length() - 1

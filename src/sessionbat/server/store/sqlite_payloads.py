@@ -32,6 +32,7 @@ MIN_MESSAGES: Final = 4
 
 _DICTIONARY: Final = Path(__file__).parent / "shapes-1.zdict"
 _LEVEL: Final = 3
+_FEW: Final = 8
 _MAX_CACHED_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -58,7 +59,7 @@ class PayloadWriter:
         """Compress each event's JSON, or find the messages in it."""
         found = [_find_messages(each) for each in events]
         whole = iter(
-            self._compress_many(
+            self._compress(
                 [each.raw for each, payload in zip(events, found, strict=True) if payload is None]
             )
         )
@@ -96,23 +97,23 @@ class PayloadWriter:
             return int(found[0])
         row = connection.execute(
             "INSERT INTO messages (session, event, digest, codec, data) VALUES (?, ?, ?, ?, ?)",
-            (session, event, digest, *_payload(message, self._shaped().compress(message))),
+            (session, event, digest, *self._compress([message])[0]),
         ).lastrowid
         assert row is not None
         own.append(message)
         return row
 
-    def _compress_many(self, raws: Sequence[bytes]) -> Iterator[Payload]:
-        """Compress in one go where zstandard can: each single call gives up Python's lock."""
+    def _compress(self, raws: Sequence[bytes]) -> list[Payload]:
+        """Compress many in one go where zstandard can: each call gives up Python's lock."""
         import zstandard
 
-        shaped = self._shaped()
-        if raws and "multi_compress_to_buffer" in zstandard.backend_features:
-            collection = shaped.multi_compress_to_buffer([*raws])
+        # Not every build has it (``backend_features``), and for few it takes longer.
+        if len(raws) > _FEW and "multi_compress_to_buffer" in zstandard.backend_features:
+            collection = self._shaped().multi_compress_to_buffer([*raws])
             compressed = [collection[place].tobytes() for place in range(len(collection))]
-        else:  # another backend, or the system's own zstd
-            compressed = [shaped.compress(raw) for raw in raws]
-        return map(_payload, raws, compressed)
+        else:
+            compressed = [self._shaped().compress(raw) for raw in raws]
+        return [_payload(*each) for each in zip(raws, compressed, strict=True)]
 
     def _shaped(self) -> zstandard.ZstdCompressor:
         if self._compressor is None:

@@ -9,10 +9,13 @@ Derived = Literal["text", "statistics"]
 
 
 class Progress(NamedTuple):
-    """Numbers of events: the last that is in it, the next, and the newest there is."""
+    """Numbers of events."""
 
+    #: The last that is in it.
     up_to: int
-    next: int | None
+    #: The next that has to come in; None when all are.
+    following: int | None
+    #: The last there is.
     newest: int | None
 
 

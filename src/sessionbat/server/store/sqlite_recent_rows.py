@@ -62,7 +62,7 @@ class RecentRows(Generic[Row]):
             limit: So many at the most.
             max_weight: No further ones once there is as much.
         """
-        start = number - self._rows[0][0] if self._rows else 0
+        start = number - self._rows[0][0] if self._rows else 0  # there are no gaps
         if start < 0:
             return []
         taken = self._rows[start : start + limit]

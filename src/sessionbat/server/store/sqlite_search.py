@@ -106,9 +106,9 @@ def follow(
 ) -> bool:
     """Index up to ``limit`` further events, inside the caller's transaction; say if all are in."""
     progress = progress_of(connection, "text")
-    if progress.next is None:
+    if progress.following is None:
         return True
-    texts = recent.take_from(progress.next, limit, _MAX_CHARACTERS) or _read_texts(
+    texts = recent.take_from(progress.following, limit, _MAX_CHARACTERS) or _read_texts(
         connection, payloads, progress.up_to, limit
     )
     _insert(connection, texts)

@@ -37,10 +37,10 @@ COLUMNS: Final = (
 def follow(connection: sqlite3.Connection, recent: RecentRows[Figures], limit: int) -> bool:
     """Add up to ``limit`` further events, inside the caller's transaction; say if all are in."""
     progress = progress_of(connection, "statistics")
-    if progress.next is None:
+    if progress.following is None:
         return True
     rows = (
-        recent.take_from(progress.next, limit)
+        recent.take_from(progress.following, limit)
         or connection.execute(
             f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",
             (progress.up_to, limit),

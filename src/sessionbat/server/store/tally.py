@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sessionbat.event import LLM, RETRIEVAL, TOOL
 from sessionbat.server.store.reading import Label, Reading, Title
 
 #: What an app goes by: its name, or its number in a store.
 App = TypeVar("App")
+
+_NO_TITLE: Final = Title(-1, "", 0)  # any event has a better one
 
 
 @dataclass(slots=True)
@@ -19,7 +21,7 @@ class Tally:
 
     first_at_us: int
     last_at_us: int
-    title: Title
+    title: Title = _NO_TITLE
     observations: int = 0
     llm_calls: int = 0
     tool_calls: int = 0
@@ -70,6 +72,6 @@ def tally_up(readings: Iterable[tuple[App, Reading]]) -> dict[tuple[App, str], T
         key = app, reading.session_id
         tally = tallies.get(key)
         if tally is None:
-            tally = tallies[key] = Tally(reading.at_us, reading.at_us, reading.title)
+            tally = tallies[key] = Tally(reading.at_us, reading.at_us)
         tally.add(reading)
     return tallies
