@@ -86,9 +86,10 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
         split = split_lines if body.is_ndjson else split_array
         raws = split(text, max_events)
     values = [*map(count_roughly, raws)]
-    if sum(values) > MAX_VALUES:
+    total = sum(values)
+    if total > MAX_VALUES:
         _check_values(raws)
-    decoded = Decoded([], [], len(text), sum(values), is_single)
+    decoded = Decoded([], [], len(text), total, is_single)
     for index, (raw, count) in enumerate(zip(raws, values, strict=True)):
         event = _read_event(raw, count, index, body.app)
         if isinstance(event, Rejected):

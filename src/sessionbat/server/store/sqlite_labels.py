@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sessionbat.server.store.reading import Label
 from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
-from sessionbat.server.store.sqlite_many import insert_many, numbers_to_come, with_values
+from sessionbat.server.store.sqlite_many import insert_many, number_rows, with_values
 
 
 class Labelled(NamedTuple):
@@ -65,26 +65,20 @@ def _know_rows(
 ) -> None:
     """Find the rows of labels, and insert those that are new; afterwards all are known."""
     unknown = [*dict.fromkeys(each for each in labels if each not in known.labels)]
-    if not unknown:
-        return
-    there = dict(
-        with_values(
-            connection,
-            "SELECT column1, id FROM {} CROSS JOIN labels"
-            " ON key = column3 AND value = column4 AND app = column2",
-            [(place, app, *label) for place, (app, label) in enumerate(unknown)],
-        )
-    )
-    numbers = numbers_to_come(connection, "labels")
-    new: list[tuple[int, int, str, str]] = []
-    for place, (app, label) in enumerate(unknown):
-        row = there.get(place)
-        if row is None:
-            row = next(numbers)
-            new.append((row, app, *label))
-        known.labels[app, label] = row
-    insert_many(connection, "INSERT INTO labels (id, app, key, value)", new)
     known.entries += len(unknown)
+    rows = number_rows(
+        connection, "labels", ("app", "key", "value"), [(app, *label) for app, label in unknown]
+    )
+    known.labels.update(zip(unknown, (row.number for row in rows), strict=True))
+    insert_many(
+        connection,
+        "INSERT INTO labels (id, app, key, value)",
+        [
+            (row.number, app, *label)
+            for row, (app, label) in zip(rows, unknown, strict=True)
+            if row.is_new
+        ],
+    )
 
 
 def _find_pairs(

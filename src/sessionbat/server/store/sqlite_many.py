@@ -7,9 +7,9 @@ which it waits as long as another thread is let run. So what a busy writer asks,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import chain, count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 #: Of one statement; an SQLite that has STRICT tables takes 32,766.
 _MAX_VALUES: Final = 4096
@@ -33,10 +33,49 @@ def with_values(
     return found
 
 
-def numbers_to_come(connection: sqlite3.Connection, table: str) -> Iterator[int]:
-    """Count on from the highest row number of a table."""
+class Numbered(NamedTuple):
+    """A row's number, and whether it is yet to be inserted under it."""
+
+    number: int
+    is_new: bool
+
+
+def number_rows(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Sequence[str],
+    keys: Sequence[tuple[Any, ...]],
+    surely_new: Container[int] = (),
+) -> list[Numbered]:
+    """Find the rows with these keys; what is not there gets the number of a row to come.
+
+    Args:
+        connection: Inside a transaction that inserts the new ones.
+        table: Its ``id`` is the number.
+        columns: What the keys are made of; unique together.
+        keys: What to look for, each once.
+        surely_new: The places of keys that need not be looked for.
+    """
+    matches = " AND ".join(f"{name} = column{place}" for place, name in enumerate(columns, 2))
+    asked = [(place, *key) for place, key in enumerate(keys) if place not in surely_new]
+    there = dict(
+        with_values(
+            connection, f"SELECT column1, id FROM {{}} CROSS JOIN {table} ON {matches}", asked
+        )
+    )
+    to_come = _numbers_to_come(connection, table)
+    return [
+        Numbered(there[place], is_new=False)
+        if place in there
+        else Numbered(next(to_come), is_new=True)
+        for place in range(len(keys))
+    ]
+
+
+def _numbers_to_come(connection: sqlite3.Connection, table: str) -> Iterator[int]:
+    """Count on from the highest number of a table, which is asked for with the first."""
     (last,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
-    return count(last + 1)
+    yield from count(last + 1)
 
 
 def _values(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:

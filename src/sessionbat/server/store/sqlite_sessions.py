@@ -13,7 +13,7 @@ from typing import Any
 
 from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
 from sessionbat.server.store.sqlite_labels import Labelled, add_labels
-from sessionbat.server.store.sqlite_many import insert_many, numbers_to_come, with_values
+from sessionbat.server.store.sqlite_many import insert_many, number_rows
 from sessionbat.server.store.tally import Tally
 
 #: An app's number and a session's id.
@@ -103,22 +103,10 @@ def _find_sessions(
 ) -> dict[_Key, KnownSession]:
     """Find the sessions' rows; what is not there gets the number of a row to come."""
     unknown = [key for key in keys if key not in known.sessions]
-    if unknown:
-        there = dict(
-            with_values(
-                connection,
-                "SELECT column1, id FROM {} CROSS JOIN sessions"
-                " ON app = column2 AND session_id = column3",
-                [(place, *key) for place, key in enumerate(unknown)],
-            )
-        )
-        numbers = numbers_to_come(connection, "sessions")
-        for place, key in enumerate(unknown):
-            row = there.get(place)
-            known.sessions[key] = KnownSession(
-                next(numbers) if row is None else row, is_whole=row is None
-            )
-        known.entries += len(unknown)
+    rows = number_rows(connection, "sessions", ("app", "session_id"), unknown)
+    for key, row in zip(unknown, rows, strict=True):
+        known.sessions[key] = KnownSession(row.number, is_whole=row.is_new)
+    known.entries += len(unknown)
     return {key: known.sessions[key] for key in keys}
 
 
@@ -134,27 +122,17 @@ def _find_new_interactions(
         for key, session in sessions.items()
         for interaction_id in tallies[key].interaction_ids - session.interactions.keys()
     ]
-    if not unknown:
-        return []
     known.entries += len(unknown)
-    there = dict(
-        with_values(
-            connection,
-            "SELECT column1, id FROM {} CROSS JOIN interactions"
-            " ON session = column2 AND interaction_id = column3",
-            [
-                (place, session.row, interaction_id)
-                for place, (session, interaction_id) in enumerate(unknown)
-                if not session.is_whole
-            ],
-        )
+    rows = number_rows(
+        connection,
+        "interactions",
+        ("session", "interaction_id"),
+        [(session.row, interaction_id) for session, interaction_id in unknown],
+        surely_new={place for place, (session, _) in enumerate(unknown) if session.is_whole},
     )
-    numbers = numbers_to_come(connection, "interactions")
     new: list[tuple[int, int, str]] = []
-    for place, (session, interaction_id) in enumerate(unknown):
-        row = there.get(place)
-        if row is None:
-            row = next(numbers)
-            new.append((row, session.row, interaction_id))
-        session.interactions[interaction_id] = row
+    for (session, interaction_id), row in zip(unknown, rows, strict=True):
+        session.interactions[interaction_id] = row.number
+        if row.is_new:
+            new.append((row.number, session.row, interaction_id))
     return new
