@@ -93,7 +93,7 @@ class IngestionTransport:
 
     @property
     def is_denied(self) -> bool:
-        """Whether the endpoint takes nothing: it refuses the key, is not there or redirects.
+        """Whether the endpoint takes nothing: it refuses the key, or the address is wrong.
 
         Events are kept and tried again once a minute, so waiting for less is no use.
         """

@@ -210,13 +210,15 @@ def test_a_redirect_to_another_host(
         record(client, 3)
         eventually(lambda: client.stats().spooled == 3 and logged(caplog))
         assert elsewhere.requests == []
-    assert logged(caplog) == [(logging.ERROR, "denied")]
+    assert logged(caplog) == [(logging.ERROR, "wrong-address")]
     assert "sbat_ingest_key" not in caplog.text
 
 
-@pytest.mark.usefixtures("quick_backoff")
-def test_200_with_an_html_body(endpoint: Endpoint, client: SessionBat, record: Record) -> None:
+def test_200_with_an_html_body(
+    endpoint: Endpoint, client: SessionBat, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Row 24: a captive portal has stored nothing; the batch is sent again."""
+    monkeypatch.setattr(worker_module, "DENIED_RETRY_S", 0.02)
     portals = iter([Answer(200, {"Content-Type": "text/html"}, b"<html>Log in</html>")] * 3)
     ids = record(client, 1)
     assert client.flush()

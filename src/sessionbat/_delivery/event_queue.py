@@ -176,6 +176,14 @@ class EventQueue:
                     self._ready.wait()
                     self._taker_waits = False
 
+    def take_now(self) -> Batch | None:
+        """Take a batch without waiting for one, or for one to fill; None when nothing is there."""
+        with self.lock:
+            if not self._sealed and self._open.count:
+                self._seal()
+            ready = self._sealed or self._untaken
+            return ready.popleft() if ready else None
+
     def offer(self, batches: list[Batch]) -> None:
         """Hand out batches that another process left behind, whenever nothing else is ready.
 

@@ -5,12 +5,36 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 DROPPED_EVERY_S: Final = 60.0
+#: An odd event among good ones may bring the same answer each minute; that is said so often.
+WRONG_ADDRESS_EVERY_S: Final = 3600.0
 
 _log = logging.getLogger("sessionbat")
+
+_warned: set[tuple[str, str]] = set()
+
+
+def warn_once(slug: str, about: str, message: str, *values: object) -> None:
+    """Warn of something that stays so, once in a process and its forked children."""
+    if (slug, about) not in _warned:
+        _warned.add((slug, about))
+        _log.warning(message, *values)
+
+
+@dataclass(frozen=True, slots=True)
+class WrongAddress:
+    """Why an address seems to be no ingestion endpoint.
+
+    ``answered`` is a status and words that may be shown; ``instead`` is the address that the
+    server there gives for its ingestion, or empty.
+    """
+
+    answered: str
+    instead: str = ""
 
 
 class Notices:
@@ -38,12 +62,8 @@ class Notices:
 
     def failing(self, reason: str, *, denied: bool) -> None:
         """Note a failed try; said once when it begins, and once when it becomes a refusal."""
-        self._reason = reason
-        if self._failing_since is not None and denied <= self._denied:
+        if not self._has_become_worse(reason, denied=denied):
             return
-        if self._failing_since is None:
-            self._failing_since = self._clock()
-        self._denied = denied
         if denied:
             _log.error(
                 "%s takes no events (%s): check the API key and the endpoint."
@@ -57,6 +77,35 @@ class Notices:
                 self._host,
                 reason,
             )
+
+    def wrong_address(self, reason: str, wrong: WrongAddress) -> None:
+        """Note that something else than an ingestion endpoint seems to answer; said once."""
+        if not self._has_become_worse(reason, denied=True):
+            return
+        now = self._clock()
+        if now - self._told_at.get(wrong.answered, -WRONG_ADDRESS_EVERY_S) < WRONG_ADDRESS_EVERY_S:
+            return
+        self._told_at[wrong.answered] = now
+        if wrong.instead:
+            advice = f"The server there takes events at {wrong.instead}"
+        else:
+            advice = "Such an address looks like https://host/api/v1/ingestion/events"
+        _log.error(
+            "%s answered %s: it takes no events there; check the endpoint. %s."
+            " Events are kept and tried again each minute. [wrong-address]",
+            self._host,
+            wrong.answered,
+            advice,
+        )
+
+    def _has_become_worse(self, reason: str, *, denied: bool) -> bool:
+        self._reason = reason
+        if self._failing_since is not None and denied <= self._denied:
+            return False
+        if self._failing_since is None:
+            self._failing_since = self._clock()
+        self._denied = denied
+        return True
 
     def recovered(self) -> None:
         """Note a success; said once after failures."""

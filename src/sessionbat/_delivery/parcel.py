@@ -43,6 +43,15 @@ class Parcel:
             Parcel(self.batch, self.first + count, len(tail), b"\n".join(tail)),
         )
 
+    def anew(self) -> Parcel:
+        """Make the same one of the events as they were recorded, before anything was cut.
+
+        Raises:
+            OSError: They are on disk only, and are not there any more.
+        """
+        lines = self.batch.body().rstrip(b"\n").split(b"\n")[self.first : self.first + self.count]
+        return Parcel(self.batch, self.first, self.count, b"\n".join(lines))
+
     def lines(self) -> list[bytes]:
         """The events, one line each."""
         return self.body.rstrip(b"\n").split(b"\n")

@@ -8,27 +8,27 @@ would leave a forked child with the import lock of a thread that it does not hav
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - ``socket.getaddrinfo`` imports it at its first call
-import json
-import os
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
+from sessionbat._delivery.answer import Answer
 from sessionbat._delivery.compression import choose
+from sessionbat._delivery.notices import WrongAddress, warn_once
 from sessionbat._delivery.parcel import Parcel
 from sessionbat._delivery.prompt_response import PromptResponse
+from sessionbat._delivery.proxies import proxy_for
 from sessionbat._delivery.retry import retry_after_s
-from sessionbat._settings import Destination
+from sessionbat._settings import Destination, is_loopback
 from sessionbat._version import __version__
-from sessionbat.errors import ConfigurationError
 
 CONNECT_TIMEOUT_S: Final = 3.0
 REQUEST_DEADLINE_S: Final = 10.0
@@ -37,8 +37,10 @@ MAX_SENDERS: Final = 12
 MAX_REDIRECTS: Final = 3
 
 _AGAIN: Final = frozenset({408, 425, 429})
-_DENIED: Final = frozenset({401, 403, 404, 407, 421})
+_DENIED: Final = frozenset({401, 403, 407})
 _NO_BATCHES: Final = frozenset({404, 405, 415})
+#: The only statuses that speak of what was sent. Any other 4xx speaks of the address.
+_ABOUT_EVENTS: Final = frozenset({400, 413, 422})
 
 
 class Verdict(Enum):
@@ -46,7 +48,8 @@ class Verdict(Enum):
 
     ACCEPTED = "accepted"
     AGAIN = "try again later"
-    DENIED = "this endpoint or key takes nothing for now"
+    DENIED = "this key takes nothing for now"
+    WRONG_ADDRESS = "this is no ingestion endpoint"
     HALVE = "too much, or something in it is bad"
     NO_BATCHES = "single events only"
     TOO_LARGE = "this one event is too large"
@@ -58,13 +61,17 @@ class Outcome:
     """What became of one request.
 
     ``reason`` is a slug (``http-503``, ``network``, ``bad-event``); ``rejected`` names the events
-    of an accepted batch that were not taken, with the endpoint's slug for each.
+    of an accepted batch that were not taken, with the endpoint's slug for each. ``address`` says
+    why it looks as if events were sent to the wrong address. With a refusal, it means that
+    something other than an ingestion endpoint may have said so: no verdict on an event from an
+    address that has never taken one.
     """
 
     verdict: Verdict
     reason: str = ""
     retry_after_s: float | None = None
     rejected: tuple[tuple[str, str], ...] = ()
+    address: WrongAddress | None = None
 
 
 class Sender:
@@ -83,6 +90,8 @@ class Sender:
         self._headers = {"User-Agent": f"sessionbat-python/{__version__}"}
         if destination.api_key is not None:
             self._headers["Authorization"] = f"Bearer {destination.api_key}"
+            _warn_of_plain_http(destination.endpoint)
+        self._key = destination.api_key or ""
         self._pool = _new_pool(destination.endpoint)
         #: Whether the endpoint has said that it takes batches, and how they may be compressed.
         self.takes_batches = False
@@ -113,7 +122,7 @@ class Sender:
         """Close the kept connections."""
         self._pool.clear()
 
-    def _post(self, body: bytes, headers: dict[str, str]) -> _Answer | Outcome:
+    def _post(self, body: bytes, headers: dict[str, str]) -> Answer | Outcome:
         deadline = time.monotonic() + REQUEST_DEADLINE_S
         url = self._url
         try:
@@ -135,16 +144,14 @@ class Sender:
 
     def _post_twice(
         self, url: str, body: bytes, headers: dict[str, str], deadline: float
-    ) -> _Answer:
+    ) -> Answer:
         try:
             return self._post_once(url, body, headers, deadline)
         except urllib3.exceptions.ProtocolError:
             # A kept connection that the endpoint closed meanwhile shows only when it is used.
             return self._post_once(url, body, headers, deadline)
 
-    def _post_once(
-        self, url: str, body: bytes, headers: dict[str, str], deadline: float
-    ) -> _Answer:
+    def _post_once(self, url: str, body: bytes, headers: dict[str, str], deadline: float) -> Answer:
         left = max(0.05, deadline - time.monotonic())
         with self._pool.request(
             "POST",
@@ -157,28 +164,31 @@ class Sender:
             timeout=urllib3.Timeout(total=left, connect=min(CONNECT_TIMEOUT_S, left)),
         ) as response:
             text = _read_answer(response, deadline)
-            return _Answer(response.status, response.headers, text)
+            return Answer(response.status, response.headers, text)
 
-    def _single_outcome(self, answer: _Answer) -> Outcome:
+    def _single_outcome(self, answer: Answer) -> Outcome:
         status = answer.status
-        if answer.ok:
+        if answer.ok and not answer.is_web_page:
             self._learn(answer.headers)
             rejected = answer.rejected()
             return Outcome(Verdict.REFUSED, rejected[0][1]) if rejected else _ACCEPTED
-        if status == 413:
-            return Outcome(Verdict.TOO_LARGE, "http-413")
-        reason = answer.error_slug() or f"http-{status}"
-        return self._common_outcome(answer) or Outcome(Verdict.REFUSED, reason)
+        common = self._common_outcome(answer)
+        if common is not None:
+            return common
+        slug = answer.error_slug()
+        verdict = Verdict.TOO_LARGE if status == 413 else Verdict.REFUSED
+        reason = f"http-{status}" if status == 413 or not slug else slug
+        return Outcome(verdict, reason, address=None if slug else self._wrong_address(answer))
 
-    def _batch_outcome(self, answer: _Answer, count: int) -> Outcome:
+    def _batch_outcome(self, answer: Answer, count: int) -> Outcome:
         status = answer.status
-        if answer.ok:
+        if answer.ok and not answer.is_web_page:
             return self._receipt_outcome(answer, count)
         if status in _NO_BATCHES:
             return Outcome(Verdict.NO_BATCHES, f"http-{status}")
         return self._common_outcome(answer) or Outcome(Verdict.HALVE, f"http-{status}")
 
-    def _receipt_outcome(self, answer: _Answer, count: int) -> Outcome:
+    def _receipt_outcome(self, answer: Answer, count: int) -> Outcome:
         receipt = answer.json()
         rejected = answer.rejected()
         stored = [receipt.get(name) for name in ("accepted", "duplicates")]
@@ -187,14 +197,33 @@ class Sender:
             return Outcome(Verdict.AGAIN, "no-receipt")
         return Outcome(Verdict.ACCEPTED, rejected=rejected)
 
-    def _common_outcome(self, answer: _Answer) -> Outcome | None:
+    def _common_outcome(self, answer: Answer) -> Outcome | None:
+        """Read what does not speak of the events; None for what does."""
         status = answer.status
         if status in _AGAIN or status >= 500 or status < 200:
             wait = retry_after_s(answer.headers.get("Retry-After"), self._wall_clock())
             return Outcome(Verdict.AGAIN, f"http-{status}", wait)
-        if status in _DENIED or 300 <= status < 400:
+        # A SessionBat that says where its ingestion is says so whatever else it objects to.
+        if status in _DENIED and not self._path_instead(answer):
             return Outcome(Verdict.DENIED, f"http-{status}")
-        return None
+        if status in _ABOUT_EVENTS and not self._path_instead(answer):
+            return None
+        reason = "web-page" if answer.ok else f"http-{status}"
+        return Outcome(Verdict.WRONG_ADDRESS, reason, address=self._wrong_address(answer))
+
+    def _wrong_address(self, answer: Answer) -> WrongAddress:
+        answered = f"HTTP {answer.status}"
+        if answer.ok:
+            answered += " with a web page"
+        slug, server = answer.error_slug(), answer.server()
+        safe = [word for word in (slug, server) if word and not (self._key and self._key in word)]
+        path = self._path_instead(answer)
+        instead = urljoin(self._url, path) if path else ""
+        return WrongAddress(" ".join((answered, *(f"({word})" for word in safe))), instead)
+
+    def _path_instead(self, answer: Answer) -> str:
+        path = answer.ingestion_path()
+        return "" if path == urlsplit(self._url).path else path
 
     def _learn(self, headers: Any) -> None:
         """Read the endpoint's offers: ``Accept-Post`` (W3C LDP), ``Accept-Encoding`` (RFC 7694)."""
@@ -204,36 +233,6 @@ class Sender:
         self.takes_batches = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: Any
-    text: bytes
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    def json(self) -> dict[str, Any]:
-        try:
-            value = json.loads(self.text)
-        except (ValueError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}
-
-    def error_slug(self) -> str:
-        """Give the endpoint's own word for why it refused; empty when it has none."""
-        error = self.json().get("error")
-        slug = _reason_slug(error.get("slug")) if isinstance(error, dict) else _NO_SLUG
-        return "" if slug == _NO_SLUG else slug
-
-    def rejected(self) -> tuple[tuple[str, str], ...]:
-        items = self.json().get("rejected")
-        return tuple(_rejections(items if isinstance(items, list) else ()))
-
-
-#: The reason of a refusal that gives none, or none that can be shown.
-_NO_SLUG: Final = "refused"
 _ACCEPTED: Final = Outcome(Verdict.ACCEPTED)
 _TLS_FAILURES: Final = (urllib3.exceptions.SSLError, ssl.SSLError)
 
@@ -252,17 +251,6 @@ class _Pool(urllib3.HTTPConnectionPool):
 
 class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
-
-
-def _rejections(items: Iterable[Any]) -> Iterable[tuple[str, str]]:
-    for item in items:
-        if isinstance(item, dict):
-            yield str(item.get("id") or ""), _reason_slug(item.get("slug"))
-
-
-def _reason_slug(slug: object) -> str:
-    text = str(slug or _NO_SLUG)[:40]
-    return text if text.replace("-", "").isalnum() and text.isascii() else _NO_SLUG
 
 
 def _read_answer(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
@@ -316,34 +304,24 @@ def _new_pool(endpoint: str) -> urllib3.PoolManager:
     # Never waits for a connection: there are no more users than places, and at exit urllib3 takes
     # every place away before what is still waiting has been delivered.
     options: dict[str, Any] = {"maxsize": MAX_SENDERS, "block": False}
-    proxy = _proxy_for(endpoint)
-    pool = _new_proxy_pool(proxy, options) if proxy else urllib3.PoolManager(2, **options)
+    proxy = proxy_for(endpoint)
+    if proxy is None:
+        pool = urllib3.PoolManager(2, **options)
+    else:
+        if proxy.credentials:
+            options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=proxy.credentials)
+        pool = urllib3.ProxyManager(proxy.url, 2, **options)
     pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return pool
 
 
-def _new_proxy_pool(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
-    address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise ConfigurationError(
-            f"the environment names a proxy of a kind that is not supported: {address.scheme!r}."
-            " Name an http proxy, or except the endpoint's host in NO_PROXY.",
-            slug="bad-proxy",
-        )
-    if address.username:
-        credentials = f"{unquote(address.username)}:{unquote(address.password or '')}"
-        options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=credentials)
-    return urllib3.ProxyManager(address.geturl(), 2, **options)
-
-
-def _proxy_for(endpoint: str) -> str | None:
-    """Find the proxy that the environment names for an endpoint, as curl would."""
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None
-    import urllib.request  # on the caller, in the client's constructor, and only where it is needed
-
+def _warn_of_plain_http(endpoint: str) -> None:
     parts = urlsplit(endpoint)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        warn_once(
+            "plain-http",
+            parts.netloc,
+            "the API key and the events go to %s over plain http, where others on the way can"
+            " read them: write the endpoint with https. [plain-http]",
+            parts.netloc,
+        )

@@ -32,6 +32,10 @@ from sessionbat.accounting import FlushResult, Ledger
 EXIT_PATIENCE_S: Final = 0.4
 #: A helper pays once this many single events wait for each thread that sends them.
 EVENTS_PER_SENDER: Final = 4
+#: So many events are tried in a minute at an address that has refused each and never taken one.
+MAX_DOUBTS: Final = 5
+#: How soon an event that comes meanwhile is tried there.
+_LOOK_EACH_S: Final = 1.0
 
 _OURS: Final = "sessionbat-"
 
@@ -68,6 +72,8 @@ class Worker:
         self._keeper = self._new_keeper()
         self._thread: threading.Thread | None = None
         self._knows_endpoint = False
+        self._has_taken = False
+        self._doubts = 0
         self._failures = 0
         self._gave_up = False
 
@@ -234,19 +240,17 @@ class Worker:
             queue.has_keeper = _started("keeper", keeper.run) is not None
 
     def _deliver(self, queue: EventQueue, batch: Batch) -> None:
-        try:
-            waiting = deque([Parcel.whole(batch)])
-        except OSError:  # it was on disk only, and is not there any more
-            self._lose(queue, batch, "spool-corrupt")
-            return
+        waiting: deque[Parcel] = deque()
+        self._add(queue, waiting, batch)
         while waiting and not self._gave_up:
             if self._sends_side_by_side(waiting):
                 self._deliver_side_by_side(queue, waiting)
                 continue
             parcel = waiting.popleft()
             if parcel.count == 1:
-                left = self._deliver_single(queue, parcel)
-            elif self._sender.takes_batches:
+                self._deliver_single(queue, waiting, parcel)
+                continue
+            if self._sender.takes_batches:
                 left = self._deliver_many(queue, parcel)
             elif self._knows_endpoint:
                 left = list(parcel.singles())
@@ -254,6 +258,15 @@ class Worker:
                 # Any answer may say that the endpoint takes batches: ask with the first event.
                 left = list(parcel.split(1))
             waiting.extendleft(reversed(left))
+
+    def _add(self, queue: EventQueue, waiting: deque[Parcel], batch: Batch | None) -> bool:
+        if batch is None:
+            return False
+        try:
+            waiting.appendleft(Parcel.whole(batch))
+        except OSError:  # it was on disk only, and is not there any more
+            self._lose(queue, batch, "spool-corrupt")
+        return True
 
     def _sends_side_by_side(self, waiting: deque[Parcel]) -> bool:
         return (
@@ -279,27 +292,67 @@ class Worker:
                 self._pause(queue, outcome)
                 return [parcel]
 
-    def _deliver_single(self, queue: EventQueue, parcel: Parcel) -> list[Parcel]:
-        left, trouble = self._try_single(queue, parcel)
+    def _deliver_single(self, queue: EventQueue, waiting: deque[Parcel], parcel: Parcel) -> None:
+        trouble = self._try_single(queue, waiting, parcel)
         if trouble is not None:
-            self._pause(queue, trouble)
-        return left
+            self._hold_on(queue, waiting, trouble)
 
-    def _try_single(self, queue: EventQueue, parcel: Parcel) -> tuple[list[Parcel], Outcome | None]:
-        """Send one event: what is still to be sent of it, and why it has to wait, if it has to."""
+    def _try_single(
+        self, queue: EventQueue, waiting: deque[Parcel], parcel: Parcel
+    ) -> Outcome | None:
+        """Send one event; put back what is still to be sent of it, and say why it has to wait."""
         outcome = self._sender.post_event(parcel.body)
         match outcome.verdict:
             case Verdict.ACCEPTED:
                 self._succeed()
+                self._has_taken = True
                 self._settle(queue, parcel.batch, parcel.first, 1)
+                return None
             case Verdict.TOO_LARGE if (shorter := cut_line(parcel.body)) is not None:
-                return [Parcel(parcel.batch, parcel.first, 1, shorter)], None
-            case Verdict.TOO_LARGE | Verdict.REFUSED:
+                waiting.appendleft(Parcel(parcel.batch, parcel.first, 1, shorter))
+                return None
+            case Verdict.TOO_LARGE | Verdict.REFUSED if self._has_taken or outcome.address is None:
                 self._succeed()
                 self._refuse(queue, parcel.batch, parcel.first, outcome.reason)
-            case _:
-                return [parcel], outcome
-        return [], None
+                return None
+        if outcome.address is None:
+            waiting.appendleft(parcel)
+        else:
+            self._put_last(queue, waiting, parcel)
+        return outcome
+
+    def _put_last(self, queue: EventQueue, waiting: deque[Parcel], parcel: Parcel) -> None:
+        """Let others be tried first: if one is taken, it was the event and not the address."""
+        try:
+            waiting.append(parcel.anew())
+        except OSError:
+            self._lose(queue, parcel.batch, "spool-corrupt")
+
+    def _hold_on(self, queue: EventQueue, waiting: deque[Parcel], trouble: Outcome) -> None:
+        """Wait before the next try; not at all while another event may show that all is well."""
+        if trouble.address is None:
+            self._pause(queue, trouble)
+        elif trouble.verdict is Verdict.WRONG_ADDRESS:
+            self._pause(queue, trouble)
+            if len(waiting) == 1:
+                self._add(queue, waiting, queue.take_now())
+        else:
+            self._doubts += 1
+            untried = sum(parcel.count for parcel in waiting) > self._doubts
+            if self._doubts >= MAX_DOUBTS or not (
+                untried or self._add(queue, waiting, queue.take_now())
+            ):
+                self._doubt(queue, waiting, trouble)
+
+    def _doubt(self, queue: EventQueue, waiting: deque[Parcel], trouble: Outcome) -> None:
+        """Wait for a minute, or for an event that has not been tried at this address."""
+        self._note(trouble)
+        again_at = time.monotonic() + DENIED_RETRY_S
+        while (left := again_at - time.monotonic()) > 0 and not self._gave_up:
+            if self._doubts < MAX_DOUBTS and self._add(queue, waiting, queue.take_now()):
+                return
+            queue.pause(min(left, _LOOK_EACH_S))
+        self._doubts = 0
 
     def _deliver_side_by_side(self, queue: EventQueue, waiting: deque[Parcel]) -> None:
         """Send single events from several threads, which end with the work or at a failure."""
@@ -313,7 +366,7 @@ class Worker:
             if thread is not None:
                 thread.join()
         if troubles:
-            self._pause(queue, troubles[0])
+            self._hold_on(queue, waiting, troubles[0])
 
     def _send_singles(
         self, queue: EventQueue, waiting: deque[Parcel], troubles: list[Outcome]
@@ -326,8 +379,7 @@ class Worker:
             if parcel.count > 1:  # what was left of a batch when the endpoint refused batches
                 waiting.appendleft(parcel)
                 return
-            left, trouble = self._try_single(queue, parcel)
-            waiting.extendleft(left)
+            trouble = self._try_single(queue, waiting, parcel)
             if trouble is not None:
                 troubles.append(trouble)
 
@@ -356,19 +408,25 @@ class Worker:
 
     def _succeed(self) -> None:
         self._knows_endpoint = True
+        self._doubts = 0
         self._failures = 0
         self._notices.recovered()
 
     def _pause(self, queue: EventQueue, outcome: Outcome) -> None:
-        self._failures += 1
-        denied = outcome.verdict is Verdict.DENIED
-        self._notices.failing(outcome.reason, denied=denied)
-        if denied:
+        self._note(outcome)
+        if outcome.verdict in (Verdict.DENIED, Verdict.WRONG_ADDRESS):
             queue.pause(DENIED_RETRY_S)
         elif outcome.retry_after_s is not None:
             queue.pause(outcome.retry_after_s)
         else:
             queue.pause(self._backoff(self._failures))
+
+    def _note(self, outcome: Outcome) -> None:
+        self._failures += 1
+        if outcome.address is None:
+            self._notices.failing(outcome.reason, denied=outcome.verdict is Verdict.DENIED)
+        else:
+            self._notices.wrong_address(outcome.reason, outcome.address)
 
 
 def _started(role: str, target: Callable[..., None], *args: object) -> threading.Thread | None:
