@@ -79,7 +79,8 @@ THIRD_PARTIES = {
     "langchain": {"demo"},
     "langgraph": {"demo"},
     "starlette": {
-        "server.access", "server.app", "server.auth", "server.door", "server.hosts", "server.login",
+        "server.access", "server.addresses", "server.app", "server.auth", "server.door",
+        "server.forwarded", "server.hosts", "server.login",
         "server.ingest", "server.api", "server.pages", "server.refusal",
     },
     "uvicorn": {"server.connections", "server.serving"},

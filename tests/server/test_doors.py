@@ -21,8 +21,14 @@ def test_a_loopback_host_may_be_listened_on(host: str) -> None:
     assert Settings(host=host).host == host
 
 
+def test_an_address_of_ipv6_may_stand_in_brackets() -> None:
+    settings = Settings(host="[::1]", allowed_hosts=("[fd00::7]",))
+    assert (settings.host, settings.allowed_hosts) == ("::1", ("fd00::7",))
+
+
 @pytest.mark.parametrize(
-    "host", ["", " ", "http://localhost", "localhost:8787", "*", "[::1]", "a b"]
+    "host",
+    ["", " ", "http://localhost", "localhost:8787", "*", "a b", "[127.0.0.1]", "[a]", "[::1", "[]"],
 )
 def test_what_is_no_host_is_refused(host: str) -> None:
     for settings in ({"host": host}, {"allowed_hosts": ("ok.example", host)}):
@@ -93,7 +99,27 @@ def test_a_request_that_names_this_machine_is_answered(standing_server: Wire, ho
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "192.168.1.7", "", "["]
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.nip.io",
+        "192.168.1.7",
+        "",
+        "[",
+        "127.0.0.1:80@evil.example",
+        "localhost@evil.example",
+        "localhost:http",
+        "localhost:",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:1:2",
+        "localhost/evil.example",
+        "[::1]evil.example",
+        "[::1]:80@evil.example",
+        "[localhost]",
+        "::1",
+    ],
 )
 @pytest.mark.parametrize("path", ["/healthz", PATH, "/api/v1/sessions", "/sessions"])
 def test_a_request_that_names_another_machine_is_refused(

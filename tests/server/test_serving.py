@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.cli.command import environment_of
 from wire import PATH, Wire, event, ndjson
 
 from sessionbat.errors import ConfigurationError, SessionBatError, StoreError
@@ -221,6 +222,52 @@ def test_an_ipv6_address_is_served(tmp_path: Path) -> None:
     with running(settings) as url:
         assert url.startswith("http://[::1]:")
         assert Wire(url).get("/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "printed"),
+    [("::", "http://[::1]:"), ("0.0.0.0", "http://127.0.0.1:"), ("[::1]", "http://[::1]:")],
+)
+def test_the_address_that_is_named_can_be_opened(
+    tmp_path: Path, make_key: Callable[..., str], host: str, printed: str
+) -> None:
+    if ":" in host and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    make_key("admin")
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    with running(Settings(host=host, port=0, store_url=store, root_path="/bat")) as url:
+        assert url.startswith(printed)
+        assert url.endswith("/bat")
+        assert Wire(url).get("/bat/healthz").status == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("files", "code"), [(50, 2), (64, 2), (95, 2), (96, 0)])
+def test_with_too_few_files_it_does_not_start(tmp_path: Path, files: int, code: int) -> None:
+    served = [sys.executable, "-m", "sessionbat", "serve", "--port", "0"]
+    process = subprocess.Popen(
+        ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *served],
+        cwd=tmp_path,
+        env=environment_of(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            if code:
+                assert process.wait(30) == code
+                assert process.stderr is not None
+                (line,) = process.stderr.read().splitlines()
+                assert line.endswith("[few-files]")
+                assert f"may open {files} files" in line
+                assert list(tmp_path.iterdir()) == []
+            else:
+                assert process.stdout is not None
+                url = process.stdout.readline().split()[2]
+                assert Wire(url).get("/healthz").status == 200
+        finally:
+            process.terminate()
 
 
 def test_nothing_of_a_payload_or_a_key_is_printed(tmp_path: Path) -> None:

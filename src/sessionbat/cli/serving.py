@@ -36,6 +36,19 @@ LogFormat = Literal["text", "json"]
     help="A further name by which the server is addressed, e.g. through a proxy; may be repeated.",
 )
 @click.option(
+    "--root-path",
+    default="",
+    metavar="PATH",
+    help="The path below which a proxy shows the server, e.g. /bat.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="An address or network whose X-Forwarded headers are believed; may be repeated.",
+)
+@click.option(
     "--retention-days",
     type=float,
     metavar="N",
@@ -59,6 +72,8 @@ def serve(
     port: int,
     store_url: str,
     allowed_hosts: tuple[str, ...],
+    root_path: str,
+    trusted_proxies: tuple[str, ...],
     retention_days: float | None,
     max_size: int | None,
     log_format: LogFormat,
@@ -80,6 +95,8 @@ def serve(
         port=port,
         store_url=store_url,
         allowed_hosts=allowed_hosts,
+        root_path=root_path,
+        trusted_proxies=trusted_proxies,
         retention_days=retention_days,
         max_store_bytes=max_size,
         access_log=access_log,

@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sessionbat.server.addresses import route_path
 from sessionbat.server.metrics import Counter
 
 _log = logging.getLogger("sessionbat.server.access")
@@ -51,7 +52,7 @@ class CountedRequests:
         try:
             await self._app(scope, receive, note_status)
         finally:
-            route = self._name(scope["path"])
+            route = self._name(route_path(scope))
             self._requests.add(1, route, f"{status // 100}xx")
             if self._log:
                 _log_request(scope["method"], route, status, time.perf_counter() - started)

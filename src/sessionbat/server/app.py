@@ -24,10 +24,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sessionbat.errors import StoreError
 from sessionbat.server import api, login, pages
 from sessionbat.server.access import CountedRequests
+from sessionbat.server.addresses import addresses_of, route_path
 from sessionbat.server.auth import Guard
 from sessionbat.server.contract import asking, openapi
 from sessionbat.server.contract.operations import Answer, Operation
 from sessionbat.server.door import HEADERS, Door, Rules
+from sessionbat.server.forwarded import Forwarded
 from sessionbat.server.guarded_store import open_guarded_store
 from sessionbat.server.hosts import Hosts
 from sessionbat.server.ingest import Ingestion, describing, refusal_response
@@ -109,6 +111,7 @@ def create_app(
     return Starlette(
         routes=routes,
         middleware=[
+            Middleware(Forwarded, settings=settings),
             Middleware(
                 CountedRequests,
                 routes=[route.path for route in routes if isinstance(route, Route)],
@@ -174,20 +177,20 @@ class _RefuseWhileStopping:
 def _turned_away(scope: Scope, refused: Refused) -> Response:
     """Refuse a request at the door; the ingestion endpoint's own headers are on this answer too."""
     response = refusal_response(refused)
-    if scope["path"] == describing.PATH:
+    if route_path(scope) == describing.PATH:
         response.headers.update(describing.CAPABILITIES)
     return response
 
 
 def _openapi(store: Store, settings: Settings) -> Callable[[Request], Awaitable[Response]]:
     # Made at the first request: most servers are never asked.
-    @functools.cache
-    def document() -> bytes:
+    @functools.lru_cache(maxsize=8)
+    def document(root: str) -> bytes:
         schemas = {**asking.SCHEMAS, **describing.SCHEMAS}
-        return orjson.dumps(openapi.document(operations(store, settings), schemas))
+        return orjson.dumps(openapi.document(operations(store, settings), schemas, root))
 
-    async def respond(_: Request) -> Response:
-        return Response(document(), media_type="application/json")
+    async def respond(request: Request) -> Response:
+        return Response(document(addresses_of(request.scope).root), media_type="application/json")
 
     return respond
 
@@ -213,7 +216,10 @@ async def _answer_http_exception(request: Request, exc: Exception) -> Response:
     if exc.status_code == 404:
         refused = Refused(404, "not-found", "there is nothing at this address", at=request.url.path)
     elif exc.status_code == 405:
-        refused = Refused(405, "method-not-allowed", "use GET", headers=exc.headers)
+        advice = f"use {(exc.headers or {}).get('Allow', 'GET')}"
+        if request.method == "POST":
+            advice += f"; events are taken at {addresses_of(request.scope).path(describing.PATH)}"
+        refused = Refused(405, "method-not-allowed", advice, headers=exc.headers)
     else:
         refused = Refused(exc.status_code, "bad-request", exc.detail, headers=exc.headers)
     return refusal_response(refused)

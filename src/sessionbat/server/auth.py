@@ -19,6 +19,7 @@ from sessionbat.server.keys import id_of, is_same
 from sessionbat.server.login_cookie import LoginCookie
 from sessionbat.server.records import StoredKey
 from sessionbat.server.refusal import Refused
+from sessionbat.server.settings import is_loopback
 from sessionbat.server.store.protocol import Store
 from sessionbat.server.throttle import Throttle
 
@@ -116,10 +117,18 @@ class Guard:
         """Say what a request may do.
 
         Raises:
-            Refused: It has no key (401), a wrong one (401), or has sent too many of those (429).
+            Refused: It has no key (401), a wrong one (401), or has sent too many of those (429);
+                or comes from elsewhere, through a trusted proxy, and there are no keys (403).
             StoreError: The store cannot be asked.
         """
         if self.is_open():
+            if not _is_here(scope):
+                raise Refused(
+                    403,
+                    "no-keys",
+                    "this server has no key yet and serves its own machine only; make one with:"
+                    " sessionbat keys create",
+                )
             return EVERYTHING
         keys = _bearer_tokens(scope)
         if keys:
@@ -231,6 +240,11 @@ class _Notice:
                 address or "a local socket",
             )
             self._count, self._told_at = 0, now
+
+
+def _is_here(scope: Scope) -> bool:
+    client = scope.get("client")
+    return client is None or is_loopback(client[0])
 
 
 def _bearer_tokens(scope: Scope) -> list[str]:

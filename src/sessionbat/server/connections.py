@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from sessionbat.errors import ConfigurationError
 from sessionbat.server.logs import Seldom
 from sessionbat.server.observing import Measures
 from sessionbat.server.refusal import Refused
@@ -32,6 +33,8 @@ MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
 # Files that are open beside connections: the store, its readers, a listener, standard streams.
 _OTHER_FILES: Final = 64
 _WANTED_FILES: Final = 65_536
+# A browser alone takes six; fewer would answer most requests 503.
+_MIN_CONNECTIONS: Final = 32
 
 _log = logging.getLogger("sessionbat.server")
 
@@ -283,6 +286,21 @@ def raise_file_limit() -> None:
     wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def check_file_limit() -> None:
+    """See that there may be some connections at all.
+
+    Raises:
+        ConfigurationError: The system allows this process too few open files.
+    """
+    limit, needed = _file_limit(), _OTHER_FILES + _MIN_CONNECTIONS
+    if limit < needed:
+        raise ConfigurationError(
+            f"this process may open {limit} files and needs {needed} at least, one for each"
+            " connection; allow more: ulimit -n 1024",
+            slug="few-files",
+        )
 
 
 def _file_limit() -> int:

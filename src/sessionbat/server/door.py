@@ -10,12 +10,13 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sessionbat.errors import StoreError
+from sessionbat.server.addresses import addresses_of, route_path
 from sessionbat.server.auth import EVERYTHING, Access, Guard, access_of, grant, not_allowed
 from sessionbat.server.hosts import Hosts
 from sessionbat.server.refusal import Refused
@@ -98,7 +99,7 @@ class Door:
 
     def _refusal(self, scope: Scope) -> Response | None:
         """Say why a request does not get in; None when it does, and what it may do is granted."""
-        path = _path(scope)
+        path = route_path(scope)
         try:
             self._hosts.check(scope)
             if not self._is_open(path):
@@ -139,6 +140,8 @@ class Door:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", ()), *_RAW_HEADERS]
+                if self._misses_ingestion(scope):
+                    headers.append((b"link", addresses_of(scope).ingestion_link.encode()))
                 if self._is_private(scope):
                     headers = [each for each in headers if each[0] != b"cache-control"]
                     headers.append((b"cache-control", b"no-store"))
@@ -149,9 +152,13 @@ class Door:
 
         return send_with_headers
 
+    def _misses_ingestion(self, scope: Scope) -> bool:
+        """Whether this may be events sent to another address than that which takes them."""
+        return scope["method"] == "POST" and route_path(scope) not in self._rules.writing
+
     def _is_private(self, scope: Scope) -> bool:
         """Whether an answer must not lie in a browser's cache after its reader has logged out."""
-        if _path(scope).startswith(self._rules.open_below):
+        if route_path(scope).startswith(self._rules.open_below):
             return False
         try:
             return access_of(scope) is not EVERYTHING
@@ -159,13 +166,8 @@ class Door:
             return True
 
 
-def _path(scope: Scope) -> str:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
-
-
 def _to_login(scope: Scope) -> Response:
     query = scope["query_string"].decode("latin-1")
     here = quote(scope["path"]) + (f"?{query}" if query else "")
-    asked = f"?{urlencode({'next': here})}" if len(here) <= _MAX_NEXT_CHARACTERS else ""
-    return RedirectResponse(f"{scope.get('root_path', '')}/login{asked}", 303)
+    following = here if len(here) <= _MAX_NEXT_CHARACTERS else ""
+    return RedirectResponse(addresses_of(scope).login(following), 303)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessionbat.errors import ConfigurationError
-from sessionbat.server.settings import Settings, is_loopback
+from sessionbat.server.settings import Settings
 from sessionbat.server.store import Store, open_store, store_exists
 
 
@@ -30,10 +30,9 @@ def open_guarded_store(settings: Settings) -> tuple[Store, bytes]:
 
 
 def _no_keys(settings: Settings) -> ConfigurationError:
-    others = [host for host in (settings.host, *settings.allowed_hosts) if not is_loopback(host)]
     return ConfigurationError(
-        f"host {others[0]!r} is not on loopback, and {settings.store_url} has no key to guard it;"
-        " make one first: sessionbat keys create --kind admin --store"
+        f"host {settings.beyond_loopback[0]!r} is not on loopback, and {settings.store_url} has no"
+        " key to guard it; make one first: sessionbat keys create --kind admin --store"
         f" {settings.store_url} (or serve on 127.0.0.1)",
         slug="no-keys",
     )

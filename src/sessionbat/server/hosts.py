@@ -7,6 +7,7 @@ read every answer; the name that the request was sent to gives it away.
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from starlette.types import Scope
 
@@ -49,8 +50,9 @@ class Hosts:
 def came_over_https(scope: Scope) -> bool:
     """Whether the browser came over https, to this server or to a proxy in front of it.
 
-    The proxy's word is taken without knowing it, so only for what a lie cannot turn against others:
-    that a cookie leaves the browser over https only, and which address a page shows.
+    Trusts X-Forwarded-Proto from anyone, and only when it says https: a forged value marks the
+    forger's own cookie as Secure and shows the forger an address with https. What a trusted proxy
+    says has replaced the scheme before this is asked.
     """
     if scope["scheme"] == "https":
         return True
@@ -66,11 +68,13 @@ def _is_address(host: str) -> bool:
     return True
 
 
+# What stands before a port is the whole of the host: no user name, nothing after the port.
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
+
+
 def _host(scope: Scope) -> str:
     values = [value for name, value in scope["headers"] if name == b"host"]
-    if len(values) != 1:
+    match = _HOST.fullmatch(values[0].decode("latin-1")) if len(values) == 1 else None
+    if match is None or not 0 < int(match[3] or 1) <= 65535:
         return ""
-    host: str = values[0].decode("latin-1")
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    return match[1] or match[2]

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from sessionbat.server.addresses import addresses_of
 from sessionbat.server.auth import Guard, access_with, login_cookie_of, not_allowed
 from sessionbat.server.hosts import came_over_https
 from sessionbat.server.login_cookie import LOGIN_SECONDS, LoginCookie
@@ -28,8 +29,6 @@ _FORM_SECONDS: Final = 3600
 _MAX_FORM_BYTES: Final = 8192
 _FORM_TIMEOUT_S: Final = 10.0
 _FORM = re.compile("[0-9a-f]{32}")
-# A path of this server: one slash, then neither of those that browsers take for a host's.
-_OWN_PATH = re.compile(r"/(?:[!-.0-\[\]-~][!-~]*)?")
 
 
 class Login:
@@ -86,7 +85,7 @@ class Login:
             return self._fresh_form(request, following, refused)
         response = RedirectResponse(following, 303)
         self._set_cookie(request, response, self._cookie.name, value, LOGIN_SECONDS)
-        response.delete_cookie(self._form_name, path=_root(request))
+        response.delete_cookie(self._form_name, path=addresses_of(request.scope).cookie_path)
         return response
 
     async def _log_out(self, request: Request) -> Response:
@@ -97,8 +96,8 @@ class Login:
                 raise Refused(403, "bad-form", "this form is too old; go back and try again")
         except Refused as refused:
             return self._refuse(request, refused)
-        response = RedirectResponse(_own(request, "/login"), 303)
-        response.delete_cookie(self._cookie.name, path=_root(request))
+        response = RedirectResponse(addresses_of(request.scope).login(), 303)
+        response.delete_cookie(self._cookie.name, path=addresses_of(request.scope).cookie_path)
         return response
 
     def _key_id(self, request: Request, key: str) -> str:
@@ -129,7 +128,7 @@ class Login:
             name,
             value,
             max_age=seconds,
-            path=_root(request),
+            path=addresses_of(request.scope).cookie_path,
             secure=came_over_https(request.scope),
             httponly=True,
             samesite="lax" if name == self._cookie.name else "strict",
@@ -154,12 +153,5 @@ async def _fields(request: Request) -> dict[str, str]:
 
 def _following(request: Request, wanted: str) -> str:
     """Give where to go after the login: a path of ours, whatever an address or a form says."""
-    return wanted if _OWN_PATH.fullmatch(wanted) else _own(request, "/sessions")
-
-
-def _own(request: Request, path: str) -> str:
-    return f"{request.scope.get('root_path', '')}{path}"
-
-
-def _root(request: Request) -> str:
-    return request.scope.get("root_path", "") or "/"
+    addresses = addresses_of(request.scope)
+    return wanted if addresses.is_own(wanted) else addresses.sessions()

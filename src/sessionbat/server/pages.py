@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -22,8 +22,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from sessionbat.server.addresses import addresses_of, route_path
 from sessionbat.server.auth import access_of, logout_token_of
-from sessionbat.server.hosts import came_over_https
 from sessionbat.server.login_cookie import LOGIN_DAYS
 from sessionbat.server.presenting import units
 from sessionbat.server.presenting.room import IN_FULL, ON_A_PAGE, WORDS_ONLY
@@ -55,7 +55,7 @@ def routes(store: Store) -> list[BaseRoute]:
     """
     pages = _Pages(store)
     return [
-        Route("/", lambda request: RedirectResponse(_path(request, "/sessions"))),
+        Route("/", lambda request: RedirectResponse(addresses_of(request.scope).sessions())),
         Route("/sessions", _page(pages.sessions), name="sessions"),
         Route("/sessions.json", _twin(pages.sessions_data)),
         Route("/session", _page(pages.session), name="session"),
@@ -120,7 +120,7 @@ class _Pages:
             sessions=page.items,
             older=_here(request, after=page.next) if page.next else None,
             newest=_here(request, after=None) if "after" in request.query_params else None,
-            endpoint=_endpoint(request),
+            endpoint=addresses_of(request.scope).endpoint,
             needs_key=not access_of(request.scope).is_open,
         )
 
@@ -318,22 +318,11 @@ def _continuation(request: Request, page: Page[StoredEvent], view: SessionView) 
     )
 
 
-def _path(request: Request, path: str, parameters: Mapping[str, str] | None = None) -> str:
-    root = request.scope.get("root_path", "")
-    query = urlencode(parameters or {}, quote_via=quote, errors="replace")
-    return f"{root}{path}" + (f"?{query}" if query else "")
-
-
-def _endpoint(request: Request) -> str:
-    base = request.base_url
-    return str(base.replace(scheme="https") if came_over_https(request.scope) else base).rstrip("/")
-
-
 def _here(request: Request, **changes: str | None) -> str:
     """This very address with some parameters changed; None takes one out."""
-    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
     merged: dict[str, str | None] = {**dict(request.query_params), **changes}
-    return _path(request, path, {k: v for k, v in merged.items() if v is not None})
+    given = {name: value for name, value in merged.items() if value is not None}
+    return addresses_of(request.scope).path(route_path(request.scope), given)
 
 
 def _twin_address(request: Request, **changes: str | None) -> str:
@@ -347,7 +336,7 @@ def _event_addresses(page: str) -> Callable[[str], str]:
 
 
 def _session_address(request: Request, summary: SessionSummary) -> str:
-    return _path(request, "/session", {"app": summary.app, "id": summary.session_id})
+    return addresses_of(request.scope).session(summary.app, summary.session_id)
 
 
 def _cut(text: str) -> str:
@@ -361,10 +350,9 @@ def _render(template: str, request: Request, **values: Any) -> str:
         .get_template(template)
         .render(
             now=now,
-            root=request.scope.get("root_path", ""),
+            addresses=addresses_of(request.scope),
             logout_token=logout_token_of(request.scope),
             session_address=lambda summary: _session_address(request, summary),
-            list_address=lambda app: _path(request, "/sessions", {"app": app} if app else {}),
             ago=lambda moment: units.ago(moment, now),
             **values,
         )

@@ -25,7 +25,12 @@ import uvicorn
 from sessionbat._version import __version__
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.app import create_app
-from sessionbat.server.connections import ConnectionGuard, guarded_protocol, raise_file_limit
+from sessionbat.server.connections import (
+    ConnectionGuard,
+    check_file_limit,
+    guarded_protocol,
+    raise_file_limit,
+)
 from sessionbat.server.observing import Measures
 from sessionbat.server.settings import Settings
 from sessionbat.server.stopping import Stopping
@@ -53,15 +58,17 @@ def serve(settings: Settings, announce: bool = True) -> None:
         announce: Print the address once it answers, for a person; else log start and stop.
 
     Raises:
-        ConfigurationError: The address cannot be listened on, or the store URL is unknown.
+        ConfigurationError: The address cannot be listened on, the store URL is unknown, or too few
+            files may be open.
         StoreError: The store cannot be used.
     """
     raise_file_limit()
+    check_file_limit()
     with _listening(settings) as listener:
         server = _Server(settings)
         _tune_interpreter()
         started = time.monotonic()
-        url = _url(listener)
+        url = _url(listener, settings)
         server.on_ready = lambda: _say_ready(url, settings, announce)
         server.run([listener])
         if not announce:
@@ -83,12 +90,14 @@ def running(settings: Settings) -> Iterator[str]:
     On leaving, what was taken is answered and the store closed.
 
     Raises:
-        ConfigurationError: The address cannot be listened on, or the store URL is unknown.
+        ConfigurationError: The address cannot be listened on, the store URL is unknown, or too few
+            files may be open.
         StoreError: The store cannot be used.
     """
+    check_file_limit()
     with _listening(settings) as listener:
         server = _Server(settings)
-        url = _url(listener)
+        url = _url(listener, settings)
         ready = threading.Event()
         server.on_ready = ready.set
         thread = threading.Thread(
@@ -207,6 +216,8 @@ def _cannot_listen(settings: Settings, exc: OSError) -> ConfigurationError:
     )
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, settings: Settings) -> str:
+    """Give an address that can be opened, also where the server listens on every one there is."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    host = {"::": "::1", "0.0.0.0": "127.0.0.1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"

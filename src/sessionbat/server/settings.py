@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from sessionbat.errors import ConfigurationError
 
@@ -14,7 +15,8 @@ class Settings:
     """Where the server listens, where it stores, and what it takes at most.
 
     Raises:
-        ConfigurationError: ``host`` or an allowed host is no host, or ``port`` is no port.
+        ConfigurationError: ``host`` or an allowed host is no host, ``port`` is no port, the root
+            path cannot stand before others, or a trusted proxy is no address.
     """
 
     #: A name or address. Any but loopback needs a key in the store; ``create_app`` sees to that.
@@ -26,6 +28,10 @@ class Settings:
     context_keys: tuple[str, ...] = ()
     #: Further names by which requests may address the server, without port; as a proxy passes them.
     allowed_hosts: tuple[str, ...] = ()
+    #: The path below which a proxy shows the server, such as ``/bat``; empty for none.
+    root_path: str = ""
+    #: Addresses and networks of proxies whose ``X-Forwarded-...`` headers are believed.
+    trusted_proxies: tuple[str, ...] = ()
     #: Days without activity after which a session is deleted; None keeps all.
     retention_days: float | None = None
     #: Room that the store may take before the longest idle sessions are deleted; None: any.
@@ -51,12 +57,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what can be checked without opening anything."""
-        for host in (self.host, *self.allowed_hosts):
-            if not _is_host(host):
-                raise ConfigurationError(
-                    f"{host!r} is no host; give a name or an address, without scheme and port",
-                    slug="bad-host",
-                )
+        object.__setattr__(self, "host", _host(self.host))
+        object.__setattr__(self, "allowed_hosts", tuple(map(_host, self.allowed_hosts)))
+        object.__setattr__(self, "root_path", _root_path(self.root_path))
+        object.__setattr__(self, "trusted_proxies", tuple(map(_network, self.trusted_proxies)))
         if not 0 <= self.port <= 65535:
             raise ConfigurationError(
                 f"port must be from 0 (any free one) to 65535, got {self.port}", slug="bad-port"
@@ -65,7 +69,14 @@ class Settings:
     @property
     def needs_keys(self) -> bool:
         """Whether others than this machine's users are meant to reach it."""
-        return not all(map(is_loopback, (self.host, *self.allowed_hosts)))
+        return bool(self.beyond_loopback)
+
+    @property
+    def beyond_loopback(self) -> list[str]:
+        """Hosts, names and proxies by which others reach it."""
+        hosts = [host for host in (self.host, *self.allowed_hosts) if not is_loopback(host)]
+        networks = map(ipaddress.ip_network, self.trusted_proxies)
+        return hosts + [str(network) for network in networks if not network.is_loopback]
 
 
 def is_loopback(host: str) -> bool:
@@ -76,6 +87,62 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def clean_root_path(text: str) -> str | None:
+    """Give a path that may stand before every other, without a slash at its end; None if none can.
+
+    It is printed into pages, headers and cookies: plain segments only, and none of this server's.
+    """
+    path = text.removesuffix("/")
+    if not path:
+        return ""
+    if len(path) > 200 or _ROOT_PATH.fullmatch(path) is None:
+        return None
+    return None if path.split("/")[1] in OWN_SEGMENTS else path
+
+
+#: How the server's own paths begin; a root path that did could not be told from them.
+OWN_SEGMENTS: Final = frozenset(
+    {"api", "healthz", "login", "logout", "metrics", "session", "session.json", "sessions",
+     "sessions.json", "static"}
+)  # fmt: skip
+_ROOT_PATH: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+
+
+def _root_path(text: str) -> str:
+    path = clean_root_path(text)
+    if path is None:
+        raise ConfigurationError(
+            f"root path {text[:200]!r} cannot be used; give a path such as '/bat', of letters,"
+            " digits and ._~-, that begins with none of the server's own",
+            slug="bad-root-path",
+        )
+    return path
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip("[]"), strict=False))
+    except ValueError as exc:
+        raise ConfigurationError(
+            f"{text[:200]!r} is no address of a proxy; give an address or a network, such as"
+            " 127.0.0.1 or 10.0.0.0/8",
+            slug="bad-trusted-proxy",
+        ) from exc
+
+
+def _host(text: str) -> str:
+    """Give a host without the brackets that an address of IPv6 has in a URL."""
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if inner != text and ":" in inner and _is_host(inner):
+        return inner
+    if inner != text or not _is_host(text):
+        raise ConfigurationError(
+            f"{text!r} is no host; give a name or an address, without scheme and port",
+            slug="bad-host",
+        )
+    return text
 
 
 def _is_host(text: str) -> bool:

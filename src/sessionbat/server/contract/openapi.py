@@ -45,8 +45,16 @@ ERROR_SCHEMA: Final[Schema] = {
 _RETRIED: Final = {503}
 
 
-def document(operations: Sequence[Operation], schemas: Mapping[str, Schema]) -> dict[str, Any]:
-    """Describe operations and the schemas they refer to, as an OpenAPI 3.1 document."""
+def document(
+    operations: Sequence[Operation], schemas: Mapping[str, Schema], root: str = ""
+) -> dict[str, Any]:
+    """Describe operations and the schemas they refer to, as an OpenAPI 3.1 document.
+
+    Args:
+        operations: What may be called.
+        schemas: What they refer to by name.
+        root: The path that stands before theirs.
+    """
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -58,6 +66,7 @@ def document(operations: Sequence[Operation], schemas: Mapping[str, Schema]) -> 
             "summary": "Record what an AI application did, and ask for it.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": root or "/"}],
         "paths": paths,
         "components": {
             "schemas": {"Error": ERROR_SCHEMA, **schemas},

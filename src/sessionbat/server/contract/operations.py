@@ -18,7 +18,7 @@ from sessionbat.server.contract.parameters import Parameter, Schema
 COMMON_REFUSALS: Final[Mapping[int, tuple[str, ...]]] = {
     400: ("not-http",),
     401: ("no-key", "bad-key"),
-    403: ("not-allowed",),
+    403: ("not-allowed", "no-keys"),
     408: ("slow-head",),
     421: ("wrong-host",),
     429: ("too-many-bad-keys",),

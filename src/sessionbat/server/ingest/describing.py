@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from sessionbat.server.addresses import INGESTION_PATH
 from sessionbat.server.contract.operations import Answer, BodyForm, Operation, reference
 from sessionbat.server.contract.parameters import Schema
 from sessionbat.server.settings import Settings
 
-PATH: Final = "/api/v1/ingestion/events"
+PATH: Final = INGESTION_PATH
 #: On every answer of the endpoint: what it takes (W3C LDP, RFC 7694). The SDK sends batches for it.
 CAPABILITIES: Final = {
     "Accept-Post": "application/json, application/x-ndjson",

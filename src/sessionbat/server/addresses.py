@@ -1,0 +1,101 @@
+"""Where everything of this server is, as the one who asks has to be told: root path, scheme, host.
+
+``forwarded`` attaches it to each request. Every link, form, redirect, cookie path and answer that
+names an address takes it from here, so that the server works below a path of a proxy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from starlette.types import Scope
+
+INGESTION_PATH: Final = "/api/v1/ingestion/events"
+#: The relation of the ``Link`` header by which the SDK is told of that path (RFC 8288).
+INGESTION_REL: Final = "https://sessionbat.com/rel/ingestion"
+
+_SCOPE_NAME: Final = "sessionbat.addresses"
+# A path of this server: one slash, then neither of those that browsers take for a host's.
+_OWN_PATH = re.compile(r"/(?:[!-.0-\[\]-~][!-~]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """The addresses of one request's answer.
+
+    ``root`` is the path that stands before every other, empty or without a slash at its end;
+    ``origin`` is scheme and host.
+    """
+
+    root: str = ""
+    origin: str = ""
+
+    def path(self, path: str, parameters: Mapping[str, str] | None = None) -> str:
+        """Give the address of a route."""
+        query = urlencode(parameters or {}, quote_via=quote, errors="replace")
+        return f"{self.root}{path}" + (f"?{query}" if query else "")
+
+    def sessions(self, app: str | None = None) -> str:
+        """Give the address of the session list, of one app or of all."""
+        return self.path("/sessions", {"app": app} if app else {})
+
+    def sessions_data(self) -> str:
+        """Give the address of its twin."""
+        return self.path("/sessions.json")
+
+    def session(self, app: str, session_id: str) -> str:
+        """Give the address of a session."""
+        return self.path("/session", {"app": app, "id": session_id})
+
+    def login(self, following: str = "") -> str:
+        """Give the address of the form that takes a key, and goes on to another address."""
+        return self.path("/login", {"next": following} if following else {})
+
+    def logout(self) -> str:
+        """Give the address of the form that ends a login."""
+        return self.path("/logout")
+
+    def static(self, name: str) -> str:
+        """Give the address of a static file."""
+        return self.path(f"/static/{name}")
+
+    def is_own(self, address: str) -> bool:
+        """Whether an address leads to this server, whatever a browser makes of it."""
+        below = not self.root or address == self.root or address.startswith(f"{self.root}/")
+        return below and _OWN_PATH.fullmatch(address) is not None
+
+    @property
+    def cookie_path(self) -> str:
+        """Below which a browser sends this server's cookies."""
+        return self.root or "/"
+
+    @property
+    def endpoint(self) -> str:
+        """Give what the SDK takes as its endpoint: it adds the path itself where there is none."""
+        return f"{self.origin}{self.path(INGESTION_PATH) if self.root else ''}"
+
+    @property
+    def ingestion_link(self) -> str:
+        """Give the ``Link`` header that says where events are taken."""
+        return f'<{self.path(INGESTION_PATH)}>; rel="{INGESTION_REL}"'
+
+
+def addresses_of(scope: Scope) -> Addresses:
+    """Give the addresses that a request is answered with."""
+    found: Addresses | None = scope.get(_SCOPE_NAME)
+    return found or Addresses(scope.get("root_path", ""))
+
+
+def attach(scope: Scope, addresses: Addresses) -> None:
+    """Attach to a request the addresses that it is answered with."""
+    scope[_SCOPE_NAME] = addresses
+
+
+def route_path(scope: Scope) -> str:
+    """Give a request's path as the routes name it: without what stands before every other."""
+    path: str = scope["path"]
+    return path.removeprefix(addresses_of(scope).root)
