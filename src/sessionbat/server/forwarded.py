@@ -1,8 +1,10 @@
 """Around the whole application: the request as it was sent to the proxy in front of the server.
 
 ``X-Forwarded-Prefix``, ``-Proto``, ``-Host`` and ``-For`` are believed from the proxies that the
-settings name and from nobody else. Of several values the last one counts, which that proxy wrote;
-of the addresses in ``-For``, the last that is no trusted proxy itself.
+settings name. Where they name none, the first two are believed from this machine: a proxy here need
+not be named for its links to work, and a forged value harms only who sends it. Of several values
+the last one counts, which that proxy wrote; of the addresses in ``-For``, the last that is no
+trusted proxy itself.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ _HOST: Final = b"x-forwarded-host"
 _PREFIX: Final = b"x-forwarded-prefix"
 _PROTO: Final = b"x-forwarded-proto"
 _NAMES: Final = (_FOR, _HOST, _PREFIX, _PROTO)
+_BELIEVED_FROM_HERE: Final = (_PREFIX, _PROTO)
+_THIS_MACHINE: Final = ("127.0.0.0/8", "::1/128")
 
 
 class Forwarded:
@@ -37,7 +41,9 @@ class Forwarded:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._root = settings.root_path
-        self._trusted = [ipaddress.ip_network(each) for each in settings.trusted_proxies]
+        named = settings.trusted_proxies
+        self._trusted = [ipaddress.ip_network(each) for each in named or _THIS_MACHINE]
+        self._believed = _NAMES if named else _BELIEVED_FROM_HERE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -47,7 +53,7 @@ class Forwarded:
 
     def _as_sent(self, scope: Scope) -> Scope:
         root = self._root
-        if self._trusted and self._trusts((scope.get("client") or ("",))[0]):
+        if self._trusts((scope.get("client") or ("",))[0]):
             root = self._believe(scope)
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
         scheme = "https" if came_over_https(scope) else "http"
@@ -61,7 +67,9 @@ class Forwarded:
 
     def _believe(self, scope: Scope) -> str:
         """Take a trusted proxy's word; gives the root path."""
-        said = {name: _values(scope, name) for name in _NAMES}
+        if not any(name in _NAMES for name, _ in scope["headers"]):
+            return self._root
+        said = {name: _values(scope, name) if name in self._believed else [] for name in _NAMES}
         scope["headers"] = [each for each in scope["headers"] if each[0] not in _NAMES]
         client = self._client(said[_FOR])
         if client:
