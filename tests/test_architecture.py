@@ -270,9 +270,29 @@ def test_rule_4_stores_know_records_and_events_only() -> None:
         for found in ALL
         if found.module.startswith("server.store.")
         and (target := inner(found.name)) is not None
-        and not belongs(target, {"server.store", "server.records", "event", "errors"})
+        and not belongs(
+            target, {"server.store", "server.reading", "server.records", "event", "errors"}
+        )
     ]
     assert bad == []
+
+
+def test_rule_4_the_reader_of_events_stands_below_store_and_pages() -> None:
+    readers = [found for found in ALL if belongs(found.module, {"server.reading"})]
+    bad = [
+        found
+        for found in readers
+        if top(found.name) not in sys.stdlib_module_names
+        and not belongs(inner(found.name) or "", {"server.reading", "server.records", "event"})
+    ]
+    assert readers and bad == []
+    used_by = {
+        found.module.split(".")[1]
+        for found in ALL
+        if found.name == "sessionbat.server.reading.chat"
+        or found.name == "sessionbat.server.reading.title"
+    }
+    assert {"presenting", "store"} <= used_by
 
 
 def test_rule_4_only_app_sees_everything() -> None:

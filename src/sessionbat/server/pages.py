@@ -32,6 +32,7 @@ from sessionbat.server.presenting.session import (
     SessionView,
     present_session,
 )
+from sessionbat.server.reading.times import parse_time
 from sessionbat.server.records import Item, Page, SessionSummary, StoredEvent
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
@@ -360,7 +361,7 @@ def _render(template: str, request: Request, **values: Any) -> str:
 
 
 def _lasted(summary: SessionSummary) -> str:
-    first, last = units.parse_time(summary.first_at), units.parse_time(summary.last_at)
+    first, last = parse_time(summary.first_at), parse_time(summary.last_at)
     if first is None or last is None or last <= first:
         return ""
     return units.latency((last - first).total_seconds() * 1000)
@@ -393,7 +394,7 @@ def _environment() -> Environment:
         latency=units.latency,
         exact=units.exact,
         clock=units.clock,
-        moment=units.parse_time,
+        moment=parse_time,
         lasted=_lasted,
         fragment=_fragment,
     )

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionbat.server.presenting.json_text import gist, print_json, unwrap
+from sessionbat.server.presenting.json_text import print_json
+from sessionbat.server.reading.json_values import gist, unwrap
 
 json_values = st.recursive(
     st.none()

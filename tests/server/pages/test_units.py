@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sessionbat.server.presenting import units
+from sessionbat.server.reading.times import parse_time
 
 NOW = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
 
@@ -74,9 +75,9 @@ def test_the_further_away_the_coarser(before: timedelta, said: str) -> None:
     "text", ["2026-11-22T16:00:00Z", "2026-11-22T17:00:00+01:00", "2026-11-22T16:00:00"]
 )
 def test_times_are_read_as_utc(text: str) -> None:
-    assert units.parse_time(text) == NOW
+    assert parse_time(text) == NOW
 
 
 @pytest.mark.parametrize("text", [None, 5, "", "yesterday", "0001-01-01T00:00:00+14:00"])
 def test_what_is_no_time_is_none(text: object) -> None:
-    assert units.parse_time(text) is None
+    assert parse_time(text) is None

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from sessionbat.server.presenting.chat import Message, read_message
+from sessionbat.server.reading.message import Message, read_message
 
 #: A model is told what its tools answered soon after they did.
 _RESULTS_REMEMBERED = 32

@@ -1,17 +1,16 @@
-"""Any JSON value as lines to print, and as a gist of one line; both bounded, however big it is.
+"""Any JSON value as lines to print; bounded, however big it is.
 
-What is left out is said, never silently dropped. Strings that hold JSON (tool arguments and
-results often do) can be read as what they hold.
+What is left out is said, never silently dropped.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from json.encoder import encode_basestring
 from typing import Any, Final
+
+from sessionbat.server.reading.json_values import gist, scalar
 
 #: Deeper than this is folded into one line: nobody reads it, and recursion has an end.
 MAX_DEPTH: Final = 20
@@ -66,75 +65,12 @@ def print_json(value: Any, *, max_lines: int, max_characters: int) -> JsonText:
     return JsonText(value, lines[:max_lines], printer.cut or len(lines) > max_lines)
 
 
-def unwrap(value: Any) -> Any:
-    """Read a string that holds a JSON object or array as that; anything else stays as it is."""
-    if not isinstance(value, str) or value[:1] not in ("{", "[") or value[-1:] not in ("}", "]"):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
-def gist(value: Any, limit: int = 120) -> str:
-    """Say in one line what a value holds, most telling first: its keys and short values."""
-    pieces: list[str] = []
-    length, more = 0, False
-    for piece in _gist_pieces(value, 0):
-        more = length > limit
-        if more:
-            break
-        pieces.append(piece[: limit + 1])
-        length += len(pieces[-1])
-    text = " ".join("".join(pieces).split())
-    if len(text) > limit:
-        return _cut_at_word(text[:limit]) + "…"
-    return f"{text}…" if more else text
-
-
-def _cut_at_word(text: str) -> str:
-    space = text.rfind(" ", len(text) * 3 // 4)
-    return text if space < 0 else text[:space].rstrip(",:; ")
-
-
-def _gist_pieces(value: Any, depth: int) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value[:400]
-    elif isinstance(value, (dict, list)) and value and depth >= 3:
-        yield "{…}" if isinstance(value, dict) else "[…]"
-    elif isinstance(value, dict):
-        yield "{" if depth else ""
-        for index, (key, inner) in enumerate(value.items()):
-            yield f"{', ' if index else ''}{key}: "
-            yield from _gist_pieces(inner, depth + 1)
-        yield "}" if depth else ""
-    elif isinstance(value, list):
-        yield "["
-        for index, inner in enumerate(value):
-            yield ", " if index else ""
-            yield from _gist_pieces(inner, depth + 1)
-        yield "]"
-    else:
-        yield _scalar(value)
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, str):
-        return encode_basestring(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if value.bit_length() <= 4096 else "(an enormous integer)"
-    return _WORDS[value] if value is None or isinstance(value, bool) else repr(value)
-
-
-_WORDS: Final = {None: "null", True: "true", False: "false"}
-
-
 def _on_one_line(value: Any, room: int, depth: int = 0) -> str | None:
     """Print a small value without line breaks; None when it is not small."""
     if not isinstance(value, (dict, list)):
         if isinstance(value, str) and len(value) > room:
             return None
-        text = _scalar(value)
+        text = scalar(value)
         return text if len(text) <= room else None
     if len(value) > 12 or depth > 2:
         return None
@@ -145,7 +81,7 @@ def _on_one_line(value: Any, room: int, depth: int = 0) -> str | None:
         printed = _on_one_line(inner, room, depth + 1)
         if printed is None or len(name) > room:
             return None
-        pieces.append(f"{_scalar(name)}: {printed}" if is_object else printed)
+        pieces.append(f"{scalar(name)}: {printed}" if is_object else printed)
         room -= len(pieces[-1]) + 2
         if room < 0:
             return None
@@ -193,12 +129,12 @@ class _Printer:
         if isinstance(value, (dict, list)):
             return "mark", "{}" if isinstance(value, dict) else "[]"
         if value is None or isinstance(value, bool):
-            return "word", _scalar(value)
-        return "number", _scalar(value)
+            return "word", scalar(value)
+        return "number", scalar(value)
 
     def _quoted(self, text: str) -> str:
         shown = clip(text, self._max_characters)
-        quoted = _scalar(shown.text)
+        quoted = scalar(shown.text)
         if not shown.cut:
             return quoted
         self.cut = True

@@ -8,25 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sessionbat.server.presenting import units
-from sessionbat.server.presenting.chat import (
-    Call,
-    Chat,
-    Message,
-    Part,
-    Result,
-    Words,
-    read_input,
-    read_message,
-    read_output,
-)
 from sessionbat.server.presenting.history import History, Known
-from sessionbat.server.presenting.json_text import Clipped, JsonText, clip, gist, unwrap
+from sessionbat.server.presenting.json_text import Clipped, JsonText, clip
 from sessionbat.server.presenting.room import Room
-from sessionbat.server.records import StoredEvent
+from sessionbat.server.reading.chat import answer_of
+from sessionbat.server.reading.event import (
+    Reading,
+    Timing,
+    error_words,
+    status_of,
+)
+from sessionbat.server.reading.json_values import gist, is_number, mapping, text
+from sessionbat.server.reading.message import Call, Message, Part, Result, Words, read_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +100,6 @@ class ErrorView:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """When an observation ran, as far as it says."""
-
-    start: datetime | None
-    end: datetime | None
-    latency_ms: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class ObservationView:
     """One observation. ``status`` is empty when all went well, ``error``, or as it was given."""
 
@@ -135,78 +122,6 @@ class ObservationView:
     tags: list[str]
     context: list[Fact]
     metadata: JsonText | None
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """An event's parts, each of the kind it ought to be, whatever came in."""
-
-    id: str
-    kind: str
-    name: str
-    created_at: datetime | None
-    interaction_id: str | None
-    tags: list[str]
-    context: dict[str, Any]
-    input: Any
-    output: Any
-    error: Any
-    metadata: dict[str, Any]
-    metrics: dict[str, Any]
-    timing: Timing
-    chat_in: Chat
-    chat_out: Chat
-
-
-def read_event(stored: StoredEvent) -> Reading:
-    """Take an event apart; wrong kinds become empty ones."""
-    event = stored.event
-    observation = _mapping(event.get("observation"))
-    metrics = _mapping(observation.get("metrics"))
-    created_at = units.parse_time(event.get("created_at"))
-    kind = _text(observation.get("kind")) or _text(event.get("type"))
-    given_in, given_out = observation.get("input"), observation.get("output")
-    tags = event.get("tags")
-    return Reading(
-        id=stored.id,
-        kind=kind,
-        name=_text(observation.get("name")),
-        created_at=created_at,
-        interaction_id=_text(event.get("interaction_id")) or None,
-        tags=[tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
-        context=_mapping(event.get("context")),
-        input=unwrap(given_in),
-        output=unwrap(given_out),
-        error=observation.get("error"),
-        metadata=_mapping(observation.get("metadata")),
-        metrics=metrics,
-        timing=_timing(created_at, units.parse_time(observation.get("started_at")), metrics),
-        chat_in=read_input(given_in) if kind == "llm" else Chat([]),
-        chat_out=read_output(given_out) if kind == "llm" else Chat([]),
-    )
-
-
-def status_of(reading: Reading) -> str:
-    """Say how it went: ``error``, a status worth telling (``cancelled``), or nothing."""
-    if reading.error is not None:
-        return "error"
-    status = _text(reading.metadata.get("status")).strip()
-    return "" if status.lower() in _GOOD else status[:40]
-
-
-def answer_of(reading: Reading) -> Message | None:
-    """Read what the model answered; None when it answered nothing."""
-    messages = reading.chat_out.messages
-    return read_message(messages[-1], "assistant") if messages else None
-
-
-def error_words(error: Any) -> tuple[str, str]:
-    """Name an error: its type and its message, either may be empty."""
-    if isinstance(error, Mapping):
-        type_ = next((_text(error[k]) for k in ("type", "code", "name") if error.get(k)), "")
-        message = next((_text(error[k]) for k in ("message", "detail") if error.get(k)), "")
-        return type_, message or ("" if type_ else gist(dict(error)))
-    return "", error if isinstance(error, str) else gist(error)
 
 
 def present_observation(
@@ -253,7 +168,6 @@ def context_facts(context: Mapping[str, Any]) -> list[Fact]:
 
 
 _NOTHING: Final[tuple[Any, ...]] = (None, {}, [], "")
-_GOOD: Final = frozenset({"", "ok", "success", "succeeded", "completed", "complete", "done"})
 _METRICS: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
     "latency_ms": ("Latency", units.latency),
     "time_to_first_token_ms": ("First token after", units.latency),
@@ -269,38 +183,15 @@ _METRICS: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
 }
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _short(value: Any) -> str:
     return value[:400] if isinstance(value, str) else gist(value)
 
 
-def _timing(
-    created_at: datetime | None, started_at: datetime | None, metrics: Mapping[str, Any]
-) -> Timing:
-    latency = metrics.get("latency_ms")
-    if not units.is_number(latency) or not 0 <= latency < 1e12:
-        return Timing(started_at or created_at, created_at or started_at, None)
-    took = timedelta(milliseconds=latency)
-    try:
-        if started_at is not None:
-            return Timing(started_at, started_at + took, latency)
-        return Timing(created_at and created_at - took, created_at, latency)
-    except OverflowError:
-        return Timing(started_at or created_at, created_at or started_at, latency)
-
-
 def _label(reading: Reading) -> str:
     if reading.kind == "llm":
-        return reading.name or _text(reading.metadata.get("model")) or "model"
+        return reading.name or text(reading.metadata.get("model")) or "model"
     if reading.kind == "retrieval":
-        return reading.name or _text(reading.metadata.get("index")) or "documents"
+        return reading.name or text(reading.metadata.get("index")) or "documents"
     return reading.name or reading.kind
 
 
@@ -324,7 +215,7 @@ def _gist_out(reading: Reading) -> str:
 
 
 def _gist_answer(reading: Reading) -> str:
-    answer = answer_of(reading)
+    answer = answer_of(reading.chat_out)
     if answer is None:
         return gist(reading.chat_out.rest, 140) if reading.chat_out.rest else ""
     asked = [f"{call.name}({gist(call.arguments, 70)})" for call in answer.calls[:4]]
@@ -343,7 +234,7 @@ def _gist_documents(documents: list[Any]) -> str:
 
 def _metric(reading: Reading, name: str) -> str:
     value = reading.metrics.get(name)
-    return units.count(value) if units.is_number(value) else ""
+    return units.count(value) if is_number(value) else ""
 
 
 def _present_error(error: Any, room: Room) -> ErrorView | None:
@@ -363,7 +254,7 @@ def _printed(value: Any, room: Room) -> JsonText | None:
 def _present_asked(reading: Reading, history: History, room: Room) -> ChatView:
     messages = reading.chat_in.messages
     known = history.known(messages)
-    history.add(reading.id, messages, answer_of(reading))
+    history.add(reading.id, messages, answer_of(reading.chat_out))
     fresh = messages[known.messages :] if known else messages
     left_out = max(0, len(fresh) - room.limits.messages)
     shown = [_present_message(read_message(raw), room, history) for raw in fresh[left_out:]]
@@ -416,13 +307,13 @@ def _present_value(value: Any, room: Room) -> PartView | None:
 def _query(reading: Reading) -> str:
     if isinstance(reading.input, str):
         return reading.input
-    return _text(_mapping(reading.input).get("query"))
+    return text(mapping(reading.input).get("query"))
 
 
 def _documents(reading: Reading) -> list[Any]:
     if isinstance(reading.output, list):
         return reading.output
-    documents = _mapping(reading.output).get("documents")
+    documents = mapping(reading.output).get("documents")
     return documents if isinstance(documents, list) else []
 
 
@@ -432,8 +323,8 @@ def _present_retrieval(reading: Reading, room: Room) -> RetrievalView:
     scores = [s for s in map(_score, shown) if s is not None]
     full = max([1.0, *scores])
     query = _query(reading)
-    inputs = {k: v for k, v in _mapping(reading.input).items() if k != "query" or not query}
-    outputs: Any = {k: v for k, v in _mapping(reading.output).items() if k != "documents"}
+    inputs = {k: v for k, v in mapping(reading.input).items() if k != "query" or not query}
+    outputs: Any = {k: v for k, v in mapping(reading.output).items() if k != "documents"}
     if not isinstance(reading.output, (dict, list)):
         outputs = reading.output
     return RetrievalView(
@@ -451,12 +342,12 @@ _TEXTS: Final = ("content", "snippet", "page_content", "text")
 def _present_document(rank: int, document: Any, full: float, room: Room) -> DocumentView:
     if isinstance(document, str):
         return DocumentView(rank, f"Document {rank}", "", "", None, room.clip(document), None)
-    known = _mapping(document)
-    text_key = next((key for key in _TEXTS if _text(known.get(key))), "")
+    known = mapping(document)
+    text_key = next((key for key in _TEXTS if text(known.get(key))), "")
     score = _score(document)
     id_ = known.get("id")
     id_text = "" if id_ is None else _short(id_)
-    title = _text(known.get("title")) or _text(_mapping(known.get("metadata")).get("title"))
+    title = text(known.get("title")) or text(mapping(known.get("metadata")).get("title"))
     used = {"id", "title", "score", text_key}
     rest = {k: v for k, v in known.items() if k not in used and v not in (None, {}, [], "")}
     return DocumentView(
@@ -471,12 +362,12 @@ def _present_document(rank: int, document: Any, full: float, room: Room) -> Docu
 
 
 def _score(document: Any) -> float | None:
-    value = _mapping(document).get("score")
-    return float(value) if units.is_number(value) and abs(value) < 1e15 else None
+    value = mapping(document).get("score")
+    return float(value) if is_number(value) and abs(value) < 1e15 else None
 
 
 def _facts(reading: Reading) -> Iterator[Fact]:
-    model = _text(reading.metadata.get("model"))
+    model = text(reading.metadata.get("model"))
     if model and reading.kind == "llm":
         yield Fact("Model", model)
     if reading.timing.start is not None:
@@ -486,12 +377,12 @@ def _facts(reading: Reading) -> Iterator[Fact]:
         )
     for name, value in reading.metrics.items():
         label, write = _METRICS.get(name, (name, units.count))
-        if units.is_number(value):
+        if is_number(value):
             yield Fact(label, write(value), str(value))
         elif value is not None:
             yield Fact(label, _short(value))
 
 
 def _other_metadata(reading: Reading) -> dict[str, Any] | None:
-    shown = {"model"} if reading.kind == "llm" and _text(reading.metadata.get("model")) else set()
+    shown = {"model"} if reading.kind == "llm" and text(reading.metadata.get("model")) else set()
     return {k: v for k, v in reading.metadata.items() if k not in shown} or None

@@ -14,23 +14,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sessionbat.event import RESERVED_CONTEXT
+from sessionbat.event import LLM, RESERVED_CONTEXT
 from sessionbat.server.presenting import units
-from sessionbat.server.presenting.chat import read_message
 from sessionbat.server.presenting.history import History
-from sessionbat.server.presenting.json_text import Clipped, gist
+from sessionbat.server.presenting.json_text import Clipped
 from sessionbat.server.presenting.observation import (
     Fact,
     ObservationView,
-    Reading,
-    answer_of,
     context_facts,
-    error_words,
     present_observation,
+)
+from sessionbat.server.presenting.room import ON_A_PAGE, Limits, Room
+from sessionbat.server.reading.event import (
+    Reading,
+    answered,
+    asked,
+    error_words,
     read_event,
     status_of,
 )
-from sessionbat.server.presenting.room import ON_A_PAGE, Limits, Room
+from sessionbat.server.reading.json_values import gist
 from sessionbat.server.records import StoredEvent
 
 
@@ -196,19 +199,19 @@ def _present_turn(
     room: Room,
 ) -> Turn:
     start, end = _extent(group)
-    answer = next((r for r in reversed(group) if _answer_words(r)), None)
+    answer = next((r for r in reversed(group) if answered(r)), None)
     failed_after = answer is not None and any(
         r.error is not None and r.kind == "llm" for r in group[group.index(answer) + 1 :]
     )
     if failed_after:
         answer = None
-    asked = None if continued else _asked(group)
+    question = None if continued else _asked(group)
     return Turn(
         number=number,
         continued=continued,
         interaction_id=group[0].interaction_id,
-        asked=room.clip(asked) if asked else None,
-        answered=room.clip(_answer_words(answer)) if answer else None,
+        asked=room.clip(question) if question else None,
+        answered=room.clip(answered(answer)) if answer else None,
         last_id=(answer or group[-1]).id,
         answer_id=answer.id if answer else None,
         has_model_calls=any(r.kind == "llm" for r in group),
@@ -223,32 +226,9 @@ def _present_turn(
 
 def _asked(group: list[Reading]) -> str:
     for reading in group:
-        if reading.kind == "llm":
-            return _last_user_words(reading)
-    return next((words for words in map(_query_words, group) if words), "")
-
-
-def _last_user_words(reading: Reading) -> str:
-    for raw in reversed(reading.chat_in.messages):
-        message = read_message(raw)
-        if message.role == "user" and message.words:
-            return message.words
-    return ""
-
-
-def _query_words(reading: Reading) -> str:
-    if reading.kind != "retrieval" or not isinstance(reading.input, dict):
-        return ""
-    query = reading.input.get("query")
-    return query if isinstance(query, str) else ""
-
-
-def _answer_words(reading: Reading | None) -> str:
-    """What a model call said to the user: its words, unless it only asked for tools."""
-    if reading is None or reading.kind != "llm" or reading.error is not None:
-        return ""
-    answer = answer_of(reading)
-    return answer.words if answer is not None and not answer.calls else ""
+        if reading.kind == LLM:
+            return asked(reading)
+    return next((words for words in map(asked, group) if words), "")
 
 
 def _extent(group: list[Reading]) -> tuple[datetime | None, datetime | None]:

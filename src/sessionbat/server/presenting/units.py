@@ -5,20 +5,11 @@ Pure functions over values that may be anything, since they come out of events.
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
-from typing import Any, TypeGuard
+from datetime import datetime
 
 _THIN_SPACE = "\u202f"
 _ENORMOUS = 1e15
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a JSON value is a finite number (true and false are not numbers)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return isinstance(value, int) or math.isfinite(value)
 
 
 def count(value: float) -> str:
@@ -63,17 +54,6 @@ def money(dollars: float) -> str:
     if 0 < abs(dollars) < 0.1:
         return f"${dollars:.2g}" if abs(dollars) < 0.0001 else f"${dollars:.4f}"
     return f"${dollars:,.2f}".replace(",", _THIN_SPACE)
-
-
-def parse_time(text: Any) -> datetime | None:
-    """Read an RFC 3339 time; None when it is none. A time without zone is UTC."""
-    if not isinstance(text, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def ago(moment: datetime, now: datetime) -> str:

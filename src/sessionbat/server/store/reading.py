@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sessionbat.event import LLM, TOOL
-from sessionbat.server.store.first_words import BEST, first_words
+from sessionbat.server.reading.title import BEST, first_words
 
 #: A label longer than this is cut: nobody filters by an essay.
 MAX_LABEL_CHARACTERS: Final = 200
@@ -29,7 +29,7 @@ Label = tuple[str, str]
 
 
 class Title(NamedTuple):
-    """What an event says about its session's name; see ``first_words``."""
+    """What an event says about its session's name; see ``reading.title``."""
 
     rank: int
     words: str

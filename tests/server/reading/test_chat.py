@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionbat.server.presenting.chat import (
+from sessionbat.server.reading.chat import read_input, read_output
+from sessionbat.server.reading.message import (
     Call,
     Other,
     Result,
     Words,
-    read_input,
     read_message,
-    read_output,
 )
 
 HELLO = {"role": "user", "content": "hello"}

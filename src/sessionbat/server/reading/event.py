@@ -1,0 +1,128 @@
+"""One event taken apart, each part of the kind it ought to be, whatever came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sessionbat.event import LLM, RETRIEVAL
+from sessionbat.server.reading.chat import (
+    Chat,
+    answer_of,
+    last_words_of_user,
+    read_input,
+    read_output,
+)
+from sessionbat.server.reading.json_values import gist, is_number, mapping, text, unwrap
+from sessionbat.server.reading.times import parse_time
+from sessionbat.server.records import StoredEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When an observation ran, as far as it says."""
+
+    start: datetime | None
+    end: datetime | None
+    latency_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An event's parts, each of the kind it ought to be, whatever came in."""
+
+    id: str
+    kind: str
+    name: str
+    created_at: datetime | None
+    interaction_id: str | None
+    tags: list[str]
+    context: dict[str, Any]
+    input: Any
+    output: Any
+    error: Any
+    metadata: dict[str, Any]
+    metrics: dict[str, Any]
+    timing: Timing
+    chat_in: Chat
+    chat_out: Chat
+
+
+def read_event(stored: StoredEvent) -> Reading:
+    """Take an event apart; wrong kinds become empty ones."""
+    event = stored.event
+    observation = mapping(event.get("observation"))
+    metrics = mapping(observation.get("metrics"))
+    created_at = parse_time(event.get("created_at"))
+    kind = text(observation.get("kind")) or text(event.get("type"))
+    given_in, given_out = observation.get("input"), observation.get("output")
+    tags = event.get("tags")
+    return Reading(
+        id=stored.id,
+        kind=kind,
+        name=text(observation.get("name")),
+        created_at=created_at,
+        interaction_id=text(event.get("interaction_id")) or None,
+        tags=[tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
+        context=mapping(event.get("context")),
+        input=unwrap(given_in),
+        output=unwrap(given_out),
+        error=observation.get("error"),
+        metadata=mapping(observation.get("metadata")),
+        metrics=metrics,
+        timing=_timing(created_at, parse_time(observation.get("started_at")), metrics),
+        chat_in=read_input(given_in) if kind == LLM else Chat([]),
+        chat_out=read_output(given_out) if kind == LLM else Chat([]),
+    )
+
+
+def status_of(reading: Reading) -> str:
+    """Say how it went: ``error``, a status worth telling (``cancelled``), or nothing."""
+    if reading.error is not None:
+        return "error"
+    status = text(reading.metadata.get("status")).strip()
+    return "" if status.lower() in _GOOD else status[:40]
+
+
+def asked(reading: Reading) -> str:
+    """Give the user's last words in what a model was asked, or the query of a retrieval."""
+    if reading.kind == LLM:
+        return last_words_of_user(reading.chat_in)
+    return text(mapping(reading.input).get("query")) if reading.kind == RETRIEVAL else ""
+
+
+def answered(reading: Reading) -> str:
+    """Give the words of a model's answer; empty when it failed, or only asked for tools."""
+    if reading.kind != LLM or reading.error is not None:
+        return ""
+    answer = answer_of(reading.chat_out)
+    return answer.words if answer is not None and not answer.calls else ""
+
+
+def error_words(error: Any) -> tuple[str, str]:
+    """Name an error: its type and its message, either may be empty."""
+    if isinstance(error, Mapping):
+        type_ = next((text(error[k]) for k in ("type", "code", "name") if error.get(k)), "")
+        message = next((text(error[k]) for k in ("message", "detail") if error.get(k)), "")
+        return type_, message or ("" if type_ else gist(dict(error)))
+    return "", error if isinstance(error, str) else gist(error)
+
+
+_GOOD: Final = frozenset({"", "ok", "success", "succeeded", "completed", "complete", "done"})
+
+
+def _timing(
+    created_at: datetime | None, started_at: datetime | None, metrics: Mapping[str, Any]
+) -> Timing:
+    latency = metrics.get("latency_ms")
+    if not is_number(latency) or not 0 <= latency < 1e12:
+        return Timing(started_at or created_at, created_at or started_at, None)
+    took = timedelta(milliseconds=latency)
+    try:
+        if started_at is not None:
+            return Timing(started_at, started_at + took, latency)
+        return Timing(created_at and created_at - took, created_at, latency)
+    except OverflowError:
+        return Timing(started_at or created_at, created_at or started_at, latency)

@@ -1,0 +1,95 @@
+"""Any JSON value as the kind it ought to be, and as one line; wrong kinds become empty ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from json.encoder import encode_basestring
+from typing import Any, Final, TypeGuard
+
+
+def text(value: Any) -> str:
+    """Give a string as it is, anything else as the empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Give an object as it is, anything else as the empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a JSON value is a finite number (true and false are not numbers)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def without_empty(values: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Leave out these keys, and those that hold nothing."""
+    return {k: v for k, v in values.items() if k not in keys and v not in (None, "", [], {})}
+
+
+def unwrap(value: Any) -> Any:
+    """Read a string that holds a JSON object or array as that; anything else stays as it is."""
+    if not isinstance(value, str) or value[:1] not in ("{", "[") or value[-1:] not in ("}", "]"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def gist(value: Any, limit: int = 120) -> str:
+    """Say in one line what a value holds, most telling first: its keys and short values."""
+    pieces: list[str] = []
+    length, more = 0, False
+    for piece in _gist_pieces(value, 0):
+        more = length > limit
+        if more:
+            break
+        pieces.append(piece[: limit + 1])
+        length += len(pieces[-1])
+    line = " ".join("".join(pieces).split())
+    if len(line) > limit:
+        return _cut_at_word(line[:limit]) + "…"
+    return f"{line}…" if more else line
+
+
+def scalar(value: Any) -> str:
+    """Write a string, number, true, false or null as JSON does."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if value.bit_length() <= 4096 else "(an enormous integer)"
+    return _WORDS[value] if value is None or isinstance(value, bool) else repr(value)
+
+
+_WORDS: Final = {None: "null", True: "true", False: "false"}
+
+
+def _cut_at_word(line: str) -> str:
+    space = line.rfind(" ", len(line) * 3 // 4)
+    return line if space < 0 else line[:space].rstrip(",:; ")
+
+
+def _gist_pieces(value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value[:400]
+    elif isinstance(value, (dict, list)) and value and depth >= 3:
+        yield "{…}" if isinstance(value, dict) else "[…]"
+    elif isinstance(value, dict):
+        yield "{" if depth else ""
+        for index, (key, inner) in enumerate(value.items()):
+            yield f"{', ' if index else ''}{key}: "
+            yield from _gist_pieces(inner, depth + 1)
+        yield "}" if depth else ""
+    elif isinstance(value, list):
+        yield "["
+        for index, inner in enumerate(value):
+            yield ", " if index else ""
+            yield from _gist_pieces(inner, depth + 1)
+        yield "]"
+    else:
+        yield scalar(value)
