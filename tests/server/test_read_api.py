@@ -39,6 +39,7 @@ def test_a_session_has_exactly_the_promised_fields(server: Wire) -> None:
         "output_tokens": 0,
         "cost_usd": 0.0,
         "title": "",
+        "times_known": True,
     }
 
 

@@ -361,6 +361,8 @@ def _render(template: str, request: Request, **values: Any) -> str:
 
 
 def _lasted(summary: SessionSummary) -> str:
+    if not summary.times_known:
+        return ""
     first, last = parse_time(summary.first_at), parse_time(summary.last_at)
     if first is None or last is None or last <= first:
         return ""

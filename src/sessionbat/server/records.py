@@ -60,6 +60,9 @@ class SessionSummary:
     cost_usd: float
     #: The user's first words in one line; empty when none are recorded.
     title: str
+    #: False where an event was imported without its time: then ``first_at`` and ``last_at`` are
+    #: of the import, not of the session.
+    times_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

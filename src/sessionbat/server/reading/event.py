@@ -16,7 +16,7 @@ from sessionbat.server.reading.chat import (
     read_output,
 )
 from sessionbat.server.reading.json_values import gist, is_number, mapping, text, unwrap
-from sessionbat.server.reading.times import parse_time
+from sessionbat.server.reading.times import are_unknown, parse_time
 from sessionbat.server.records import StoredEvent
 
 
@@ -72,7 +72,7 @@ def read_event(stored: StoredEvent) -> Reading:
         error=observation.get("error"),
         metadata=mapping(observation.get("metadata")),
         metrics=metrics,
-        timing=_timing(created_at, parse_time(observation.get("started_at")), metrics),
+        timing=_timing(created_at, observation, metrics),
         chat_in=read_input(given_in) if kind == LLM else Chat([]),
         chat_out=read_output(given_out) if kind == LLM else Chat([]),
     )
@@ -114,9 +114,12 @@ _GOOD: Final = frozenset({"", "ok", "success", "succeeded", "completed", "comple
 
 
 def _timing(
-    created_at: datetime | None, started_at: datetime | None, metrics: Mapping[str, Any]
+    created_at: datetime | None, observation: Mapping[str, Any], metrics: Mapping[str, Any]
 ) -> Timing:
     latency = metrics.get("latency_ms")
+    if are_unknown(observation):
+        created_at = None
+    started_at = parse_time(observation.get("started_at"))
     if not is_number(latency) or not 0 <= latency < 1e12:
         return Timing(started_at or created_at, created_at or started_at, None)
     took = timedelta(milliseconds=latency)

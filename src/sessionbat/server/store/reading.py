@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sessionbat.event import LLM, TOOL
+from sessionbat.server.reading.times import are_unknown
 from sessionbat.server.reading.title import BEST, first_words
 
 #: A label longer than this is cut: nobody filters by an essay.
@@ -26,6 +27,9 @@ _MAX_COST_USD: Final = 10**6
 _MAX_LABELS: Final = 64
 
 Label = tuple[str, str]
+
+#: On the sessions of which an event was imported without its time.
+TIMES_UNKNOWN: Final[Label] = ("times", "unknown")
 
 
 class Title(NamedTuple):
@@ -107,7 +111,7 @@ def read(event: Mapping[str, Any], received_at_us: int, context_keys: tuple[str,
         _tokens(metrics.get("output_tokens")),
         _number(metrics.get("cost_usd")),
         error_type,
-        _own_labels(kind, name, model, error_type),
+        _own_labels(kind, name, model, error_type, are_unknown(observation)),
         _shared_labels(
             tuple((event.get("tags") or ())[:_MAX_LABELS]),
             context_keys,
@@ -146,9 +150,15 @@ def _parse_time(value: Any, *, otherwise: int) -> int:
 
 @lru_cache(1024)
 def _own_labels(
-    kind: str, name: str | None, model: str | None, error_type: str | None
+    kind: str,
+    name: str | None,
+    model: str | None,
+    error_type: str | None,
+    has_no_time: bool,
 ) -> frozenset[Label]:
     labels = {("kind", kind[:MAX_LABEL_CHARACTERS])}
+    if has_no_time:
+        labels.add(TIMES_UNKNOWN)
     if kind == LLM and model:
         labels.add(("model", model[:MAX_LABEL_CHARACTERS]))
     if kind == TOOL and name:

@@ -20,7 +20,12 @@ from sessionbat.server.store.reading import (
 
 COLUMNS: Final = """
     sessions.id, apps.name, session_id, first_at_us, last_at_us, interactions, observations,
-    llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos / 1e9, title
+    llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos / 1e9, title,
+    NOT EXISTS (
+        SELECT 1 FROM labels CROSS JOIN session_labels
+        ON session_labels.label = labels.id AND session_labels.session = sessions.id
+        WHERE labels.app = sessions.app AND labels.key = 'times' AND labels.value = 'unknown'
+    )
 """
 
 _ORDERS: Final[dict[SessionSort, str]] = {
@@ -84,8 +89,15 @@ def query_idle(
 
 def summary(row: Sequence[Any]) -> SessionSummary:
     """Make a summary of a row of ``COLUMNS``."""
-    _, app, session_id, first_at_us, last_at_us, *figures = row
-    return SessionSummary(app, session_id, rfc3339(first_at_us), rfc3339(last_at_us), *figures)
+    _, app, session_id, first_at_us, last_at_us, *figures, times_known = row
+    figures.append(bool(times_known))
+    return SessionSummary(
+        app,
+        session_id,
+        rfc3339(first_at_us),
+        rfc3339(last_at_us),
+        *figures,
+    )
 
 
 def _is_rare(connection: sqlite3.Connection, count: int, limit: int) -> bool:
