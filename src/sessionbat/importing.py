@@ -1,6 +1,6 @@
-"""Exported events and chat transcripts, read line by line and recorded as a stranger would.
+"""Exported events and transcripts, read record by record and recorded as a stranger would.
 
-Called by the command line. A bad line costs nobody but itself. Ids come from the file or from its
+Called by the command line. A bad record costs nobody but itself. Ids come from the file or from its
 content, so importing a file again brings the server nothing that it does not have. Memory stays
 bounded however long the file is: reading waits whenever much is on its way.
 """
@@ -13,26 +13,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, Protocol
+from typing import Any, BinaryIO, Final
 
-from sessionbat._import_formats import (
-    BadLine,
-    Form,
-    Json,
-    Step,
-    parse_event,
-    parse_object,
-    parse_transcript,
-    tell_form,
-)
+from sessionbat._importing.bad import BadLine, DamagedFileError
+from sessionbat._importing.dated import DatedTransport
+from sessionbat._importing.events import parse_event
+from sessionbat._importing.forms import NAMES, Form, tell_form
+from sessionbat._importing.json_values import Json, parse_json
+from sessionbat._importing.records import MAX_LINE_BYTES, Record, read_records, refuse_unread
+from sessionbat._importing.transcripts import Step, parse_transcript, sessions_within
+from sessionbat._importing.unpacking import unpack
 from sessionbat.client import Interaction, SessionBat
 from sessionbat.errors import ImportFileError
 from sessionbat.event import LLM, MAX_EVENT_BYTES
 from sessionbat.transports import IngestionTransport
 
-#: The most that one line may hold, which is also the most that a server takes in one body.
-MAX_LINE_BYTES: Final = 32 * 1024 * 1024
 #: Recorded and not yet delivered at any moment: well below the 64 MiB of the SDK's queue.
 MAX_UNDELIVERED_BYTES: Final = 16 * 1024 * 1024
 #: How long the endpoint may take nothing at all before the import is given up.
@@ -46,6 +43,8 @@ class ImportSummary:
     """What was read, and what became of it; delivery as the endpoint's answers tell it."""
 
     form: Form | None = None
+    #: The form of its first record and how the file is packed, in words; empty without any.
+    reads_as: str = ""
     #: Where transcripts, or all events, went to; None when each event named its own app.
     app: str | None = None
     lines: int = 0
@@ -84,6 +83,7 @@ def import_lines(
     transport: IngestionTransport,
     on_bad_line: Callable[[int, str], None],
     on_progress: Callable[[int], None] = lambda _: None,
+    on_form: Callable[[str], None] = lambda _: None,
     form: Form | None = None,
     app: str | None = None,
     stall_seconds: float = STALL_SECONDS,
@@ -95,8 +95,9 @@ def import_lines(
         name: The file's name: for messages, and its stem as the app of transcripts.
         transport: Where to; left open.
         on_bad_line: Called with the number of each line that is skipped, and the reason.
-        on_progress: Called with the count of bytes read, line by line.
-        form: ``events`` or ``chat``; None tells by the first readable line.
+        on_progress: Called with the count of bytes read of the file as it is, packed or not.
+        on_form: Called once, with what the file reads as: ``Anthropic messages, gzip``.
+        form: How the file is written; None tells record by record.
         app: The app of everything in the file. Without it an event keeps its own, and a transcript
             goes to ``SESSIONBAT_APP`` or, without that, to the file's stem.
         stall_seconds: How long the endpoint may take nothing before reading stops; it stops at
@@ -109,91 +110,180 @@ def import_lines(
     Raises:
         ImportFileError: The first readable line is neither an event nor a transcript.
     """
-    summary = ImportSummary(form, app)
-    recorder: _Recorder | None = None
+    summary = ImportSummary(form=form, app=app)
+    recorders = _Recorders(summary, name, transport, stall_seconds)
     sessions: set[int] = set()  # hashes: a file may hold millions of sessions
-    for number, data, size in read_lines(stream):
-        on_progress(size)
-        if data == b"":
-            continue
+    number, read = 0, _Count()
+    try:
+        unpacked = unpack(stream, read.add)
+        for found in _sessions_together(read_records(unpacked.stream)):
+            number = found.number
+            on_progress(read.take())
+            summary.lines += 1
+            try:
+                for record, data in found.open():
+                    one = recorders.find(record, number, unpacked.layers, on_form)
+                    for kind, session in one.record(record, data):
+                        summary.observations[kind] += 1
+                        sessions.add(hash(session))
+            except BadLine as problem:
+                summary.bad_lines += 1
+                on_bad_line(number, str(problem))
+    except DamagedFileError as problem:
         summary.lines += 1
-        try:
-            line = _parse(data)
-            if recorder is None:
-                summary.form = form or _tell_form(line, number, name)
-                recorder = _make_recorder(summary, name, transport, stall_seconds)
-            for kind, session in recorder.record(line, data or b""):
-                summary.observations[kind] += 1
-                sessions.add(hash(session))
-        except BadLine as problem:
-            summary.bad_lines += 1
-            on_bad_line(number, str(problem))
-        except _StalledError:
-            summary.stopped_at = number
-            break
+        summary.bad_lines += 1
+        on_bad_line(number + 1, str(problem))
+    except _StalledError:
+        summary.stopped_at = number
+    on_progress(read.take())
     summary.sessions = len(sessions)
-    if recorder is not None:
-        recorder.pace.finish(summary)
+    recorders.pace.finish(summary)
     return summary
 
 
-def _parse(data: bytes | None) -> Json:
-    if data is None:
-        raise BadLine(f"longer than {MAX_LINE_BYTES // 1024 // 1024} MiB")
-    return parse_object(data)
+class _Count:
+    """Bytes read since it was last asked."""
+
+    def __init__(self) -> None:
+        self._read = 0
+
+    def add(self, size: int) -> None:
+        self._read += size
+
+    def take(self) -> int:
+        size, self._read = self._read, 0
+        return size
 
 
-def _tell_form(line: Json, number: int, name: str) -> Form:
-    form = tell_form(line)
-    if form is None:
-        raise ImportFileError(
-            f"line {number} of {name} is neither an event nor a chat transcript: it has no "
-            "'observation' and no 'messages'. Say what the file holds with --format.",
-            slug="unknown-format",
-        )
-    return form
-
-
-def _make_recorder(
-    summary: ImportSummary, name: str, transport: IngestionTransport, stall_seconds: float
-) -> _Recorder:
-    pace = _Pace(transport, stall_seconds)
-    if summary.form == "events":
-        return _EventRecorder(transport, pace, summary.app)
-    summary.app = summary.app or os.environ.get("SESSIONBAT_APP") or Path(name).stem
-    return _ChatRecorder(SessionBat(app=summary.app, transport=transport), pace)
-
-
-class Line(NamedTuple):
-    """One line of a file, its number counted from 1."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A record of the file, or all messages of an array, which together are one session."""
 
     number: int
-    #: Without white space at its ends; None when the line is too long to be read.
-    data: bytes | None
-    #: Its length in the file.
-    size: int
+    records: list[Record]
+    is_session: bool = False
 
+    def open(self) -> Iterator[tuple[Json | list[Any], bytes]]:
+        """Decode it, and what it wraps; with its bytes where they are an event's own.
 
-def read_lines(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
-    """Read a stream line by line, holding about ``max_bytes`` of it at most."""
-    number = 0
-    while data := stream.readline(max_bytes + 1):
-        number += 1
-        size = len(data)
-        if size > max_bytes and not data.endswith(b"\n"):
-            yield Line(number, None, size + _skip_line(stream))
+        Raises:
+            BadLine: It is broken.
+        """
+        if self.is_session:
+            yield [parse_json(refuse_unread(record)) for record in self.records], b""
+            return
+        data = refuse_unread(self.records[0])
+        value = parse_json(data)
+        if not isinstance(value, (dict, list)):
+            raise BadLine("not a JSON object")
+        is_wrapping = isinstance(value, dict) and tell_form(value) is None
+        wrapped = sessions_within(value) if is_wrapping else None
+        if wrapped is None:
+            yield value, b"" if b"\n" in data else data
         else:
-            byte_order_mark = b"\xef\xbb\xbf" if number == 1 else b""
-            yield Line(number, data.removeprefix(byte_order_mark).strip(), size)
+            yield from ((inner, b"") for inner in wrapped)
 
 
-def _skip_line(stream: BinaryIO) -> int:
-    skipped = 0
-    while chunk := stream.readline(1024 * 1024):
-        skipped += len(chunk)
-        if chunk.endswith(b"\n"):
-            break
-    return skipped
+def _sessions_together(records: Iterator[Record]) -> Iterator[_Found]:
+    """Join an array's elements where they are messages of one session."""
+    for array, group in groupby(records, key=lambda record: record.array):
+        # One by one: an array may be the whole of a large file.
+        messages: list[Record] | None = None
+        size = 0
+        for place, record in enumerate(group):
+            if place == 0 and array and _is_message(record):
+                messages = []
+            if messages is None:
+                yield _Found(record.number, [record])
+                continue
+            size += len(record.data or b"")
+            messages.append(record if size <= MAX_LINE_BYTES else Record(record.number, None))
+        if messages:
+            yield _joined(messages)
+
+
+def _joined(records: list[Record]) -> _Found:
+    bad = next((record for record in records if record.problem or record.data is None), None)
+    if bad is not None:
+        return _Found(bad.number, [bad])
+    return _Found(records[0].number, records, is_session=True)
+
+
+def _is_message(record: Record) -> bool:
+    try:
+        value = parse_json(record.data or b"")
+    except BadLine:
+        return False
+    return tell_form(value) is None and tell_form([value]) is not None
+
+
+class _Recorders:
+    """Has a recorder for events, and one for transcripts, each made when the file needs it."""
+
+    def __init__(
+        self,
+        summary: ImportSummary,
+        name: str,
+        transport: IngestionTransport,
+        stall_seconds: float,
+    ) -> None:
+        self.pace = _Pace(transport, stall_seconds)
+        self._summary = summary
+        self._given_form = summary.form
+        self._given_app = summary.app
+        self._name = name
+        self._transport = transport
+        self._events: _EventRecorder | None = None
+        self._chats: _ChatRecorder | None = None
+
+    def find(
+        self,
+        record: Json | list[Any],
+        number: int,
+        layers: list[str],
+        on_form: Callable[[str], None],
+    ) -> _EventRecorder | _ChatRecorder:
+        """Tell a record's form and give who records it.
+
+        Raises:
+            ImportFileError: It is the first, and of no form.
+            BadLine: It is of no form.
+        """
+        form = self._given_form or tell_form(record)
+        is_first = not self._events and not self._chats
+        if form is None and is_first:
+            raise ImportFileError(
+                f"line {number} of {self._name} is neither an event nor a chat transcript: it has "
+                "no 'observation' and no 'messages'. Say what the file holds with --format.",
+                slug="unknown-format",
+            )
+        if form is None:
+            raise BadLine("neither an event nor a transcript")
+        if is_first:
+            self._summary.form = form
+            self._summary.reads_as = ", ".join([NAMES[form], *layers])
+            on_form(self._summary.reads_as)
+        return self._for_events() if form == "events" else self._for_chats()
+
+    def _for_events(self) -> _EventRecorder:
+        if self._events is None:
+            self._events = _EventRecorder(self._transport, self.pace, self._given_app)
+        return self._events
+
+    def _for_chats(self) -> _ChatRecorder:
+        if self._chats is None:
+            environment = os.environ.get("SESSIONBAT_APP")
+            app = self._given_app or environment or _stem(self._name)
+            self._summary.app = app
+            dated = DatedTransport(self._transport)
+            self._chats = _ChatRecorder(SessionBat(app=app, transport=dated), dated, self.pace)
+        return self._chats
+
+
+def _stem(name: str) -> str:
+    """Give a file's name without its endings: of ``chats.jsonl.gz`` too."""
+    path = Path(name)
+    return Path(path.stem).stem if path.suffix.lower() in (".gz", ".zst") else path.stem
 
 
 class _StalledError(Exception):
@@ -239,26 +329,22 @@ class _Pace:
         return result.pending + result.spooled
 
 
-class _Recorder(Protocol):
-    """Turns a line into recording calls."""
-
-    pace: _Pace
-
-    def record(self, line: Json, data: bytes, /) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Record what a line holds; of each observation, tell its kind and its (app, session)."""
-
-
 class _EventRecorder:
     """Sends events as they were exported."""
 
     def __init__(self, transport: IngestionTransport, pace: _Pace, app: str | None) -> None:
-        self.pace = pace
+        self._pace = pace
         self._transport = transport
         self._app = app
 
-    def record(self, line: Json, data: bytes, /) -> Iterator[tuple[str, tuple[str, str]]]:
+    def record(
+        self, line: Json | list[Any], data: bytes, /
+    ) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Record an event; tell its kind and its (app, session)."""
+        if isinstance(line, list):
+            raise BadLine("not a JSON object")
         event = parse_event(line, data, self._app)
-        self.pace.make_room(len(event.data))
+        self._pace.make_room(len(event.data))
         self._transport.send(event)
         yield line["type"], (self._app or line["app"], line["session_id"])
 
@@ -266,16 +352,19 @@ class _EventRecorder:
 class _ChatRecorder:
     """Records a transcript as the agent itself would have, had it used the SDK."""
 
-    def __init__(self, client: SessionBat, pace: _Pace) -> None:
-        self.pace = pace
+    def __init__(self, client: SessionBat, dated: DatedTransport, pace: _Pace) -> None:
+        self._pace = pace
+        self._dated = dated
         self._client = client
 
-    def record(self, line: Json, _: bytes, /) -> Iterator[tuple[str, tuple[str, str]]]:
+    def record(self, line: Json | list[Any], _: bytes, /) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Record a transcript; of each observation, tell its kind and its (app, session)."""
         transcript = parse_transcript(line)
         session_id = transcript.session_id
         session = self._client.session(session_id=session_id, context=transcript.context)
         for step in transcript.steps():
-            self.pace.make_room(step.size)
+            self._pace.make_room(step.size)
+            self._dated.at = step.at
             _record_step(session.interaction(interaction_id=f"turn-{step.turn}"), step)
             yield step.kind, ("", session_id)
 
@@ -286,7 +375,9 @@ def _record_step(interaction: Interaction, step: Step) -> None:
             model=step.name,
             input=step.input,
             output=step.output,
+            error=step.error,
             metadata=step.metadata,
+            metrics=step.metrics,
             observation_id=step.id,
         )
     else:
@@ -294,6 +385,8 @@ def _record_step(interaction: Interaction, step: Step) -> None:
             tool_name=step.name or "",
             input=step.input,
             output=step.output,
+            error=step.error,
             metadata=step.metadata,
+            metrics=step.metrics,
             observation_id=step.id,
         )

@@ -27,7 +27,7 @@ from rich.text import Text
 from sessionbat.errors import ImportFileError
 
 if TYPE_CHECKING:
-    from sessionbat._import_formats import Form
+    from sessionbat._importing.forms import Form
     from sessionbat.importing import ImportSummary
 
 #: Bad lines that are listed; those after them are only counted.
@@ -35,7 +35,7 @@ MAX_LISTED_BAD_LINES = 100
 
 
 @click.command("import")
-@click.argument("file", metavar="FILE.jsonl")
+@click.argument("file", metavar="FILE")
 @click.option(
     "--app",
     metavar="NAME",
@@ -50,14 +50,17 @@ MAX_LISTED_BAD_LINES = 100
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["events", "chat"]),
-    help="What a line holds. [default: what the first readable line looks like]",
+    type=click.Choice(
+        ["events", "chat", "anthropic", "responses", "gemini", "bedrock", "langchain", "sharegpt"]
+    ),
+    help="How the file is written. [default: told by what it holds]",
 )
 def import_(file: str, app: str | None, endpoint: str | None, form: Form | None) -> int:
-    """Import exported events, or chat transcripts with tool calls, one JSON object a line.
+    """Import exported events, or transcripts of conversations with tool calls.
 
-    FILE.jsonl may be `-` for standard input. A line that cannot be read is reported with its
-    number and skipped. Importing a file again stores nothing twice.
+    FILE holds JSON: one record a line, an array, or records pretty-printed one after the other;
+    gzip and Zstandard are unpacked. It may be `-` for standard input. A record that cannot be read
+    is reported with its line and skipped. Importing a file again stores nothing twice.
 
     The key is read from SESSIONBAT_API_KEY; an endpoint on loopback needs none.
     """
@@ -77,6 +80,7 @@ def import_(file: str, app: str | None, endpoint: str | None, form: Form | None)
                     form=form,
                     app=app,
                     on_bad_line=_BadLines(errors),
+                    on_form=lambda form: errors.print(f"Reads as: {form}"),
                     on_progress=advance,
                 )
         finally:

@@ -1,0 +1,1 @@
+"""Files of many forms → records → events and the steps of transcripts; for ``importing`` only."""
