@@ -26,7 +26,8 @@ class Stats(NamedTuple):
 
     ``dropped`` counts by reason, ``mended`` counts arguments that were not usable as given and were
     replaced (by reason; those events were recorded all the same). ``sampled_out`` stands apart: it
-    counts events that were never recorded, because their session is not in the sample.
+    counts events that were never recorded, because their session is not in the sample. So does
+    ``duplicates``: of those delivered, how many the endpoint said that it had already.
     """
 
     recorded: int = 0
@@ -38,6 +39,8 @@ class Stats(NamedTuple):
     #: Events that earlier processes had left on disk and this one has delivered for them.
     adopted: int = 0
     sampled_out: int = 0
+    #: Sent twice after a broken connection, or two observations of one session with the same id.
+    duplicates: int = 0
 
 
 class FlushResult(NamedTuple):
@@ -70,6 +73,7 @@ class Ledger:
         "_mended",
         "_sampled_out",
         "delivered",
+        "duplicates",
         "lock",
         "recorded",
         "spooled",
@@ -84,6 +88,7 @@ class Ledger:
     def _reset(self) -> None:
         self.recorded = 0
         self.delivered = 0
+        self.duplicates = 0
         self.spooled = 0
         self._dropped: dict[str, int] = {}
         self._mended: dict[str, int] = {}
@@ -141,6 +146,7 @@ class Ledger:
                 dropped=MappingProxyType(dict(self._dropped)),
                 mended=MappingProxyType(dict(self._mended)),
                 sampled_out=self._sampled_out,
+                duplicates=self.duplicates,
             )
 
     def flush_result(self, recorded: int, pending: int, spooled: int) -> FlushResult:

@@ -317,7 +317,8 @@ class Interaction:
             tags: Added to the interaction's.
             context: Merged over the interaction's.
             name: What the host calls this operation.
-            observation_id: The host's own id, 1 to 128 printable ASCII characters.
+            observation_id: The host's own id, 1 to 128 printable ASCII characters, for no other
+                observation of the session: of two with one id, a server keeps the first.
             started_at: When the call began.
         """
         return self._recorder.record(

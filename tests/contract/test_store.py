@@ -162,11 +162,100 @@ def test_an_event_with_the_id_of_another_app_is_new(store: Store) -> None:
     assert store.append([received("e1"), received("e1", app="other")]) == [True, True]
 
 
+@pytest.mark.parametrize("id", ["agent_turn-1", "0198aa00000070008000000000000000"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_id_names_one_event_within_its_session(store: Store, id: str, at_once: bool) -> None:
+    sessions = ("s1", "s2", "s3")
+    events = [received(id, session_id=s, metrics={"output_tokens": 10}) for s in sessions]
+    stored = store.append(events) if at_once else [store.append([e])[0] for e in events]
+    assert (stored, store.append(events)) == ([True] * 3, [False] * 3)
+    assert [ids(store, session) for session in sessions] == [[id]] * 3
+    assert [summary(store, session).output_tokens for session in sessions] == [10] * 3
+    for each, session in zip(events, sessions, strict=True):
+        assert store.find_event("support-bot", session, id) == StoredEvent(id, each.raw)
+    assert store.find_event("support-bot", "s4", id) is None
+
+
 def test_of_two_events_with_one_id_the_first_counts(store: Store) -> None:
-    store.append([received("e1", at="10:00:00")])
-    store.append([received("e1", at="11:00:00", session_id="s2", metrics={"input_tokens": 9})])
-    assert store.get_session("support-bot", "s2") is None
+    store.append([received("e1", at="10:00:00", interaction_id="i1")])
+    others: list[dict[str, Any]] = [
+        {"interaction_id": "i2"},
+        {"kind": "tool", "name": "lookup"},
+        {"at": "11:00:00", "metrics": {"input_tokens": 9}},
+    ]
+    for other in others:
+        assert store.append([received("e1", **other)]) == [False]
     assert summary(store).last_at == "2026-11-22T10:00:00.000000Z"
+    assert (summary(store).interactions, summary(store).tool_calls) == (1, 0)
+
+
+def test_ids_that_differ_in_case_are_two(store: Store) -> None:
+    assert store.append([received("Step-a"), received("step-a"), received("ab" * 16)]) == [True] * 3
+    assert store.append([received("AB" * 16), received("STEP-A")]) == [True, True]
+    assert store.append([received("Step-a"), received("AB" * 16)]) == [False, False]
+
+
+def same_id_in_two_sessions() -> list[ReceivedEvent]:
+    return [
+        received("e1", session_id="s1", at="10:00:00", output="locked first"),
+        received("e1", session_id="s2", at="10:00:01", output="locked second"),
+        received("e1", app="other", at="10:00:02", output="locked third"),
+    ]
+
+
+def test_a_search_finds_the_same_id_in_each_session(store: Store) -> None:
+    searchable(store, *same_id_in_two_sessions())
+    hits = store.search("locked").items
+    assert [(hit.app, hit.session_id, hit.id) for hit in hits] == [
+        ("other", "s1", "e1"),
+        ("support-bot", "s2", "e1"),
+        ("support-bot", "s1", "e1"),
+    ]
+    assert [hit.snippet for hit in store.search("second").items] == ["locked second"]
+
+
+def test_deleting_a_session_keeps_the_event_of_that_id_in_another(store: Store) -> None:
+    events = same_id_in_two_sessions()
+    searchable(store, *events)
+    assert store.delete_sessions([("support-bot", "s1")]).events == 1
+    assert store.find_event("support-bot", "s1", "e1") is None
+    for session, app, event in (
+        ("s2", "support-bot", events[1]),
+        ("s1", "other", events[2]),
+    ):
+        assert store.find_event(app, session, "e1") == StoredEvent("e1", event.raw)
+    assert store.append(events) == [True, False, False]
+
+
+def test_a_rebuild_keeps_the_same_id_in_two_sessions(store: Store) -> None:
+    events = same_id_in_two_sessions()
+    searchable(store, *events)
+    before = (store.list_sessions(), store.search("locked").items)
+    store.rebuild()
+    assert (store.list_sessions(), store.search("locked").items) == before
+    assert store.append(events) == [False] * 3
+
+
+def test_messages_are_shared_within_a_session_although_another_has_its_ids(store: Store) -> None:
+    events = [resent(n, session_id=session) for n in range(4, 8) for session in ("s1", "s2")]
+    for each in events:
+        store.append([each._replace(raw=AS_WRITTEN["compact"](each.event))])
+    store.delete_sessions([("support-bot", "s1")])
+    raws = [item.raw for item in store.list_events("support-bot", "s2").items]
+    assert raws == [AS_WRITTEN["compact"](each.event) for each in events[1::2]]
+
+
+def test_what_one_store_lists_another_takes_with_the_same_ids_and_sessions(
+    store: Store, tmp_path: Path
+) -> None:
+    store.append(same_id_in_two_sessions())
+    other = open_store(f"sqlite:///{tmp_path / 'other.db'}")
+    moved = [
+        ReceivedEvent(item.raw, item.event, RECEIVED_AT_US) for item in store.list_received().items
+    ]
+    assert (other.append(moved), other.append(moved)) == ([True] * 3, [False] * 3)
+    assert other.list_sessions() == store.list_sessions()
+    other.close()
 
 
 def test_a_duplicate_adds_nothing_to_its_session(store: Store) -> None:

@@ -177,6 +177,41 @@ def test_rejected_events_of_an_accepted_batch_are_counted_by_reason(
     assert client.stats().dropped == {"refused:wrong-app": 2}
 
 
+def test_of_two_events_with_one_id_the_rejected_one_is_told_by_its_place(
+    endpoint: Endpoint, new_client: NewClient
+) -> None:
+    def reject_sessions(request: Request) -> Answer:
+        rejected = [
+            {"id": event["id"], "slug": "bad-event", "at": f"events[{place}].session_id"}
+            for place, event in enumerate(request.events)
+            if event["session_id"] == "bad"
+        ]
+        return receipt(request, rejected)
+
+    endpoint.behave = reject_sessions
+    good, bad = new_client(), new_client()
+    for session_id, client in [("first", good), ("good", good), ("bad", bad), ("better", good)]:
+        interaction = client.session(session_id=session_id).interaction()
+        interaction.llm(observation_id="step-1", model="m", input="hi")
+    good.flush(), bad.flush()
+    assert (good.stats().delivered, bad.stats().dropped) == (3, {"refused:bad-event": 1})
+
+
+@pytest.mark.parametrize("at", ["", "app", "events[9].id", "events[0].id", 7, None])
+def test_a_place_that_cannot_be_the_rejected_event_leaves_it_to_the_id(
+    endpoint: Endpoint, client: SessionBat, at: object
+) -> None:
+    def reject_last(request: Request) -> Answer:
+        if not request.is_batch:
+            return receipt(request)
+        return receipt(request, [{"id": request.events[-1]["id"], "slug": "odd", "at": at}])
+
+    endpoint.behave = reject_last
+    record(client, 5)
+    assert client.flush().dropped == 1
+    assert client.stats().dropped == {"refused:odd": 1}
+
+
 @pytest.mark.parametrize("status", [404, 405, 415])
 def test_an_endpoint_that_takes_no_batches_any_more_gets_single_events(
     endpoint: Endpoint, client: SessionBat, status: int

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sessionbat.errors import StoreError
+from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.store import Store, open_store, sqlite_schema
 from sessionbat.server.store.sqlite_schema import MIGRATIONS
 
@@ -91,6 +92,24 @@ def test_a_file_of_schema_2_counts_and_finds_as_before(tmp_path: Path) -> None:
     assert [(each.count, each.errors, each.input_tokens) for each in counted] == [(4, 1, 142)]
     assert counted[0].latency_ms_p50 == pytest.approx(820, rel=0.05)
     assert found == ["e1", "e2"]  # each by a message that the other does not have, or had first
+
+
+def test_a_file_of_schema_4_takes_an_id_once_a_session_and_numbers_go_on(tmp_path: Path) -> None:
+    path = old_file(tmp_path, 4)
+    store = open_store(f"sqlite:///{path}")
+    old = [item for page in ("s1", "s2") for item in store.list_events("support-bot", page).items]
+    again = [ReceivedEvent(each.raw, each.event, 0) for each in old]
+    elsewhere = [
+        ReceivedEvent(b"{}", {**each.event, "session_id": f"new of {each.event['session_id']}"}, 0)
+        for each in old
+    ]
+    assert store.append([*again, *elsewhere]) == [False] * 4 + [True] * 4
+    assert [each.id for each in old] == ["0198aa00000070008000000000000000", "e1", "e2", "e3"]
+    assert store.find_event("other", "s1", "e1") is not None
+    store.close()
+    # The last of the old file was deleted: what follows it must not be taken for indexed already.
+    (least,) = sqlite3.connect(path).execute("SELECT min(id) FROM events WHERE id > 5").fetchone()
+    assert least == 7
 
 
 def test_the_file_as_it_was_is_kept_beside_it_and_named_in_the_log(

@@ -12,11 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sessionbat._delivery.parcel import Rejection
+
 #: How a SessionBat says where its ingestion is: the relation of a ``Link`` header (RFC 8288).
 INGESTION_REL: Final = "https://sessionbat.com/rel/ingestion"
 
 #: The reason of a refusal that gives none, or none that can be shown.
 _NO_SLUG: Final = "refused"
+#: Where a receipt says that a rejected event stands in its body.
+_PLACE: Final = re.compile(r"events\[([0-9]{1,9})\]")
 _PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
 _LINK = re.compile(r'<([^<>]{1,300})>\s*;\s*rel="?([^",;]{1,200})"?')
 # A path of the same host: one slash, and nothing that a terminal or a reader could take for more.
@@ -31,6 +35,8 @@ class Answer:
     status: int
     headers: Any
     text: bytes
+    #: The connection broke at the first try, which may have arrived all the same.
+    sent_twice: bool = False
 
     @property
     def ok(self) -> bool:
@@ -65,9 +71,9 @@ class Answer:
         slug = _reason_slug(error.get("slug")) if isinstance(error, dict) else _NO_SLUG
         return "" if slug == _NO_SLUG else slug
 
-    def rejected(self) -> tuple[tuple[str, str], ...]:
-        """Name the events that were not taken: id and slug of each."""
-        items = self.json().get("rejected")
+    def rejected(self, receipt: dict[str, Any]) -> tuple[Rejection, ...]:
+        """Name the events that were not taken, by the answer's own JSON."""
+        items = receipt.get("rejected")
         return tuple(_rejections(items if isinstance(items, list) else ()))
 
     def ingestion_path(self) -> str:
@@ -84,10 +90,15 @@ class Answer:
         return name if _SERVER.fullmatch(name) else ""
 
 
-def _rejections(items: Iterable[Any]) -> Iterable[tuple[str, str]]:
+def _rejections(items: Iterable[Any]) -> Iterable[Rejection]:
     for item in items:
         if isinstance(item, dict):
-            yield str(item.get("id") or ""), _reason_slug(item.get("slug"))
+            place = _PLACE.match(str(item.get("at") or ""))
+            yield Rejection(
+                str(item.get("id") or ""),
+                _reason_slug(item.get("slug")),
+                None if place is None else int(place[1]),
+            )
 
 
 def _reason_slug(slug: object) -> str:

@@ -25,6 +25,7 @@ class Batch:
         "born",
         "count",
         "extents",
+        "may_be_there",
         "number",
         "settled",
         "size",
@@ -44,6 +45,8 @@ class Batch:
         self.spooled = 0
         self.spooled_size = 0
         self.extents: list[Extent] = []
+        #: Whether the endpoint may have stored some of it without this process knowing.
+        self.may_be_there = False
         # Whose events these are: a ledger, and the position of its first event in a row.
         self._runs: list[tuple[Ledger, int]] = []
         self._latest_owner: Ledger | None = None
@@ -60,6 +63,7 @@ class Batch:
         batch.count = batch.spooled = count
         batch.size = batch.spooled_size = len(body)
         batch.extents = [place]
+        batch.may_be_there = True
         batch._runs = [(ledger, 0)]
         return batch
 
@@ -157,6 +161,15 @@ class Batch:
             return self._owners()
         waiting = self._each_waiting()[first : self.spooled]
         return list(Counter(ledger for ledger in waiting if ledger is not None).items())
+
+    def owners_of(self, first: int, count: int) -> dict[Ledger, int]:
+        """How many of some events belong to each ledger, settled or not."""
+        owners: Counter[Ledger] = Counter()
+        start = 0
+        for ledger, number in self._owners():
+            owners[ledger] += max(0, min(first + count, start + number) - max(first, start))
+            start += number
+        return owners
 
     def waiting(self) -> dict[Ledger, int]:
         """How many events of each ledger are not settled yet."""

@@ -202,6 +202,8 @@ class EventQueue:
         """Hand out again whatever is not settled, to the next taker: this one has died."""
         with self.lock:
             self.has_taker = False
+            for batch in self._unsettled.values():
+                batch.may_be_there = True
             self._sealed = deque(b for b in self._unsettled.values() if b is not self._open)
             self._untaken = deque(self._offered.values())
 
@@ -226,6 +228,18 @@ class EventQueue:
             if self._progress_awaited:
                 self._settled.notify_all()
             return self._forget(batch) if batch.unsettled <= 0 else []
+
+    def note_duplicates(self, batch: Batch, first: int, count: int, duplicates: int) -> None:
+        """Count how many of some events the endpoint had already; it does not say which.
+
+        Where they belong to several clients, those of the most events are taken for theirs.
+        """
+        with self.lock:
+            owners = batch.owners_of(first, count)
+            for ledger in sorted(owners, key=lambda owner: -owners[owner]):
+                number = min(duplicates, owners[ledger])
+                ledger.duplicates += number
+                duplicates -= number
 
     def pause(self, seconds: float) -> None:
         """Let the worker wait between tries; ``stop`` ends the pause and shortens later ones."""

@@ -52,6 +52,7 @@ class Notices:
         self._reason = ""
         self._denied = False
         self._spool_works = True
+        self._told_of_duplicates = False
         self._untold: dict[str, int] = {}
         self._told_at: dict[str, float] = {}
 
@@ -113,6 +114,19 @@ class Notices:
         if since is not None:
             seconds = self._clock() - since
             _log.info("delivering to %s again after %.0f s. [recovered]", self._host, seconds)
+
+    def duplicates(self, number: int) -> None:
+        """Note events that the endpoint had although they were sent once; said once."""
+        if self._told_of_duplicates:
+            return
+        self._told_of_duplicates = True
+        _log.warning(
+            "%s had %d of the events already that it was sent for the first time: of two with one"
+            " id in one session it keeps the first. Unless they are the same observation, give each"
+            " an observation_id of its own. More are counted only. [duplicate-id]",
+            self._host,
+            number,
+        )
 
     def spool_off(self, why: str) -> None:
         """Note that the disk takes nothing; said once until it does again."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sessionbat._delivery.batch import Batch
 from sessionbat._delivery.compression import compress
@@ -56,9 +57,38 @@ class Parcel:
         """The events, one line each."""
         return self.body.rstrip(b"\n").split(b"\n")
 
-    def positions(self, ids: set[str]) -> Iterator[tuple[int, str]]:
-        """Find events by id: position in the batch, and id."""
-        for offset, line in enumerate(self.lines()):
-            event_id = json.loads(line).get("id")
-            if event_id in ids:
-                yield self.first + offset, event_id
+    def refused(self, rejections: Iterable[Rejection]) -> Iterator[tuple[int, str]]:
+        """Find events that were rejected: position in the batch, and why.
+
+        By their place, else by their id, which several sessions may have.
+        """
+        lines = self.lines()
+        by_id: dict[str, str] = {}
+        for rejection in rejections:
+            place = rejection.place
+            if place is not None and place < len(lines) and rejection.names(lines[place]):
+                yield self.first + place, rejection.slug
+            elif rejection.id:
+                by_id[rejection.id] = rejection.slug
+        for offset, line in enumerate(lines if by_id else ()):
+            slug = by_id.get(_id_of(line))
+            if slug is not None:
+                yield self.first + offset, slug
+
+
+class Rejection(NamedTuple):
+    """An event that an endpoint did not take, as its receipt names it."""
+
+    #: Empty where the receipt gives none.
+    id: str
+    slug: str
+    #: Counted from 0; None where the receipt does not say.
+    place: int | None = None
+
+    def names(self, line: bytes) -> bool:
+        """Whether the event at its place may be the one that is meant."""
+        return not self.id or _id_of(line) == self.id
+
+
+def _id_of(line: bytes) -> str:
+    return str(json.loads(line).get("id"))

@@ -11,7 +11,7 @@ import encodings.idna  # noqa: F401 - ``socket.getaddrinfo`` imports it at its f
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -23,7 +23,7 @@ import urllib3.exceptions
 from sessionbat._delivery.answer import Answer
 from sessionbat._delivery.compression import choose
 from sessionbat._delivery.notices import WrongAddress, warn_once
-from sessionbat._delivery.parcel import Parcel
+from sessionbat._delivery.parcel import Parcel, Rejection
 from sessionbat._delivery.prompt_response import PromptResponse
 from sessionbat._delivery.proxies import proxy_for
 from sessionbat._delivery.retry import retry_after_s
@@ -61,7 +61,8 @@ class Outcome:
     """What became of one request.
 
     ``reason`` is a slug (``http-503``, ``network``, ``bad-event``); ``rejected`` names the events
-    of an accepted batch that were not taken, with the endpoint's slug for each. ``address`` says
+    of an accepted batch that were not taken, with the endpoint's slug for each; ``duplicates``
+    counts those that it had already, which ``sent_twice`` explains. ``address`` says
     why it looks as if events were sent to the wrong address. With a refusal, it means that
     something other than an ingestion endpoint may have said so: no verdict on an event from an
     address that has never taken one.
@@ -70,8 +71,10 @@ class Outcome:
     verdict: Verdict
     reason: str = ""
     retry_after_s: float | None = None
-    rejected: tuple[tuple[str, str], ...] = ()
+    rejected: tuple[Rejection, ...] = ()
     address: WrongAddress | None = None
+    duplicates: int = 0
+    sent_twice: bool = False
 
 
 class Sender:
@@ -149,7 +152,7 @@ class Sender:
             return self._post_once(url, body, headers, deadline)
         except urllib3.exceptions.ProtocolError:
             # A kept connection that the endpoint closed meanwhile shows only when it is used.
-            return self._post_once(url, body, headers, deadline)
+            return replace(self._post_once(url, body, headers, deadline), sent_twice=True)
 
     def _post_once(self, url: str, body: bytes, headers: dict[str, str], deadline: float) -> Answer:
         left = max(0.05, deadline - time.monotonic())
@@ -170,8 +173,8 @@ class Sender:
         status = answer.status
         if answer.ok and not answer.is_web_page:
             self._learn(answer.headers)
-            rejected = answer.rejected()
-            return Outcome(Verdict.REFUSED, rejected[0][1]) if rejected else _ACCEPTED
+            taken = _taken(answer, answer.json())
+            return Outcome(Verdict.REFUSED, taken.rejected[0].slug) if taken.rejected else taken
         common = self._common_outcome(answer)
         if common is not None:
             return common
@@ -190,12 +193,12 @@ class Sender:
 
     def _receipt_outcome(self, answer: Answer, count: int) -> Outcome:
         receipt = answer.json()
-        rejected = answer.rejected()
+        taken = _taken(answer, receipt)
         stored = [receipt.get(name) for name in ("accepted", "duplicates")]
         counts = [number for number in stored if type(number) is int]
-        if len(counts) != 2 or sum(counts) + len(rejected) != count:
+        if len(counts) != 2 or sum(counts) + len(taken.rejected) != count:
             return Outcome(Verdict.AGAIN, "no-receipt")
-        return Outcome(Verdict.ACCEPTED, rejected=rejected)
+        return taken
 
     def _common_outcome(self, answer: Answer) -> Outcome | None:
         """Read what does not speak of the events; None for what does."""
@@ -233,7 +236,17 @@ class Sender:
         self.takes_batches = True
 
 
-_ACCEPTED: Final = Outcome(Verdict.ACCEPTED)
+def _taken(answer: Answer, receipt: dict[str, Any]) -> Outcome:
+    """Read from a success what became of each event."""
+    duplicates = receipt.get("duplicates")
+    return Outcome(
+        Verdict.ACCEPTED,
+        rejected=answer.rejected(receipt),
+        duplicates=duplicates if type(duplicates) is int and duplicates > 0 else 0,
+        sent_twice=answer.sent_twice,
+    )
+
+
 _TLS_FAILURES: Final = (urllib3.exceptions.SSLError, ssl.SSLError)
 
 

@@ -289,6 +289,7 @@ class Worker:
                 self._sender.forget_batches()
                 return [parcel]
             case _:
+                _note_failure(parcel.batch, outcome)
                 self._pause(queue, outcome)
                 return [parcel]
 
@@ -306,6 +307,7 @@ class Worker:
             case Verdict.ACCEPTED:
                 self._succeed()
                 self._has_taken = True
+                self._note_duplicates(queue, parcel, outcome)
                 self._settle(queue, parcel.batch, parcel.first, 1)
                 return None
             case Verdict.TOO_LARGE if (shorter := cut_line(parcel.body)) is not None:
@@ -315,6 +317,7 @@ class Worker:
                 self._succeed()
                 self._refuse(queue, parcel.batch, parcel.first, outcome.reason)
                 return None
+        _note_failure(parcel.batch, outcome)
         if outcome.address is None:
             waiting.appendleft(parcel)
         else:
@@ -384,10 +387,17 @@ class Worker:
                 troubles.append(trouble)
 
     def _settle_batch(self, queue: EventQueue, parcel: Parcel, outcome: Outcome) -> None:
-        reasons = dict(outcome.rejected)
-        for position, event_id in list(parcel.positions(set(reasons))) if reasons else ():
-            self._refuse(queue, parcel.batch, position, reasons[event_id])
+        for position, reason in list(parcel.refused(outcome.rejected)) if outcome.rejected else ():
+            self._refuse(queue, parcel.batch, position, reason)
+        self._note_duplicates(queue, parcel, outcome)
         self._settle(queue, parcel.batch, parcel.first, parcel.count)
+
+    def _note_duplicates(self, queue: EventQueue, parcel: Parcel, outcome: Outcome) -> None:
+        if outcome.duplicates:
+            batch = parcel.batch
+            queue.note_duplicates(batch, parcel.first, parcel.count, outcome.duplicates)
+            if not (outcome.sent_twice or batch.may_be_there):
+                self._notices.duplicates(outcome.duplicates)
 
     def _settle(
         self, queue: EventQueue, batch: Batch, first: int, count: int, dropped: str | None = None
@@ -427,6 +437,11 @@ class Worker:
             self._notices.failing(outcome.reason, denied=outcome.verdict is Verdict.DENIED)
         else:
             self._notices.wrong_address(outcome.reason, outcome.address)
+
+
+def _note_failure(batch: Batch, outcome: Outcome) -> None:
+    if outcome.verdict is Verdict.AGAIN:
+        batch.may_be_there = True  # an answer may be lost after the events have been stored
 
 
 def _started(role: str, target: Callable[..., None], *args: object) -> threading.Thread | None:

@@ -22,7 +22,8 @@ EVENT: Final[dict[str, Any]] = {
         "id": {
             "type": "string",
             "pattern": f"^[ -~]{{1,{MAX_ID_CHARACTERS}}}$",
-            "description": "Printable ASCII. Of two events of an app with one id the first counts.",
+            "description": "Printable ASCII. Of two events of a session with one id,"
+            " the first counts.",
         },
         "app": _TEXT,
         "session_id": _TEXT,

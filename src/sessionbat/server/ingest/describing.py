@@ -27,7 +27,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         "required": ["accepted", "duplicates", "rejected"],
         "properties": {
             "accepted": _COUNT,
-            "duplicates": {**_COUNT, "description": "Were there already, by app and id."},
+            "duplicates": {**_COUNT, "description": "Were there already, by app, session and id."},
             "rejected": {"type": "array", "items": reference("Rejected")},
         },
     },
@@ -54,8 +54,9 @@ def describe(settings: Settings) -> Operation:
         summary="Take events, store them durably, then answer",
         description=(
             f"At most {settings.max_body_events} events and {settings.max_body_bytes} bytes after"
-            " decompression. One bad event never fails its neighbours; each (app, id) is stored"
-            " once, so a body may be sent again."
+            " decompression. One bad event never fails its neighbours. An id names one event"
+            " within its session: each (app, session, id) is stored once, so a body may be sent"
+            " again."
         ),
         request_headers={
             "Content-Encoding": {"type": "string", "enum": ["identity", "gzip", "zstd"]}

@@ -45,10 +45,11 @@ class Store(Protocol):
         """
 
     def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
-        """Store events for good, each (app, id) once; when this returns, a power cut loses none.
+        """Store events for good; when this returns, a power cut loses none.
 
-        Either all are stored or, when this raises, none. Of two events with the same app and id the
-        first counts, also within one call; the second changes nothing, whatever it holds.
+        Either all are stored or, when this raises, none. An id names one event within its session:
+        of two events with the same app, session and id the first counts, also within one call; the
+        second changes nothing, whatever it holds.
 
         Returns:
             For each event in its place: True when it was stored now, False when it was there.

@@ -218,10 +218,9 @@ class SqliteStore:
         with self._readers.lend() as reader:
             row = reader.connection.execute(
                 "SELECT codec, data FROM events JOIN payloads ON event = events.id"
-                " JOIN sessions ON sessions.id = session"
-                " WHERE events.app = (SELECT id FROM apps WHERE name = ?) AND event_id = ?"
-                " AND session_id = ?",
-                (app, pack_id(event_id), session_id),
+                " WHERE event_id = ? AND session = (SELECT sessions.id FROM sessions"
+                " JOIN apps ON apps.id = app WHERE apps.name = ? AND session_id = ?)",
+                (pack_id(event_id), app, session_id),
             ).fetchone()
             return (
                 None

@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
 from sessionbat.server.store.search_text import text_of, text_of_parts
-from sessionbat.server.store.sqlite_known import KnownRows
+from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
 from sessionbat.server.store.sqlite_many import insert_many, with_values
 from sessionbat.server.store.sqlite_payloads import Conversation, Payload, PayloadWriter
 from sessionbat.server.store.sqlite_recent_rows import IndexedText
-from sessionbat.server.store.sqlite_sessions import add_to_sessions
+from sessionbat.server.store.sqlite_sessions import add_to_sessions, find_sessions
 from sessionbat.server.store.sqlite_statistics import Figures
 from sessionbat.server.store.tally import Tally, tally_up
 
@@ -86,7 +86,8 @@ def insert_events(
 ) -> Inserted:
     """Insert what is new, inside the caller's transaction; ``tallies`` are of all events."""
     apps = {name: _app_row(connection, known, name) for name, _ in tallies}
-    is_new = _find_new(connection, apps, events)
+    keys = [(apps[app], session) for app, session in tallies]
+    is_new = _find_new(connection, apps, events, find_sessions(connection, keys, known))
     if not all(is_new):
         events = [*compress(events, is_new)]
         tallies = tally_of(events)
@@ -120,14 +121,19 @@ def _app_row(connection: sqlite3.Connection, known: KnownRows, name: str) -> int
 
 
 def _find_new(
-    connection: sqlite3.Connection, apps: Mapping[str, int], events: Sequence[Prepared]
+    connection: sqlite3.Connection,
+    apps: Mapping[str, int],
+    events: Sequence[Prepared],
+    sessions: Mapping[tuple[int, str], KnownSession],
 ) -> list[bool]:
-    keys = [(apps[each.app], each.packed_id) for each in events]
+    keys = [
+        (each.packed_id, sessions[apps[each.app], each.reading.session_id].row) for each in events
+    ]
     there = set(
         with_values(
             connection,
             "SELECT column1, column2 FROM {} CROSS JOIN events"
-            " ON app = column1 AND event_id = column2",
+            " ON event_id = column1 AND session = column2",
             keys,
         )
     )

@@ -20,6 +20,21 @@ from sessionbat.server.store.tally import Tally
 _Key = tuple[int, str]
 
 
+def find_sessions(
+    connection: sqlite3.Connection, keys: Sequence[_Key], known: KnownRows
+) -> dict[_Key, KnownSession]:
+    """Find the sessions' rows; each that is not there gets the number of a row to come.
+
+    The caller has an event for each: the first of a session is always new, so the row will come.
+    """
+    unknown = [key for key in keys if key not in known.sessions]
+    rows = number_rows(connection, "sessions", ("app", "session_id"), unknown)
+    for key, row in zip(unknown, rows, strict=True):
+        known.sessions[key] = KnownSession(row.number, is_whole=row.is_new)
+    known.entries += len(unknown)
+    return {key: known.sessions[key] for key in keys}
+
+
 def add_to_sessions(
     connection: sqlite3.Connection, tallies: Mapping[_Key, Tally], known: KnownRows
 ) -> None:
@@ -27,7 +42,7 @@ def add_to_sessions(
 
     Afterwards ``known`` has the rows of these sessions and of these interactions.
     """
-    sessions = _find_sessions(connection, list(tallies), known)
+    sessions = find_sessions(connection, list(tallies), known)
     interactions = _find_new_interactions(connection, sessions, tallies, known)
     new_of = Counter(session for _, session, _ in interactions)
     insert_many(
@@ -96,18 +111,6 @@ def _row(tally: Tally, number: int, key: _Key, interactions: int) -> tuple[Any, 
         tally.title.rank,
         tally.title.at_us,
     )
-
-
-def _find_sessions(
-    connection: sqlite3.Connection, keys: Sequence[_Key], known: KnownRows
-) -> dict[_Key, KnownSession]:
-    """Find the sessions' rows; what is not there gets the number of a row to come."""
-    unknown = [key for key in keys if key not in known.sessions]
-    rows = number_rows(connection, "sessions", ("app", "session_id"), unknown)
-    for key, row in zip(unknown, rows, strict=True):
-        known.sessions[key] = KnownSession(row.number, is_whole=row.is_new)
-    known.entries += len(unknown)
-    return {key: known.sessions[key] for key in keys}
 
 
 def _find_new_interactions(
