@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -869,6 +870,64 @@ def test_no_query_is_an_error(store: Store) -> None:
 def test_words_that_are_operators_elsewhere_are_words(store: Store) -> None:
     searchable(store, received("e1", output="this and that"), received("e2", output="this that"))
     assert found(store, "this AND that") == ["e1"]
+
+
+WRITTEN = {
+    "half-width kana": ("ﾊﾟｽﾜｰﾄﾞを忘れた", "パスワード", "ﾊﾟｽﾜｰﾄﾞ"),
+    "full-width letters": ("注文 ＡＢＣ１２３ です", "ABC123", "ＡＢＣ１２３"),
+    "decomposed kana": ("カ\u3099イト\u3099.pdf", "ガイド", "カ\u3099イト\u3099"),
+    "Korean and its particle": ("비밀번호를 잊었어요", "비밀번호", "비밀번호"),
+    "a part of a Korean word": ("신용카드번호는", "카드", "카드"),
+    "decomposed Korean": (unicodedata.normalize("NFD", "환불은 언제"), "환불", None),
+    "Greek": ("Η ΟΔΟΣ μου", "οδός", "ΟΔΟΣ"),
+    "Cyrillic": ("Где ёжик?", "ЕЖИК", "ёжик"),
+    "Arabic": ("قال كَتَبَ لي", "كتب", "كَتَبَ"),
+    "Hebrew": ("שָׁלוֹם לך", "שלום", "שָׁלוֹם"),
+    "Thai": ("ลืมรหัสผ่านแล้ว", "รหัสผ่าน", "รหัสผ่าน"),
+    "Hindi": ("मेरा पासवर्ड भूल", "पासवर्ड", "पासवर्ड"),
+    "an emoji": ("thanks🎉 a lot", "🎉", "🎉"),
+    "an emoji of many parts": ("by 👩🏽‍💻 today", "👩‍💻", "👩🏽‍💻"),
+    "sharp s": ("Die Straße 5", "strasse", "Straße"),
+    "a ligature": ("the ﬁnance team", "finance", "ﬁnance"),
+    "after other letters": ("ﬁ ß 👩🏽‍💻 🎉 e\u0301\u0301 Straße: naïve", "NAIVE", "naïve"),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_words_are_found_as_a_reader_takes_them_and_shown_as_written(
+    store: Store, case: str
+) -> None:
+    text, asked, shown = WRITTEN[case]
+    searchable(store, received("e1", output=text))
+    (hit,) = store.search(asked).items
+    assert hit.snippet == text
+    marked = [hit.snippet[start:end] for start, end in hit.highlights]
+    assert marked == [unicodedata.normalize("NFD", asked) if shown is None else shown]
+
+
+def test_a_snippet_out_of_a_long_text_is_of_the_text_as_written(store: Store) -> None:
+    filler = "Ünïcode Wörter, 用户的订单 und ﬁ 👩🏽‍💻. " * 3000
+    searchable(store, received("e1", output=f"{filler} Die Straße von Łódź {filler}"))
+    (hit,) = store.search('"strasse von lodz"').items
+    ((start, end),) = hit.highlights
+    assert hit.snippet[start:end] == "Straße von Łódź"
+    assert hit.snippet.startswith("…")
+    assert hit.snippet.endswith("…")
+    assert hit.snippet.strip("…") in " ".join(f"{filler} Die Straße von Łódź {filler}".split())
+
+
+@pytest.mark.parametrize("asked", ["＂", '＂a" OR "b＂', "＊", "текст＂"])
+def test_wide_marks_in_a_query_are_no_error(store: Store, asked: str) -> None:
+    searchable(store, received("e1", output="x1"))
+    store.search(asked)
+
+
+def test_words_of_any_script_leave_the_index_with_their_session(store: Store) -> None:
+    texts = [text for text, _, _ in WRITTEN.values()]
+    searchable(store, *(received(f"e{n}", output=text) for n, text in enumerate(texts)))
+    store.delete_sessions([("support-bot", "s1")])
+    searchable(store, received("new", session_id="s2", output="nothing of it"))
+    assert [store.search(asked).items for _, asked, _ in WRITTEN.values()] == [[]] * len(texts)
 
 
 def test_pages_of_results_give_each_once_and_end(store: Store) -> None:

@@ -112,6 +112,37 @@ def test_a_file_of_schema_4_takes_an_id_once_a_session_and_numbers_go_on(tmp_pat
     assert least == 7
 
 
+def found(store: Store, query: str) -> list[str]:
+    """Search until something is found; the index is made again behind ingestion."""
+    deadline = time.monotonic() + 20
+    while not (hits := store.search(query).items) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return [hit.id for hit in hits]
+
+
+def test_the_text_index_of_schema_4_is_made_again_by_the_new_folding(tmp_path: Path) -> None:
+    path = old_file(tmp_path, 4)
+    store = open_store(f"sqlite:///{path}")
+    assert found(store, "ガイド") == ["e2"]
+    assert store.delete_sessions([("support-bot", "s1")]).events == 3
+    assert store.search("ガイド").items == []
+    store.close()
+
+
+def test_an_index_of_other_tables_of_unicode_is_made_again(tmp_path: Path) -> None:
+    path = old_file(tmp_path, 4)
+    store = open_store(f"sqlite:///{path}")
+    assert found(store, "slow") == ["e3"]
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE progress SET made_by = '1/9.0.0' WHERE name = 'text'")
+        connection.execute("INSERT INTO texts(texts) VALUES ('delete-all')")
+    connection.close()
+    store = open_store(f"sqlite:///{path}")
+    assert found(store, "slow") == ["e3"]
+    store.close()
+
+
 def test_the_file_as_it_was_is_kept_beside_it_and_named_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,9 +1,7 @@
 """What of an event is searched, and what a person's query means; whatever the index.
 
 Searched are the strings and numbers that a call got, gave back or failed with, and a tool's name;
-not keys, ids, context or metadata. Chinese and Japanese are written without spaces, so each of
-their characters is a word of its own, and a query's run of them is a phrase: any part of a sentence
-is found.
+not keys, ids, context or metadata. Both are folded before they meet: see ``search_folding``.
 """
 
 from __future__ import annotations
@@ -14,16 +12,11 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-#: Stands between two characters that are words of their own. Tokenizers part words at it; where
-#: text is shown it is taken out again.
-JOINER: Final = "\u2060"
+from sessionbat.server.store.search_folding import fold, holds_word
 
 MAX_TERMS: Final = 32
 
 _MAX_DEPTH: Final = 64
-_UNSPACED = re.compile(
-    "([\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff\u31f0-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
-)
 # Encoded bytes hold no words, and each would be a word of its own in the index.
 _ENCODED = re.compile(r"(?:data:[\w/+.;-]*,)?[A-Za-z0-9+/_-]{256}")
 _TERMS = re.compile(r'"([^"]*)"?|(\S+)')
@@ -38,7 +31,7 @@ class Term(NamedTuple):
 
 
 def text_of(event: Mapping[str, Any]) -> str:
-    """Give what is searched of a decoded event; the same for the same event, always."""
+    """Give what is searched of a decoded event, as it stands; the same for the same, always."""
     observation = event.get("observation")
     if not isinstance(observation, dict):
         return ""
@@ -63,31 +56,22 @@ def text_in(value: Any) -> str:
 def _text_of_all(values: list[Any], levels: int) -> str:
     texts: list[str] = []
     _collect(values, texts, levels)
-    return spread("\n".join(texts))
-
-
-def spread(text: str) -> str:
-    """Part characters that are words of their own, and take out what marks highlights."""
-    if text.isascii():
-        return text.translate(_NO_MARKS) if "\x02" in text or "\x03" in text else text
-    return _UNSPACED.sub(f"{JOINER}\\1{JOINER}", text.translate(_NO_MARKS))
-
-
-_NO_MARKS: Final = {2: " ", 3: " "}
+    return "\n".join(texts)
 
 
 def parse_query(query: str) -> list[Term]:
     """Read a query: words, ``"phrases"``, and ``prefix*``; each has to be found.
 
-    Whatever else is typed is no error: what holds no letter and no digit is left out, an open
+    Whatever else is typed is no error: what holds no letter, digit or emoji is left out, an open
     quotation mark closes at the end, and further terms than ``MAX_TERMS`` are not looked at.
     """
     terms = []
     for match in _TERMS.finditer(query):
         phrase, word = match.groups()
-        text = (phrase if phrase is not None else word).replace("\x00", " ").replace('"', " ")
-        if any(character.isalnum() for character in text):
-            terms.append(Term(spread(text), phrase is None and word.endswith("*")))
+        words = fold(phrase if phrase is not None else word)
+        words = words.replace("\x00", " ").replace('"', " ")  # a wide mark has become one, too
+        if holds_word(words):
+            terms.append(Term(words, phrase is None and word.endswith("*")))
     return terms[:MAX_TERMS]
 
 

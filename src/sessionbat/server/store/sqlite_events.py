@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
+from sessionbat.server.store.search_folding import fold
 from sessionbat.server.store.search_text import text_of, text_of_parts
 from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
 from sessionbat.server.store.sqlite_many import insert_many, with_values
@@ -41,7 +42,7 @@ class Prepared(PreparedEvent):
     reading: Reading
     packed_id: str | bytes
     payload: Payload | Conversation
-    #: What is searched of it; None as long as it is not known which of its messages are new.
+    #: What is indexed of it; None as long as it is not known which of its messages are new.
     text: str | None
 
 
@@ -55,7 +56,7 @@ def prepare(
             read(received.event, received.received_at_us, context_keys),
             pack_id(received.event["id"]),
             payload,
-            None if isinstance(payload, Conversation) else text_of(received.event),
+            None if isinstance(payload, Conversation) else fold(text_of(received.event)),
         )
         for received, payload in zip(events, payloads.encode(events), strict=True)
     ]
@@ -184,7 +185,7 @@ def _insert_payloads(
         if isinstance(payload, Conversation):
             around = payload.around
             payload, own_messages = payloads.insert_messages(connection, number, session, payload)
-            text = text_of_parts(around, own_messages)
+            text = fold(text_of_parts(around, own_messages))
         encoded.append((number, *payload))
         texts.append(IndexedText(number, app, text or ""))
     insert = "INSERT INTO payloads (event, codec, data)"

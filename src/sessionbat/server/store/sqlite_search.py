@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import SearchHit
 from sessionbat.server.store.reading import rfc3339
-from sessionbat.server.store.search_text import JOINER, Term, text_of_parts
+from sessionbat.server.store.search_folding import FOLDING, Trace, fold
+from sessionbat.server.store.search_text import Term, text_of_parts
 from sessionbat.server.store.sqlite_events import unpack_id
 from sessionbat.server.store.sqlite_payloads import PayloadReader
 from sessionbat.server.store.sqlite_progress import advance, progress_of
@@ -27,7 +28,8 @@ _MAX_CHARACTERS: Final = 4 * 1024 * 1024
 
 _CRISIS_MERGE: Final = 64
 
-_TOKENIZER: Final = "tokenize = 'unicode61 remove_diacritics 2'"
+# Marks that folding has left are parts of words: vowels of Devanagari, say.
+_TOKENIZER: Final = "tokenize = \"unicode61 remove_diacritics 0 categories 'L* N* Co M*'\""
 _SNIPPET_WORDS: Final = 24
 _MARKED = re.compile("\x02([^\x03]*)\x03")
 
@@ -42,22 +44,23 @@ _CREATE: Final = (
 
 
 def create_index(connection: sqlite3.Connection) -> bool:
-    """Make the index where it is missing or of an earlier shape; False without FTS5.
+    """Make the index where it is missing, of an earlier shape or folding; False without FTS5.
 
     A new index is empty; ``follow`` fills it from the first event on.
     """
     if not has_fts5(connection):
         return False
-    if _shape(connection) == _CREATE:
+    if _is_as_now(connection):
         _bound_merges(connection)
         return True
     connection.execute("BEGIN IMMEDIATE")
-    if _shape(connection) != _CREATE:  # another process may have been faster
+    if not _is_as_now(connection):  # another process may have been faster
         connection.execute("DROP TABLE IF EXISTS texts")
         connection.execute(_CREATE)
         connection.execute("INSERT INTO texts(texts, rank) VALUES ('automerge', 16)")
         connection.execute("INSERT INTO texts(texts, rank) VALUES ('hashsize', 16777216)")
         advance(connection, "text", 0)
+        connection.execute("UPDATE progress SET made_by = ? WHERE name = 'text'", (FOLDING,))
     connection.execute("COMMIT")
     _bound_merges(connection)
     return True
@@ -74,6 +77,11 @@ def _bound_merges(connection: sqlite3.Connection) -> None:
         connection.execute(
             "INSERT INTO texts(texts, rank) VALUES ('crisismerge', ?)", (_CRISIS_MERGE,)
         )
+
+
+def _is_as_now(connection: sqlite3.Connection) -> bool:
+    (folding,) = connection.execute("SELECT made_by FROM progress WHERE name = 'text'").fetchone()
+    return folding == FOLDING and _shape(connection) == _CREATE
 
 
 def _exists(connection: sqlite3.Connection) -> bool:
@@ -128,9 +136,8 @@ def _read_texts(
     texts: list[IndexedText] = []
     size = 0
     for number, app, codec, data in rows:
-        texts.append(
-            IndexedText(number, app, _indexed_text(connection, payloads, number, codec, data))
-        )
+        text = _searched_text(connection, payloads, number, codec, data)
+        texts.append(IndexedText(number, app, fold(text)))
         size += len(texts[-1].text)
         if size >= _MAX_CHARACTERS:
             rows.close()
@@ -176,7 +183,7 @@ def unindex(
             (number,),
         ).fetchone()
         # Exactly what was put in: the index has no copy to look it up.
-        text = _indexed_text(connection, payloads, number, codec, data)
+        text = fold(_searched_text(connection, payloads, number, codec, data))
         texts.append((number, _scope(app), _as_indexed(text)))
     connection.executemany(
         "INSERT INTO texts (texts, rowid, scope, text) VALUES ('delete', ?, ?, ?)", texts
@@ -245,7 +252,7 @@ def query(
         " WHERE texts MATCH ? AND texts.rowid < ? ORDER BY texts.rowid DESC LIMIT ?",
         (scoped, below, limit),
     ).fetchall()
-    texts = {row[0]: _indexed_text(connection, payloads, row[0], *row[6:]) for row in rows}
+    texts = {row[0]: _searched_text(connection, payloads, row[0], *row[6:]) for row in rows}
     snippets = _snippets(connection, texts, match)
     return [
         (
@@ -258,7 +265,7 @@ def query(
     ]
 
 
-def _indexed_text(
+def _searched_text(
     connection: sqlite3.Connection, payloads: PayloadReader, number: int, codec: int, data: bytes
 ) -> str:
     return text_of_parts(*payloads.decode_own(connection, number, codec, data))
@@ -270,22 +277,55 @@ def _snippets(
     connection.execute(
         f"CREATE VIRTUAL TABLE IF NOT EXISTS temp.shown USING fts5(text, {_TOKENIZER})"
     )
+    folded = {number: _as_indexed(fold(text)) for number, text in texts.items()}
     connection.execute("BEGIN")
     try:
-        connection.executemany("INSERT INTO temp.shown (rowid, text) VALUES (?, ?)", texts.items())
-        found: list[tuple[int, Any]] = connection.execute(
-            "SELECT rowid, snippet(shown, 0, char(2), char(3), '…', ?) FROM temp.shown"
+        connection.executemany("INSERT INTO temp.shown (rowid, text) VALUES (?, ?)", folded.items())
+        found: list[tuple[int, str]] = connection.execute(
+            "SELECT rowid, snippet(shown, 0, char(2), char(3), char(1), ?) FROM temp.shown"
             " WHERE shown MATCH ?",
             (_SNIPPET_WORDS, match),
         ).fetchall()
     finally:
         connection.execute("ROLLBACK")
-    return {number: ("", []) for number in texts} | {n: _unmark(text) for n, text in found}
+    snippets = dict.fromkeys(texts, ("", list[tuple[int, int]]()))
+    for number, snippet in found:
+        snippets[number] = _unmark(_as_written(texts[number], folded[number], snippet))
+    return snippets
+
+
+def _as_written(text: str, folded: str, snippet: str) -> str:
+    """Give a snippet of a folded text as it stands in the text itself, with its marks."""
+    within = snippet.strip("\x01")
+    start = folded.find(within.replace("\x02", "").replace("\x03", ""))
+    trace = Trace(text)
+    places, at = list[tuple[int, str]](), start
+    for part in _MARK.split(within):
+        if part == "\x02":
+            places.append((trace.start_of(at), part))
+        elif part == "\x03":
+            places.append((trace.end_of(at), part))
+        else:
+            at += len(part)
+    begin, end = trace.start_of(start), trace.end_of(at)
+    written, last = ["…" if snippet.startswith("\x01") else ""], begin
+    for place, mark in places:
+        written += [_without_marks(text[last:place]), mark]
+        last = max(last, place)
+    written += [_without_marks(text[last:end]), "…" if snippet.endswith("\x01") else ""]
+    return "".join(written)
+
+
+_MARK: Final = re.compile("([\x02\x03])")
+
+
+def _without_marks(text: str) -> str:
+    return text.replace("\x02", " ").replace("\x03", " ")
 
 
 def _unmark(marked: str) -> tuple[str, list[tuple[int, int]]]:
     """Take the marks out of a snippet: its plain text, and where the marked words were."""
-    text = " ".join(marked.replace(JOINER, "").split())
+    text = " ".join(marked.split())
     text = text.replace("\x03\x02", "")  # neighbours in a phrase of one-character words
     plain, highlights, end = "", list[tuple[int, int]](), 0
     for match in _MARKED.finditer(text):

@@ -27,3 +27,7 @@ DROP TABLE events;
 ALTER TABLE events_5 RENAME TO events;
 CREATE UNIQUE INDEX events_by_id ON events (event_id, session);
 CREATE INDEX events_of_session ON events (session, at_us, id);
+
+-- By which rules something derived was made; when they change, it is made again. Of the text index:
+-- how texts are folded.
+ALTER TABLE progress ADD COLUMN made_by TEXT NOT NULL DEFAULT '';
