@@ -166,7 +166,7 @@ def bare_loop(path: Path, bodies: Path) -> tuple[float, float]:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.executescript(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -32000;"
-        "INSERT INTO apps VALUES (1, 'app');"
+        "INSERT INTO apps (id, name) VALUES (1, 'app');"
         "INSERT INTO sessions (id, app, session_id, first_at_us, last_at_us, observations,"
         " llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens)"
         " VALUES (1, 1, 'session', 0, 0, 0, 0, 0, 0, 0, 0, 0)"

@@ -140,7 +140,7 @@ def bare_loop(path: Path, events: list[bytes]) -> float:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 2000")
-    connection.execute("INSERT INTO apps VALUES (1, 'support-bot')")
+    connection.execute("INSERT INTO apps (id, name) VALUES (1, 'support-bot')")
     connection.execute(
         "INSERT INTO sessions VALUES (1, 1, 'thread', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', 0, 0)"
     )

@@ -33,6 +33,8 @@ from sessionbat.server.store import Store, open_store
 
 BATCH = 500
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
+#: When all was received: no event counts as later than that.
+RECEIVED_AT_US = int((BEGIN + timedelta(days=90)).timestamp() * 1e6)
 DAYS = 31
 APPS = ["support-bot"] * 7 + ["sales-agent"] * 2 + ["internal-search"]
 MODELS = ["gpt-5.4-mini", "gpt-5.4", "claude-sonnet-5"]
@@ -158,9 +160,7 @@ def fill(path: Path, events: Iterable[bytes]) -> None:
     spent = 0.0
     lines = iter(events)
     while batch := list(islice(lines, BATCH)):
-        received = [
-            ReceivedEvent(data, orjson.loads(data), time.time_ns() // 1000) for data in batch
-        ]
+        received = [ReceivedEvent(data, orjson.loads(data), RECEIVED_AT_US) for data in batch]
         started = time.perf_counter()
         store.append(received)
         spent += time.perf_counter() - started
@@ -182,7 +182,7 @@ def fill(path: Path, events: Iterable[bytes]) -> None:
 def wait_until_searchable(store: Store) -> None:
     last = {"type": "llm", "id": "last", "app": "bench", "session_id": "last",
             "observation": {"kind": "llm", "output": "lastofall"}}  # fmt: skip
-    store.append([ReceivedEvent(orjson.dumps(last), last, 0)])
+    store.append([ReceivedEvent(orjson.dumps(last), last, RECEIVED_AT_US)])
     while not store.search("lastofall", app="bench").items:
         time.sleep(0.01)
 
@@ -267,7 +267,7 @@ def long_session(store: Store) -> None:
             event = {"type": "llm", "id": f"long{n}", "app": "long", "session_id": "long",
                      "created_at": f"2026-11-30T{n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z",
                      "observation": answer}  # fmt: skip
-            events.append(ReceivedEvent(orjson.dumps(event), event, 0))
+            events.append(ReceivedEvent(orjson.dumps(event), event, RECEIVED_AT_US))
         store.append(events)
 
 

@@ -19,6 +19,10 @@ from sessionbat.server.records import ReceivedEvent, SessionFilter
 from sessionbat.server.store import sqlite_deleting
 from sessionbat.server.store.sqlite import SqliteStore
 
+#: Received after anything that a test calls an event's time: 2096.
+LATER_US = 4_000_000_000_000_000
+
+
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
 APPS = ("bot", "agent")
 SESSIONS = ("s1", "s2")
@@ -51,7 +55,9 @@ def received(number: int, choice: dict[str, Any]) -> ReceivedEvent:
             "metrics": {"latency_ms": choice["latency"], "cost_usd": 0.1, "input_tokens": 7},
         },
     }
-    return ReceivedEvent(json.dumps(event, separators=(",", ":")).encode(), event, number)
+    return ReceivedEvent(
+        json.dumps(event, separators=(",", ":")).encode(), event, LATER_US + number
+    )
 
 
 CHOICES = st.fixed_dictionaries(

@@ -22,6 +22,10 @@ from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.store import Store, copies_beside, open_store, restore, sqlite_backup
 
+#: Received after anything that a test calls an event's time: 2096.
+LATER_US = 4_000_000_000_000_000
+
+
 STORES = Path(__file__).parent / "stores"
 NOW = datetime(2026, 11, 27, 12, 30, tzinfo=UTC)
 
@@ -57,7 +61,7 @@ def fill(path: str | Path, *sessions: list[dict[str, Any]]) -> None:
 
 
 def received(event: dict[str, Any]) -> ReceivedEvent:
-    return ReceivedEvent(json.dumps(event).encode(), event, 0)
+    return ReceivedEvent(json.dumps(event).encode(), event, LATER_US)
 
 
 def sessions_in(path: str | Path) -> list[str]:
@@ -313,7 +317,7 @@ def test_an_exported_event_is_one_line_with_the_bytes_that_were_received(capfd: 
     given = event("spaced", session_id="spaced")
     raw = json.dumps(given, indent=1).replace("\n", "\r\n").encode()
     store = open_store("sqlite:///sessionbat.db")
-    store.append([ReceivedEvent(raw, given, 0)])
+    store.append([ReceivedEvent(raw, given, LATER_US)])
     store.close()
     assert run(["export", "--session", "spaced"]) == 0
     assert capfd.readouterr().out.encode() == raw.replace(b"\r\n", b"  ") + b"\n"

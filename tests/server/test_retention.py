@@ -19,6 +19,10 @@ from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.retention import Retention, RetentionKeeper, enforce, foresee
 from sessionbat.server.store import Store, open_store
 
+#: Received after anything that a test calls an event's time: 2096.
+LATER_US = 4_000_000_000_000_000
+
+
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 MB = 1_000_000
 
@@ -57,7 +61,7 @@ def received(id: str, session_id: str, at: datetime, size: int) -> ReceivedEvent
         created_at=at.isoformat(),
         observation__metadata={"noise": noise},
     )
-    return ReceivedEvent(json.dumps(made).encode(), made, 0)
+    return ReceivedEvent(json.dumps(made).encode(), made, LATER_US)
 
 
 def left(store: Store) -> list[str]:
@@ -99,6 +103,51 @@ def test_a_session_that_comes_back_at_the_last_moment_stays(store: Store) -> Non
     store.list_idle_sessions = list_and_come_back  # type: ignore[method-assign]
     assert enforce(store, Retention(timedelta(days=30)), NOW).sessions == 1
     assert store.count_events() == 3
+
+
+def of_app(app: str, count: int, size: int, at: datetime, each: int = 5) -> list[ReceivedEvent]:
+    """Make sessions of an app, received now whatever they say."""
+    made = [received(f"{app}-{n}", f"{app}{n // each}", at, size) for n in range(count)]
+    now_us = int(NOW.timestamp()) * 1_000_000
+    events = [{**one.event, "app": app} for one in made]
+    return [ReceivedEvent(json.dumps(event).encode(), event, now_us) for event in events]
+
+
+FUTURE = datetime(2261, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("at", [FUTURE, NOW, NOW - timedelta(days=300)])
+@pytest.mark.parametrize(("count", "size"), [(50, 200_000), (2000, 4_000)])
+def test_an_app_that_fills_the_store_costs_no_other_its_sessions(
+    store: Store, at: datetime, count: int, size: int
+) -> None:
+    store.append(of_app("small", 100, 1_000, NOW - timedelta(days=10)))
+    store.append(of_app("large", count, size, at))
+    before = {each.app: each.events for each in store.measure_apps()}
+    retention = Retention(max_bytes=5 * MB)
+    foreseen = foresee(store, retention, NOW)
+    removed = enforce(store, retention, NOW)
+    after = {each.app: each.events for each in store.measure_apps()}
+    assert store.size_bytes() <= 5 * MB
+    assert after["small"] == before["small"]
+    assert 0 < after["large"] < before["large"]
+    assert removed.events == pytest.approx(foreseen.events, rel=0.25)
+
+
+def test_of_two_large_apps_both_make_room(store: Store) -> None:
+    for app, count in (("a", 40), ("b", 30), ("small", 1)):
+        store.append(of_app(app, count, 200_000, NOW, each=1))
+    enforce(store, Retention(max_bytes=5 * MB), NOW)
+    left = {each.app: each.events for each in store.measure_apps()}
+    assert left["small"] == 1
+    assert left["a"] == pytest.approx(left["b"], abs=3)
+
+
+def test_what_claims_the_future_goes_when_it_has_become_old(store: Store) -> None:
+    store.append(of_app("ahead", 5, 10, FUTURE))
+    keep = Retention(max_age=timedelta(days=30))
+    assert enforce(store, keep, NOW + timedelta(days=29)).events == 0
+    assert enforce(store, keep, NOW + timedelta(days=31)).events == 5
 
 
 def test_what_fits_is_left_alone(store: Store) -> None:

@@ -80,9 +80,10 @@ def test_a_file_of_schema_2_still_has_its_resent_messages_byte_for_byte(tmp_path
 
 def test_a_file_of_schema_2_counts_and_finds_as_before(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{old_file(tmp_path, 2)}")
-    day = datetime(2026, 11, 22, tzinfo=UTC)
+    day = datetime(2025, 11, 22, tzinfo=UTC)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
+        # Its events say that they are of a year after they were received.
         counted = store.statistics(by="day", since=day, until=day + timedelta(days=1))
         found = [hit.id for word in ("reset", "grün") for hit in store.search(word).items]
         if counted and counted[0].count == 4 and len(found) == 2:
@@ -110,6 +111,26 @@ def test_a_file_of_schema_4_takes_an_id_once_a_session_and_numbers_go_on(tmp_pat
     # The last of the old file was deleted: what follows it must not be taken for indexed already.
     (least,) = sqlite3.connect(path).execute("SELECT min(id) FROM events WHERE id > 5").fetchone()
     assert least == 7
+
+
+def test_in_a_file_of_schema_4_no_session_is_active_after_it_was_received(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{old_file(tmp_path, 4)}")
+    (latest, *_) = store.list_sessions().items
+    assert (latest.session_id, latest.last_at) == ("s2", "2026-11-22T18:00:00.000003Z")
+    assert latest.first_at == latest.last_at
+    assert found(store, "slow") == ["e3"]
+    day = datetime(2026, 11, 22, tzinfo=UTC)
+    (counted,) = store.statistics(by="day", since=day, until=day + timedelta(days=1))
+    assert (counted.count, counted.errors) == (5, 1)
+    before = store.measure_apps()
+    assert all(each.bytes > 0 for each in before)
+    store.delete_sessions([("support-bot", "s1"), ("support-bot", "s2"), ("other", "s1")])
+    store.append([ReceivedEvent(b"{}", {**EVENT, "app": app}, 0) for app in ("support-bot",)])
+    assert [(each.app, each.bytes) for each in store.measure_apps()] == [("support-bot", 2)]
+    store.close()
+
+
+EVENT = {"type": "llm", "id": "x", "session_id": "x", "observation": {"kind": "llm"}}
 
 
 def found(store: Store, query: str) -> list[str]:

@@ -42,7 +42,8 @@ class SessionSummary:
 
     app: str
     session_id: str
-    #: RFC 3339 of the earliest and latest event.
+    #: RFC 3339 of the earliest and latest event; one that claims to be later than it was received
+    #: counts at that time, and keeps its own in the event.
     first_at: str
     last_at: str
     #: Distinct interaction ids; events without one belong to none.
@@ -209,6 +210,16 @@ class StoreMeasures:
     #: On the disk: what is kept, and what was written last and is not merged into it yet.
     bytes: int
     log_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppMeasures:
+    """What one app takes of a store."""
+
+    app: str
+    events: int
+    #: Of the JSON of its events, as it lies compressed on the disk.
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,22 @@
 """How long sessions are kept, and how much room they may take: what goes, and who sees to it.
 
 Sessions go whole, the one whose last activity is longest ago first: half a session would tell a
-wrong story, and its figures would change without anybody having done anything.
+wrong story, and its figures would change without anybody having done anything. Where room is to be
+made, it is made in the apps that take most.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sessionbat.errors import ConfigurationError
-from sessionbat.server.records import Removed, SessionSummary
+from sessionbat.server.records import AppMeasures, Removed, SessionSummary
 from sessionbat.server.store.protocol import Store
 
 #: Less than this no store needs.
@@ -65,26 +67,17 @@ class Retention:
 def foresee(store: Store, retention: Retention, now: datetime) -> Removed:
     """Say what ``enforce`` would delete, without doing it; of the size it is an estimate."""
     size, count = store.size_bytes(), max(1, store.count_events())
-    removed = Removed()
-    before: datetime | None = _oldest_kept(retention, now)
-    limit = retention.max_bytes
-    per_event = size / count
-    listed, ask = list[SessionSummary](), _SESSIONS
-    while True:
-        listed = store.list_idle_sessions(limit=ask)
-        removed = Removed()
-        for session in listed:
-            left = size - removed.events * per_event
-            is_over = limit is not None and size > limit and left > limit * _FILLED
-            if not is_over and (
-                before is None or datetime.fromisoformat(session.last_at) >= before
-            ):
-                return removed
-            events = removed.events + session.observations
-            removed = Removed(removed.sessions + 1, events, round(events * per_event))
-        if len(listed) < ask:
-            return removed
-        ask *= 4
+    old = _idle_since(store, _oldest_kept(retention, now))
+    events = sum(session.observations for session in old.values())
+    left = size - events * size / count
+    sessions = len(old)
+    if retention.max_bytes is not None and left > retention.max_bytes:
+        part = 1 - retention.max_bytes * _FILLED / left
+        for app, share in _shares(_without(store.measure_apps(), old), part).items():
+            for session in _first(_idle_of(store, app, old), share):
+                sessions += 1
+                events += session.observations
+    return Removed(sessions, events, round(events * size / count))
 
 
 def enforce(
@@ -193,24 +186,94 @@ def _delete_old(
 
 
 def _make_room(store: Store, size: int, on_progress: Callable[[int], None]) -> Removed:
+    """Delete until the store takes no more; the app that takes most has to make room first.
+
+    So an app that is sent much costs no other its sessions.
+    """
     removed = Removed()
     while (over := store.size_bytes() - size) > 0:
+        before = removed
         # An event takes its part of everything: what goes is guessed, then measured.
-        events = over * store.count_events() / (over + size)
-        idle = list[SessionSummary]()
-        while events > 0:
-            idle = _first(store.list_idle_sessions(limit=_SESSIONS), events)
-            if not idle:
-                break
-            removed += store.delete_sessions(_keys(idle), on_progress=on_progress)
-            events -= sum(session.observations for session in idle)
+        for app, events in _shares(store.measure_apps(), over / (over + size)).items():
+            removed += _delete_idle(store, app, events, on_progress)
         store.compact(lambda _done, _total: on_progress(0))
-        if not idle:
+        if removed == before:
             break  # what is left is not events
     return removed
 
 
-def _first(sessions: list[SessionSummary], events: float) -> list[SessionSummary]:
+def _delete_idle(
+    store: Store, app: str, events: float, on_progress: Callable[[int], None]
+) -> Removed:
+    """Delete the longest idle sessions of an app until they had so many events."""
+    removed = Removed()
+    while events > 0:
+        idle = _first(store.list_idle_sessions(app=app, limit=_SESSIONS), events)
+        if not idle:
+            break
+        removed += store.delete_sessions(_keys(idle), on_progress=on_progress)
+        events -= sum(session.observations for session in idle)
+    return removed
+
+
+def _shares(apps: Sequence[AppMeasures], part: float) -> dict[str, float]:
+    """Say how many events of which apps have to go, so that a part of all bytes goes.
+
+    The largest apps are cut to the same size, and those below it keep what they have.
+    """
+    largest = sorted((app for app in apps if app.bytes), key=lambda app: -app.bytes)
+    to_go = part * sum(app.bytes for app in largest)
+    cut, level = list[AppMeasures](), 0.0
+    for n, app in enumerate(largest):
+        cut.append(app)
+        level = max(0.0, (sum(each.bytes for each in cut) - to_go) / len(cut))
+        if n + 1 == len(largest) or level >= largest[n + 1].bytes:
+            break
+    return {app.app: app.events * (app.bytes - level) / app.bytes for app in cut}
+
+
+_Sessions = dict[tuple[str, str], SessionSummary]
+
+
+def _idle_since(store: Store, before: datetime | None) -> _Sessions:
+    """Find all sessions without activity since a time."""
+    ask = _SESSIONS
+    while before is not None:
+        idle = store.list_idle_sessions(before=before, limit=ask)
+        if len(idle) < ask:
+            return {(session.app, session.session_id): session for session in idle}
+        ask *= 4
+    return {}
+
+
+def _without(apps: Sequence[AppMeasures], gone: _Sessions) -> list[AppMeasures]:
+    events: Counter[str] = Counter()
+    for (app, _), session in gone.items():
+        events[app] += session.observations
+    return [
+        AppMeasures(
+            each.app,
+            each.events - events[each.app],
+            round(each.bytes * (1 - events[each.app] / each.events)),
+        )
+        for each in apps
+    ]
+
+
+def _idle_of(store: Store, app: str, gone: _Sessions) -> Iterator[SessionSummary]:
+    """Go through an app's sessions, the longest idle first, without those that are gone then."""
+    seen, ask = 0, _SESSIONS
+    while True:
+        idle = store.list_idle_sessions(app=app, limit=ask)
+        for session in idle[seen:]:
+            if (session.app, session.session_id) not in gone:
+                yield session
+        if len(idle) < ask:
+            return
+        seen, ask = len(idle), ask * 4
+
+
+def _first(sessions: Iterable[SessionSummary], events: float) -> list[SessionSummary]:
     """Take so many of the first sessions that they have so many events together."""
     taken = []
     for session in sessions:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sessionbat.server.records import (
+    AppMeasures,
     EventFilter,
     Group,
     Page,
@@ -140,11 +141,12 @@ class Store(Protocol):
         """
 
     def list_idle_sessions(
-        self, *, before: datetime | None = None, limit: int = 100
+        self, *, app: str | None = None, before: datetime | None = None, limit: int = 100
     ) -> list[SessionSummary]:
         """List the sessions whose last activity is longest ago, that one first.
 
         Args:
+            app: Only sessions of this app.
             before: Only sessions without activity at or after this time.
             limit: At most so many.
         """
@@ -183,6 +185,9 @@ class Store(Protocol):
 
     def size_bytes(self) -> int:
         """Measure the room on the disk, without what ``compact`` would give back."""
+
+    def measure_apps(self) -> list[AppMeasures]:
+        """Say how much of the store each app takes; an app without events may be left out."""
 
     def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Make everything derived anew from the raw events; returns when it is done.

@@ -71,6 +71,15 @@ class Reading(NamedTuple):
     observation: Mapping[str, Any]
 
     @property
+    def active_at_us(self) -> int:
+        """When it counts as activity: at its own time, but no later than it was received.
+
+        A client's clock may be ahead, or its writer may lie; its session must not be the latest of
+        all for that, nor kept for ever.
+        """
+        return min(self.at_us, self.received_at_us)
+
+    @property
     def title(self) -> Title:
         """What it says about its session's name; found anew each time, as few are asked for."""
         return Title(*first_words(self.observation), self.at_us)

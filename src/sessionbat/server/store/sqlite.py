@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 from sessionbat.errors import StoreError
 from sessionbat.event import RESERVED_CONTEXT
 from sessionbat.server.records import (
+    AppMeasures,
     EventFilter,
     Group,
     Page,
@@ -292,12 +293,13 @@ class SqliteStore:
         return Page(items, _cursor(end, 0, "r") if end < last else None)
 
     def list_idle_sessions(
-        self, *, before: datetime | None = None, limit: int = 100
+        self, *, app: str | None = None, before: datetime | None = None, limit: int = 100
     ) -> list[SessionSummary]:
         """List the longest idle sessions; see ``Store.list_idle_sessions``."""
         with self._readers.lend() as reader:
             return sqlite_session_list.query_idle(
                 reader.connection,
+                app=app,
                 before_us=None if before is None else microseconds(before),
                 limit=limit,
             )
@@ -339,6 +341,11 @@ class SqliteStore:
         """Measure the file; see ``Store.size_bytes``."""
         with self._readers.lend() as reader:
             return _size_bytes(reader.connection)
+
+    def measure_apps(self) -> list[AppMeasures]:
+        """Say how much each app takes; see ``Store.measure_apps``."""
+        with self._readers.lend() as reader:
+            return sqlite_measuring.measure_apps(reader.connection)
 
     def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Make everything derived anew; see ``Store.rebuild``."""

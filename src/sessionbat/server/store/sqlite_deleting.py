@@ -63,6 +63,7 @@ def delete_step(
             continue
         events = _latest_events(connection, found[0], room_events, room_bytes)
         size = _delete_events(connection, payloads, events)
+        connection.execute("UPDATE apps SET bytes = max(0, bytes - ?) WHERE name = ?", (size, app))
         is_gone = _delete_if_empty(connection, found[0])
         removed += Removed(int(is_gone), len(events), size)
         if not is_gone:
@@ -147,10 +148,10 @@ def _delete_if_empty(connection: sqlite3.Connection, session: int) -> bool:
 def _sum_up_rest(connection: sqlite3.Connection, session: int, cost_nanos: int) -> None:
     """Make the summary true of the events left; title and labels stay until the last is gone."""
     figures: tuple[Any, ...] = connection.execute(
-        "SELECT min(at_us), max(at_us), count(DISTINCT interaction), count(*), sum(kind = ?),"
-        " sum(kind = ?), sum(kind = ?), sum(failed), coalesce(sum(input_tokens), 0),"
-        " coalesce(sum(output_tokens), 0), coalesce(max(latency_ms), 0)"
-        " FROM events WHERE session = ?",
+        "SELECT min(min(at_us, received_at_us)), max(min(at_us, received_at_us)),"
+        " count(DISTINCT interaction), count(*), sum(kind = ?), sum(kind = ?), sum(kind = ?),"
+        " sum(failed), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),"
+        " coalesce(max(latency_ms), 0) FROM events WHERE session = ?",
         (LLM, TOOL, RETRIEVAL, session),
     ).fetchone()
     connection.execute(

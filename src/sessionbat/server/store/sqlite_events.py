@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -97,8 +98,11 @@ def insert_events(
     by_number = {(apps[app], session): tally for (app, session), tally in tallies.items()}
     add_to_sessions(connection, by_number, known)
     rows = _insert_rows(connection, apps, events, known)
-    texts = _insert_payloads(connection, events, rows, payloads)
-    figures = [(*row[:2], row[5], *row[7:15]) for row in rows]  # COLUMNS of sqlite_statistics
+    texts, sizes = _insert_payloads(connection, events, rows, payloads)
+    connection.executemany("UPDATE apps SET bytes = bytes + ? WHERE id = ?", sizes)
+    figures = [
+        (*row[:2], min(row[5:7]), *row[7:15]) for row in rows
+    ]  # COLUMNS of sqlite_statistics
     return Inserted(is_new, texts, figures)
 
 
@@ -178,18 +182,24 @@ def _insert_payloads(
     events: Sequence[Prepared],
     rows: Sequence[tuple[Any, ...]],
     payloads: PayloadWriter,
-) -> list[IndexedText]:
+) -> tuple[list[IndexedText], list[tuple[int, int]]]:
+    """Insert payloads; give what is indexed of them, and by how many bytes each app has grown."""
     texts, encoded = [], []
+    sizes: Counter[int] = Counter()
     for each, (number, app, _, session, *_) in zip(events, rows, strict=True):
         payload, text = each.payload, each.text
         if isinstance(payload, Conversation):
             around = payload.around
-            payload, own_messages = payloads.insert_messages(connection, number, session, payload)
+            payload, own_messages, size = payloads.insert_messages(
+                connection, number, session, payload
+            )
+            sizes[app] += size
             text = fold(text_of_parts(around, own_messages))
         encoded.append((number, *payload))
+        sizes[app] += len(payload[1])
         texts.append(IndexedText(number, app, text or ""))
     insert = "INSERT INTO payloads (event, codec, data)"
     insert_many(connection, insert, [row for row in encoded if len(row[2]) <= _LONG])
     long = [row for row in encoded if len(row[2]) > _LONG]
     connection.executemany(f"{insert} VALUES (?, ?, ?)", long)
-    return texts
+    return texts, [(size, app) for app, size in sizes.items()]

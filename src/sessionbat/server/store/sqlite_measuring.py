@@ -6,7 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from sessionbat.server.records import StoreMeasures
+from sessionbat.server.records import AppMeasures, StoreMeasures
 
 
 def measure(connection: sqlite3.Connection, path: Path, *, text_too: bool) -> StoreMeasures:
@@ -31,6 +31,15 @@ def measure(connection: sqlite3.Connection, path: Path, *, text_too: bool) -> St
         bytes=_size(path),
         log_bytes=_size(Path(f"{path}-wal")),
     )
+
+
+def measure_apps(connection: sqlite3.Connection) -> list[AppMeasures]:
+    """Measure each app that has sessions."""
+    rows = connection.execute(
+        "SELECT name, sum(observations), bytes FROM sessions JOIN apps ON apps.id = app"
+        " GROUP BY app ORDER BY app"
+    )
+    return [AppMeasures(*row) for row in rows]
 
 
 def _size(path: Path) -> int:

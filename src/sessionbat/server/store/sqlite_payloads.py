@@ -67,19 +67,20 @@ class PayloadWriter:
 
     def insert_messages(
         self, connection: sqlite3.Connection, event: int, session: int, given: Conversation
-    ) -> tuple[Payload, list[bytes]]:
+    ) -> tuple[Payload, list[bytes], int]:
         """Insert the messages that are new in a session.
 
         Returns:
-            The event's payload, which refers to them, and the new ones.
+            The event's payload, which refers to them, the new ones, and how many bytes those take.
         """
         own: list[bytes] = []
+        sizes: list[int] = []
         runs = _runs(
-            self._store_message(connection, event, session, message, own)
+            self._store_message(connection, event, session, message, own, sizes)
             for message in given.messages
         )
         head = orjson.dumps([given.at, runs])
-        return (SPLIT, self._shaped().compress(head + b"\n" + given.around)), own
+        return (SPLIT, self._shaped().compress(head + b"\n" + given.around)), own, sum(sizes)
 
     def _store_message(
         self,
@@ -88,6 +89,7 @@ class PayloadWriter:
         session: int,
         message: bytes,
         own: list[bytes],
+        sizes: list[int],
     ) -> int:
         digest = blake2b(message, digest_size=16).digest()
         found = connection.execute(
@@ -95,12 +97,14 @@ class PayloadWriter:
         ).fetchone()
         if found is not None:
             return int(found[0])
+        codec, data = self._compress([message])[0]
         row = connection.execute(
             "INSERT INTO messages (session, event, digest, codec, data) VALUES (?, ?, ?, ?, ?)",
-            (session, event, digest, *self._compress([message])[0]),
+            (session, event, digest, codec, data),
         ).lastrowid
         assert row is not None
         own.append(message)
+        sizes.append(len(data))
         return row
 
     def _compress(self, raws: Sequence[bytes]) -> list[Payload]:

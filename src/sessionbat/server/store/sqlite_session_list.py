@@ -76,13 +76,16 @@ def query(
 
 
 def query_idle(
-    connection: sqlite3.Connection, *, before_us: int | None, limit: int
+    connection: sqlite3.Connection, *, app: str | None, before_us: int | None, limit: int
 ) -> list[SessionSummary]:
-    """List the sessions whose last activity is longest ago."""
+    """List the sessions whose last activity is longest ago, of one app or of all."""
+    of_app, values = "", list[Any]()
+    if app is not None:
+        of_app, values = "sessions.app = (SELECT id FROM apps WHERE name = ?) AND ", [app]
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM sessions CROSS JOIN apps ON apps.id = sessions.app"
-        " WHERE last_at_us < ? ORDER BY last_at_us, sessions.id LIMIT ?",
-        (2**63 - 1 if before_us is None else before_us, limit),
+        f" WHERE {of_app}last_at_us < ? ORDER BY last_at_us, sessions.id LIMIT ?",
+        (*values, 2**63 - 1 if before_us is None else before_us, limit),
     ).fetchall()
     return [summary(row) for row in rows]
 

@@ -30,7 +30,8 @@ _Key = tuple[str, str, int, int, str]
 #: What of an event is counted: a row of ``COLUMNS``.
 Figures = tuple[Any, ...]
 COLUMNS: Final = (
-    "id, app, at_us, kind, name, model, failed, latency_ms, input_tokens, output_tokens, cost_usd"
+    "id, app, min(at_us, received_at_us), kind, name, model, failed, latency_ms, input_tokens,"
+    " output_tokens, cost_usd"
 )
 
 

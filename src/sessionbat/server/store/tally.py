@@ -36,7 +36,7 @@ class Tally:
 
     def add(self, reading: Reading) -> None:
         """Add one event."""
-        at_us, kind = reading.at_us, reading.kind
+        at_us, kind = reading.active_at_us, reading.kind
         if at_us < self.first_at_us:
             self.first_at_us = at_us
         if at_us > self.last_at_us:
@@ -59,7 +59,7 @@ class Tally:
         self.label_sets.add(reading.shared_labels)
         if reading.interaction_id is not None:
             self.interaction_ids.add(reading.interaction_id)
-        if self.title.can_be_bettered_at(at_us):
+        if self.title.can_be_bettered_at(reading.at_us):
             title = reading.title
             if title.is_better_than(self.title):
                 self.title = title
@@ -72,6 +72,6 @@ def tally_up(readings: Iterable[tuple[App, Reading]]) -> dict[tuple[App, str], T
         key = app, reading.session_id
         tally = tallies.get(key)
         if tally is None:
-            tally = tallies[key] = Tally(reading.at_us, reading.at_us)
+            tally = tallies[key] = Tally(reading.active_at_us, reading.active_at_us)
         tally.add(reading)
     return tallies

@@ -31,3 +31,23 @@ CREATE INDEX events_of_session ON events (session, at_us, id);
 -- By which rules something derived was made; when they change, it is made again. Of the text index:
 -- how texts are folded.
 ALTER TABLE progress ADD COLUMN made_by TEXT NOT NULL DEFAULT '';
+
+-- An event counts as activity no later than it was received; events.at_us stays as it came.
+UPDATE sessions SET
+    first_at_us = (SELECT min(min(at_us, received_at_us)) FROM events WHERE session = sessions.id),
+    last_at_us  = (SELECT max(min(at_us, received_at_us)) FROM events WHERE session = sessions.id)
+    WHERE id IN (SELECT session FROM events WHERE at_us > received_at_us);
+UPDATE progress SET up_to = 0
+    WHERE name = 'statistics' AND EXISTS (SELECT 1 FROM events WHERE at_us > received_at_us);
+DELETE FROM rollups WHERE (SELECT up_to FROM progress WHERE name = 'statistics') = 0;
+
+-- How much of the disk the events of an app take, as they lie in payloads and messages: where room
+-- is to be made, it is made in the app that takes most.
+ALTER TABLE apps ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE apps SET bytes = sizes.bytes FROM (
+    SELECT app, sum(size) AS bytes FROM (
+        SELECT app, length(data) AS size FROM payloads JOIN events ON events.id = event
+        UNION ALL
+        SELECT app, length(data) FROM messages JOIN sessions ON sessions.id = session
+    ) GROUP BY app
+) AS sizes WHERE sizes.app = apps.id;
