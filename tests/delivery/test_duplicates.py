@@ -108,18 +108,20 @@ def test_a_worker_that_died_after_sending_explains_duplicates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     endpoint.behave = Storing()
-    post = worker_module.Sender.post_event
+    worker = client._recorder._transport._worker
+    post = worker._sender.post_event
     deaths = iter([MemoryError("no memory")])
 
-    def die_once(self: worker_module.Sender, line: bytes) -> object:
-        outcome = post(self, line)
+    def die_once(line: bytes) -> object:
+        outcome = post(line)
         for death in deaths:
             raise death
         return outcome
 
-    monkeypatch.setattr(worker_module.Sender, "post_event", die_once)
+    # Of this worker only: one of an earlier test may be sending still.
+    monkeypatch.setattr(worker._sender, "post_event", die_once)
     record(client, "a")
-    eventually(lambda: not client._recorder._transport._worker.queue.has_taker)
+    eventually(lambda: not worker.queue.has_taker)
     record(client, "b")
     assert client.flush()
     assert (client.stats().delivered, client.stats().duplicates) == (2, 1)
@@ -158,10 +160,10 @@ def test_duplicates_are_counted_for_the_client_whose_they_are(
 ) -> None:
     endpoint.behave = Storing()
     first, second = new_client(app="first"), new_client(app="second")
-    for _ in range(2):
+    for n in range(2):
         record(first, "a", "b")
         assert first.flush()
-        record(second, str(object()))
+        record(second, f"new-{n}")
         assert second.flush()
     assert (first.stats().duplicates, second.stats().duplicates) == (2, 0)
 
