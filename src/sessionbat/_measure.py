@@ -6,11 +6,12 @@ Given a record callable and what was known at entry; it neither knows the client
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
+
+from sessionbat._clock import perf_counter
 
 
 class Measurement:
@@ -29,7 +30,7 @@ class Measurement:
         id: str,
         metadata: dict[str, Any],
         metrics: dict[str, Any],
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
         #: The observation's id, known from the start so that others may refer to it.
         self.id = id

@@ -247,11 +247,11 @@ def test_two_processes_that_adopt_at_once_get_each_segment_once(directory: Path)
 def test_a_segment_expires_after_seven_days_without_a_write(directory: Path) -> None:
     leave_behind(directory, range(1))
     day = 24 * 3600
-    early = Spool(directory, ABOUT, wall_clock=lambda: time.time() + 6.9 * day)
+    early = Spool(directory, ABOUT, clock=lambda: time.time() + 6.9 * day)
     segment = early.adopt()
     assert segment is not None
     assert not early.expired(segment)
-    assert Spool(directory, ABOUT, wall_clock=lambda: time.time() + 7.1 * day).expired(segment)
+    assert Spool(directory, ABOUT, clock=lambda: time.time() + 7.1 * day).expired(segment)
 
 
 def test_closing_leaves_everything_for_the_next(spool: Spool, directory: Path) -> None:

@@ -7,11 +7,11 @@ to the open batch as one line, so a batch is NDJSON from the start: no object pe
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from sessionbat._clock import monotonic
 from sessionbat._delivery.batch import Batch
 from sessionbat._delivery.segment import Extent
 from sessionbat.accounting import Ledger
@@ -53,7 +53,7 @@ class EventQueue:
     """
 
     def __init__(
-        self, max_bytes: int = MAX_QUEUE_BYTES, clock: Callable[[], float] = time.monotonic
+        self, max_bytes: int = MAX_QUEUE_BYTES, clock: Callable[[], float] = monotonic
     ) -> None:
         self.max_bytes = max_bytes
         self.clock = clock
@@ -313,6 +313,14 @@ class EventQueue:
             ):
                 self.bytes_held -= batch.hold_nothing()
             return True
+
+    def rest(self, seconds: float) -> None:
+        """Let the keeper wait between writes; ``stop`` ends it.
+
+        Not ``time.sleep``: a host's test may have made that return at once.
+        """
+        with self.lock:
+            self._stopping.wait(seconds)
 
     # The end.
 

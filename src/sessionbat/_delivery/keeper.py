@@ -7,7 +7,6 @@ what processes that have ended left behind.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -53,7 +52,7 @@ class Keeper:
                 self.keep(SPOOL_AFTER_S)
             except Exception as error:  # noqa: BLE001 - by design there is none; it must not end this
                 self._turn_off(type(error).__name__)
-            time.sleep(WRITE_EVERY_S)
+            self._queue.rest(WRITE_EVERY_S)
 
     def keep(self, age_s: float = 0.0, *, insist: bool = False) -> bool:
         """Write every unsettled event of a batch so old; false when the disk does not take it.

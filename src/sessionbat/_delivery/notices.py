@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from sessionbat._clock import monotonic
 
 DROPPED_EVERY_S: Final = 60.0
 #: An odd event among good ones may bring the same answer each minute; that is said so often.
@@ -45,7 +46,7 @@ class Notices:
         clock: Seconds, ascending.
     """
 
-    def __init__(self, endpoint: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, endpoint: str, clock: Callable[[], float] = monotonic) -> None:
         self._host = urlsplit(endpoint).netloc
         self._clock = clock
         self._failing_since: float | None = None

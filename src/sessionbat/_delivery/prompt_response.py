@@ -9,8 +9,9 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import time
 from typing import Any
+
+from sessionbat._clock import monotonic
 
 
 class PromptResponse(http.client.HTTPResponse):
@@ -21,7 +22,7 @@ class PromptResponse(http.client.HTTPResponse):
         timeout = sock.gettimeout()
         if timeout is not None:
             reader = self.fp.detach()
-            self.fp = io.BufferedReader(_Until(time.monotonic() + timeout, sock, reader))
+            self.fp = io.BufferedReader(_Until(monotonic() + timeout, sock, reader))
 
 
 class _Until(io.RawIOBase):
@@ -38,7 +39,7 @@ class _Until(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         """Read what is there, or wait for it until the deadline."""
-        left = self._deadline - time.monotonic()
+        left = self._deadline - monotonic()
         if left <= 0:
             raise TimeoutError("the answer took too long")
         self._sock.settimeout(left)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - ``socket.getaddrinfo`` imports it at its first call
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -20,6 +19,7 @@ import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
+from sessionbat._clock import monotonic, wall_clock
 from sessionbat._delivery.answer import Answer
 from sessionbat._delivery.compression import choose
 from sessionbat._delivery.notices import WrongAddress, warn_once
@@ -86,7 +86,7 @@ class Sender:
     """
 
     def __init__(
-        self, destination: Destination, wall_clock: Callable[[], float] = time.time
+        self, destination: Destination, wall_clock: Callable[[], float] = wall_clock
     ) -> None:
         self._url = destination.endpoint
         self._wall_clock = wall_clock
@@ -126,7 +126,7 @@ class Sender:
         self._pool.clear()
 
     def _post(self, body: bytes, headers: dict[str, str]) -> Answer | Outcome:
-        deadline = time.monotonic() + REQUEST_DEADLINE_S
+        deadline = monotonic() + REQUEST_DEADLINE_S
         url = self._url
         try:
             for _ in range(MAX_REDIRECTS + 1):
@@ -155,7 +155,7 @@ class Sender:
             return replace(self._post_once(url, body, headers, deadline), sent_twice=True)
 
     def _post_once(self, url: str, body: bytes, headers: dict[str, str], deadline: float) -> Answer:
-        left = max(0.05, deadline - time.monotonic())
+        left = max(0.05, deadline - monotonic())
         with self._pool.request(
             "POST",
             url,
@@ -278,7 +278,7 @@ def _read_answer(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
         size += len(part)
         if size > MAX_ANSWER_BYTES:
             raise ValueError("answer too long")
-        if time.monotonic() > deadline:
+        if monotonic() > deadline:
             raise TimeoutError("answer too slow")
 
 

@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from sessionbat._clock import wall_clock
 from sessionbat._delivery.segment import CAN_LOCK, SUFFIX, Extent, Segment
 from sessionbat._settings import Destination
 
@@ -37,7 +37,7 @@ class Spool:
         directory: Where; made when first written to, for this user only.
         about: What the directory is for, for people who look: never a key.
         max_bytes: The most that all segments there may take.
-        wall_clock: Seconds since the epoch.
+        clock: Seconds since the epoch; None asks the file system, whose clock dates the files.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Spool:
         about: dict[str, str],
         *,
         max_bytes: int = MAX_SPOOL_BYTES,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.directory = directory
         self.max_bytes = max_bytes
         self._about = about
-        self._wall_clock = wall_clock
+        self._clock = clock or self._clock_of_files
         # Reentrant: a signal handler may keep what it recorded while its thread is adopting.
         self._lock = threading.RLock()
         self._current: Segment | None = None
@@ -100,7 +100,16 @@ class Spool:
 
     def expired(self, segment: Segment) -> bool:
         """Whether a segment is older than anything is kept."""
-        return self._wall_clock() - segment.written_at() > MAX_AGE_S
+        return self._clock() - segment.written_at() > MAX_AGE_S
+
+    def _clock_of_files(self) -> float:
+        # Segments are dated by the file system. A test that sets this process's clock years ahead,
+        # or a file server whose clock differs, must not make what waits here look too old.
+        try:
+            os.utime(self.directory)
+            return self.directory.stat().st_mtime
+        except OSError:
+            return wall_clock()
 
     def discard(self, segment: Segment) -> None:
         """Delete a segment with all that is in it."""

@@ -10,12 +10,12 @@ import atexit
 import logging
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from sessionbat._clock import monotonic
 from sessionbat._delivery.batch import Batch
 from sessionbat._delivery.event_queue import EventQueue
 from sessionbat._delivery.keeper import Keeper
@@ -151,7 +151,7 @@ class Worker:
             self._give_up()
 
     def _deliver_until(self, deadline: float) -> None:
-        while self._has_work() and (left := deadline - time.monotonic()) > 0:
+        while self._has_work() and (left := deadline - monotonic()) > 0:
             if self._failures and self._is_kept():
                 return
             going = self.queue.wait_for_progress(min(left, EXIT_PATIENCE_S))
@@ -475,7 +475,7 @@ def shared_worker(destination: Destination, options: DeliveryOptions) -> Worker:
 
 
 def _finish_all() -> None:
-    started = time.monotonic()
+    started = monotonic()
     workers = list(_workers.values())
     for worker in workers:
         worker.queue.stop()

@@ -7,8 +7,9 @@ a mock records the access). Nothing in this file runs any of it.
 
 from __future__ import annotations
 
+import datetime
 from types import GetSetDescriptorType, MappingProxyType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessionbat._encoding.cutting import mend_text
 
@@ -27,6 +28,35 @@ _module: Final[Callable[[type], object]] = type.__dict__["__module__"].__get__
 _qualname: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
 #: The short name of a class.
 name_of: Final[Callable[[type], str]] = type.__dict__["__name__"].__get__
+
+
+class Moments(NamedTuple):
+    """The interpreter's own classes of dates and times."""
+
+    date: type[datetime.date]
+    datetime: type[datetime.datetime]
+
+
+def _own_class(parent: type, name: str, part: str) -> Any:
+    """Find the interpreter's class of a name that a test of the host may have replaced."""
+    children: list[type] = type.__subclasses__(parent)
+    for kind in children:
+        if (
+            _qualname(kind) == name
+            and _module(kind) == "datetime"
+            and type(namespace_of(kind).get(part)) is GetSetDescriptorType
+        ):
+            return kind
+    return getattr(datetime, name)  # an interpreter whose classes are written in Python
+
+
+def _own_moments() -> Moments:
+    date = _own_class(object, "date", "year")
+    return Moments(date, _own_class(date, "datetime", "tzinfo"))
+
+
+#: In a tuple, because freezegun replaces the classes wherever a module names them.
+MOMENTS: Final = _own_moments()
 
 
 def module_of(kind: type) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 from functools import partial
 from gc import get_referents
@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from sessionbat._encoding.class_facts import (
+    MOMENTS,
     instance_dict,
     is_a,
     mro_of,
@@ -407,5 +408,5 @@ _ARRAYS: Final[dict[int, tuple[Callable[[Any], int], Callable[[Any], Iterator[An
 #: By the identity of the type; these live as long as the process.
 _BUILT_IN_WAYS: Final[dict[int, _Way]] = {
     id(known): _way_of(known)
-    for known in (dict, *_ARRAY_TYPES, range, str, bytes, datetime, date, timedelta)
+    for known in (dict, *_ARRAY_TYPES, range, str, bytes, *MOMENTS, timedelta)
 }

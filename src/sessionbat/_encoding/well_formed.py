@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC
 from math import isfinite
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sessionbat._encoding.class_facts import is_a, library_of, name_of
+from sessionbat._encoding.class_facts import MOMENTS, is_a, library_of, name_of
 from sessionbat._encoding.cutting import mend_text
 from sessionbat._encoding.known_types import as_number, moment_of
 from sessionbat._encoding.plain_values import describe_exception, to_plain
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 #: A longer id of a session or interaction keeps its beginning, and a hash of the whole.
 MAX_ID_CHARACTERS: Final = 256
@@ -56,12 +59,12 @@ def rfc3339(moment: object) -> Any:
     if moment is None or kind is str:
         return moment
     try:
-        if is_a(kind, datetime):
+        if is_a(kind, MOMENTS.datetime):
             known = moment_of(moment)  # type: ignore[arg-type]
             return to_plain(moment) if known is None else _in_utc(known)
         plain = to_plain(moment)
         if type(plain) is int or type(plain) is float:
-            return _in_utc(datetime.fromtimestamp(plain, UTC))
+            return _in_utc(MOMENTS.datetime.fromtimestamp(plain, UTC))
     except (ValueError, OverflowError, OSError):
         return to_plain(moment)  # a time beyond the years 1 to 9999: it stays visible as it is
     return plain

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary, WeakSet
 
+from sessionbat._clock import perf_counter_ns
+
 if TYPE_CHECKING:
     from sessionbat._encoding import Snapshot
     from sessionbat._langchain.sessions import Home
@@ -31,11 +33,16 @@ CANCELLED: Final = "cancelled"
 UNFINISHED: Final = "unfinished"
 
 
+def _now() -> float:
+    # Looked up at each call: a test of the host may have set the time, for ``created_at`` as well.
+    return time.time()
+
+
 class Clock(NamedTuple):
     """Tells the time: seconds since the epoch, and nanoseconds that never go back."""
 
-    now: Callable[[], float] = time.time
-    ticks_ns: Callable[[], int] = time.perf_counter_ns
+    now: Callable[[], float] = _now
+    ticks_ns: Callable[[], int] = perf_counter_ns
 
 
 class Tree:
