@@ -1,48 +1,86 @@
 """The session and interaction that are current for the code that runs: one context variable.
 
 ``client`` sets it; integrations and users' code deep in a call stack read it. It follows asyncio
-tasks by itself and threads through ``contextvars.copy_context``.
+tasks by itself and threads through ``contextvars.copy_context``. Python gives a
+generator no context of its own: while it waits, what it entered is current for its reader.
 """
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from contextvars import ContextVar
+from threading import get_ident
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from sessionbat.client import Interaction, Session
 
 
-class Current(NamedTuple):
-    """What is current: a session, an interaction when one was entered, and what was so before."""
+class Current:
+    """A block that was entered: its session, and its interaction when it is one's."""
 
-    session: Session
-    interaction: Interaction | None
-    before: Current | None
+    __slots__ = ("interaction", "left", "place", "session")
+
+    def __init__(self, session: Session, interaction: Interaction | None) -> None:
+        self.session = session
+        self.interaction = interaction
+        #: The thread and task that entered it.
+        self.place = _place()
+        #: Whether another thread or task has left it: then it is over wherever it was known.
+        self.left = False
 
 
-_current: ContextVar[Current | None] = ContextVar("sessionbat_current", default=None)
+# The blocks around the code that runs, the innermost last. A tuple, because a copied context (a
+# task, a thread) goes on with what was current when it was copied.
+_current: ContextVar[tuple[Current, ...]] = ContextVar("sessionbat_current", default=())
 
 
 def current() -> Current | None:
-    """What is current here, or None outside any session."""
-    return _current.get()
+    """Get what is current here, or None outside any session."""
+    return next((block for block in reversed(_current.get()) if not block.left), None)
 
 
 def enter(session: Session, interaction: Interaction | None) -> None:
     """Make something current for the code that follows in this context."""
-    _current.set(Current(session, interaction, _current.get()))
+    block = Current(session, interaction)
+    _opened(session, interaction).append(block)
+    _current.set((*_current.get(), block))
 
 
 def leave(session: Session, interaction: Interaction | None) -> None:
-    """Make current again what was so before.
+    """End the innermost block of this session or interaction.
 
-    Where it is not current (an async generator may be closed by a task that never entered), this
-    does nothing: no token is kept, so there is none to be used in the wrong context.
+    Also below others: generators that are read in turn, and an ``ExitStack``, leave in any order.
+    And from elsewhere: a generator may be closed by a task that never entered its block. No token
+    is kept, so none is used in the wrong context.
     """
-    found = _current.get()
-    if found is not None and found.session is session and found.interaction is interaction:
-        _current.set(found.before)
+    opened, around = _opened(session, interaction), _current.get()
+    for at in range(len(around) - 1, -1, -1):
+        block = around[at]
+        if block.session is session and block.interaction is interaction:
+            _current.set(around[:at] + around[at + 1 :])
+            # Left where it was entered, it goes on for the tasks that were started inside.
+            block.left = block.place != _place()
+            break
+    else:
+        if len(opened) != 1:
+            return  # of several, nobody can say which
+        block = opened[0]
+        block.left = True
+    with suppress(ValueError):  # left twice, by the context and its copy
+        opened.remove(block)
+
+
+def _place() -> tuple[int, int]:
+    asyncio = sys.modules.get("asyncio")  # where it is not loaded, there is no task
+    if asyncio is None or asyncio.events._get_running_loop() is None:
+        return get_ident(), 0
+    return get_ident(), id(asyncio.current_task())
+
+
+def _opened(session: Session, interaction: Interaction | None) -> list[Current]:
+    return session._opened if interaction is None else interaction._opened
 
 
 def current_session() -> Session:
@@ -50,7 +88,7 @@ def current_session() -> Session:
 
     Outside any, what it returns records nothing, counts it as dropped and warns once. Never None.
     """
-    found = _current.get()
+    found = current()
     return found.session if found is not None else _nowhere().session
 
 
@@ -60,7 +98,7 @@ def current_interaction() -> Interaction:
     Within a session but outside any interaction: a new interaction of that session. Outside both,
     what it returns records nothing, counts it as dropped and warns once. Never None.
     """
-    found = _current.get()
+    found = current()
     if found is None:
         return _nowhere().interaction
     return found.interaction if found.interaction is not None else found.session.interaction()

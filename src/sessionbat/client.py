@@ -199,6 +199,7 @@ class Session:
     ) -> None:
         self._client = client
         self._scope = client._scope.within_session(session_id).extended(tags, context)
+        self._opened: list[_current.Current] = []
 
     @property
     def client(self) -> SessionBat:
@@ -274,6 +275,7 @@ class Interaction:
         self._recorder = session._client._recorder
         self._session = session
         self._scope = session._scope.within_interaction(interaction_id).extended(tags, context)
+        self._opened: list[_current.Current] = []
 
     @property
     def session(self) -> Session:
