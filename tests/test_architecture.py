@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "_timestamp": set(),
     "_measure": {"_clock"},
     "_current": {"client"},
+    "_pickling": {"_current", "_recorder", "_scope", "client", "errors", "transports"},
     "_settings": {"errors"},
     "_version": set(),
     "spooled": {"_delivery", "transports"},
@@ -59,6 +60,8 @@ ENCODING = (
 LAZY = {
     ("_current", "client"): "client imports _current; outside any session there is a stand-in",
     ("client", "_masking"): "loaded only by a client that masks",
+    ("client", "_pickling"): "needed by pickle alone, and built upon client",
+    ("transports", "_pickling"): "as client",
     ("client", "_recorder"): "the encoder is loaded by the first client, not by the import",
     ("client", "_scope"): "as _recorder",
     ("client", "_settings"): "as _recorder",

@@ -46,6 +46,18 @@ class Measurement:
         self._clock = clock
         self._begun = clock()
 
+    def __copy__(self) -> Measurement:
+        """A copy of what holds it goes on with the same operation."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Measurement:
+        """As ``__copy__``."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry the id to another process; the operation is recorded where it began."""
+        return _elsewhere, (self.id,)
+
     def __enter__(self) -> Measurement:
         """Start the clock."""
         self.started_at = datetime.now(UTC)
@@ -68,6 +80,13 @@ class Measurement:
         elif error is not None and self.error is None:
             self.error = error
         self._record(self)
+
+
+def _elsewhere(id: str) -> Measurement:
+    return Measurement(_recorded_elsewhere, id=id, metadata={}, metrics={})
+
+
+def _recorded_elsewhere(_: Measurement) -> None: ...
 
 
 def was_cancelled(error: BaseException | None) -> bool:

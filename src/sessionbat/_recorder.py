@@ -72,6 +72,26 @@ class Recorder:
         )
         self._last_acts: list[Callable[[], object]] = []
 
+    @property
+    def transport(self) -> Transport | None:
+        """What takes the events; None where recording is turned off."""
+        return self._transport
+
+    @property
+    def sample_rate(self) -> float:
+        """The share of sessions that is recorded."""
+        return self._sample_rate
+
+    @property
+    def max_event_bytes(self) -> int:
+        """The longest an event may be."""
+        return self._max_event_bytes
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more."""
+        return self._closed
+
     def record(
         self,
         scope: Scope,
@@ -263,8 +283,8 @@ class Recorder:
         assert self._transport is not None
         try:
             self._transport.send(EncodedEvent(event_id, line))
-        except NoSessionError:
-            self._drop("no-session", "there is no current session")
+        except RefusedError as refused:
+            self._drop(refused.reason, refused.message)
             return
         except Exception as error:  # noqa: BLE001 - the transport may be the host's own
             self._drop("transport-error", f"the transport raised {type(error).__name__}")
@@ -289,16 +309,34 @@ _MASK_TROUBLES: Final = {
 }
 
 
-class NoSessionError(LookupError):
-    """Something was recorded into the current session where there is none."""
+class RefusedError(LookupError):
+    """Something was recorded where it can go nowhere.
+
+    Args:
+        reason: A slug to count it by.
+        message: Why.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
 
 
-class NowhereTransport:
-    """Outside any session: takes nothing, so that every event is counted as dropped."""
+class RefusingTransport:
+    """Takes nothing, so that every event is counted as dropped, and says once why.
+
+    Args:
+        reason: A slug to count them by.
+        message: Why.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self._refusal = reason, message
 
     def send(self, event: EncodedEvent) -> None:
         """Refuse."""
-        raise NoSessionError
+        raise RefusedError(*self._refusal)
 
     def flush(self, timeout: float | None = 30.0) -> None:
         """Do nothing."""

@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -41,6 +41,17 @@ class Stats(NamedTuple):
     sampled_out: int = 0
     #: Sent twice after a broken connection, or two observations of one session with the same id.
     duplicates: int = 0
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process; a read-only mapping cannot."""
+        plain = [dict(field) if isinstance(field, Mapping) else field for field in self]
+        return _restored_stats, tuple(plain)
+
+
+def _restored_stats(*fields: Any) -> Stats:
+    return Stats._make(
+        MappingProxyType(field) if type(field) is dict else field for field in fields
+    )
 
 
 class FlushResult(NamedTuple):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from sessionbat import _current
-from sessionbat.event import LLM, MAX_EVENT_BYTES, RETRIEVAL, TOOL
+from sessionbat.event import LLM, MAX_EVENT_BYTES, RETRIEVAL, TOOL, new_event_id
 from sessionbat.transports import IngestionTransport, Transport
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from sessionbat._masking import Mask, MaskOption
     from sessionbat._measure import Measurement
+    from sessionbat._recorder import Recorder
+    from sessionbat._scope import Scope
     from sessionbat.accounting import FlushResult, Stats
     from sessionbat.langchain import LangChainCallbackHandler
 
@@ -76,6 +79,8 @@ class SessionBat:
         )
 
         enabled = recording_enabled()
+        if isinstance(mask, Iterable) and not isinstance(mask, str) and not callable(mask):
+            mask = tuple(mask)  # of its own: it goes along when the client is pickled
         rules = _mask(mask)
         rate, limit = settle_sample_rate(sample_rate), settle_max_event_bytes(max_event_bytes)
         if transport is None and enabled:
@@ -87,14 +92,23 @@ class SessionBat:
                 durability=durability,
                 exit_timeout=exit_timeout,
             )
-        self._recorder = Recorder(
+        recorder = Recorder(
             transport,
             enabled=enabled,
             mask=rules,
             sample_rate=rate,
             max_event_bytes=limit,
         )
-        self._scope = Scope(app_name(app)).extended(default_tags, default_context)
+        scope = Scope(app_name(app)).extended(default_tags, default_context)
+        self._begin(recorder, scope, mask)
+
+    def _begin(self, recorder: Recorder, scope: Scope, mask: MaskOption | None) -> None:
+        self._recorder = recorder
+        self._scope = scope
+        self._mask_option = mask
+        #: Names it in a pickle, for the process where it is.
+        self._token = new_event_id()
+        _open_clients[self._token] = self
 
     def session(
         self,
@@ -173,6 +187,24 @@ class SessionBat:
         """Count what became of everything recorded; see ``Stats``. Never waits."""
         return self._recorder.stats()
 
+    def __copy__(self) -> SessionBat:
+        """A copy of what holds it goes on with the same client."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> SessionBat:
+        """As ``__copy__``."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry the settings to another process, without the key; see ``docs/recording.md``."""
+        if self is nowhere():
+            return nowhere, ()
+        from sessionbat import _pickling
+
+        settings = _pickling.settings_of(self)
+        carried = (self._token, settings, self._scope.tags, self._scope.context)
+        return _pickling.restore_client, carried
+
     def __enter__(self) -> SessionBat:
         """Use the client for a block; it is closed at the end."""
         return self
@@ -242,6 +274,22 @@ class Session:
         from sessionbat.langchain import LangChainCallbackHandler
 
         return LangChainCallbackHandler(session=self, tags=tags, context=context, metadata=metadata)
+
+    def __copy__(self) -> Session:
+        """A copy of what holds it goes on with the same session."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Session:
+        """As ``__copy__``."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry ids, tags and context to another process, where it finds its client again."""
+        from sessionbat import _pickling
+
+        scope = self._scope
+        carried = (self._client, scope.app, scope.session_id, scope.tags, scope.context)
+        return _pickling.restore_session, carried
 
     def __enter__(self) -> Session:
         """Make this the current session for the code inside."""
@@ -492,6 +540,22 @@ class Interaction:
             interaction=self, tags=tags, context=context, metadata=metadata
         )
 
+    def __copy__(self) -> Interaction:
+        """A copy of what holds it goes on with the same interaction."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Interaction:
+        """As ``__copy__``."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry ids, tags and context to another process, where it finds its client again."""
+        from sessionbat import _pickling
+
+        scope = self._scope
+        carried = (self._session, scope.app, scope.interaction_id, scope.tags, scope.context)
+        return _pickling.restore_interaction, carried
+
     def __enter__(self) -> Interaction:
         """Make this the current interaction of the current session for the code inside."""
         _current.enter(self._session, self)
@@ -518,6 +582,15 @@ def _mask(option: MaskOption | None) -> Mask | None:
 @lru_cache(maxsize=1)
 def nowhere() -> SessionBat:
     """Get the client behind ``current_session()`` outside any session."""
-    from sessionbat._recorder import NowhereTransport
+    from sessionbat._recorder import RefusingTransport
 
-    return SessionBat(app="none", transport=NowhereTransport())
+    refusing = RefusingTransport("no-session", "there is no current session")
+    return SessionBat(app="none", transport=refusing)
+
+
+_open_clients: WeakValueDictionary[str, SessionBat] = WeakValueDictionary()
+
+
+def open_clients() -> WeakValueDictionary[str, SessionBat]:
+    """Get every client of this process that somebody still holds, by its token."""
+    return _open_clients

@@ -24,6 +24,16 @@ class SessionBatError(Exception):
         super().__init__(f"{message} [{slug}]")
         self.slug = slug
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process whole: a pool that cannot unpickle an error breaks."""
+        return _restored, (type(self), self.args, self.slug)
+
+
+def _restored(kind: type[SessionBatError], args: tuple[object, ...], slug: str) -> SessionBatError:
+    error = kind.__new__(kind, *args)
+    error.args, error.slug = args, slug
+    return error
+
 
 class ConfigurationError(SessionBatError, ValueError):
     """What was configured cannot work; raised by constructors only, never by recording."""

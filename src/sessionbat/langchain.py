@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from sessionbat._encoding import Snapshot
+from sessionbat._encoding.plain_values import to_plain
 from sessionbat._langchain.messages import is_langchain, says_something, text_of_event
 from sessionbat._langchain.payloads import (
     Answer,
@@ -136,6 +137,14 @@ class LangChainCallbackHandler(BaseCallbackHandler):
     def __deepcopy__(self, memo: object) -> LangChainCallbackHandler:
         """As ``__copy__``."""
         return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry to another process what it was made with; the runs under way stay here."""
+        home = self._home
+        within = (home.client, home.session, home.interaction)
+        # As they are recorded: the host's own objects might not travel.
+        plain = [to_plain(given) for given in (home.tags, home.context, self._metadata)]
+        return _restored, (*within, *plain)
 
     @_guarded
     def on_chain_start(
@@ -397,3 +406,21 @@ class LangChainCallbackHandler(BaseCallbackHandler):
                 what,
                 type(error).__name__,
             )
+
+
+def _restored(
+    client: SessionBat,
+    session: Session | None,
+    interaction: Interaction | None,
+    tags: list[str],
+    context: dict[str, Any] | None,
+    metadata: dict[str, Any],
+) -> LangChainCallbackHandler:
+    return LangChainCallbackHandler(
+        client,
+        session=session,
+        interaction=interaction,
+        tags=tags,
+        context=context,
+        metadata=metadata,
+    )

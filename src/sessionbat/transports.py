@@ -86,6 +86,20 @@ class IngestionTransport:
         self.ledger = Ledger()
         self._worker.join(self.ledger)
 
+    def __copy__(self) -> IngestionTransport:
+        """A copy of what holds it goes on with the same transport."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> IngestionTransport:
+        """As ``__copy__``."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry the settings to another process, without the key: the environment there has it."""
+        from sessionbat import _pickling
+
+        return _pickling.restore_transport, (_pickling.transport_settings(self),)
+
     @property
     def endpoint(self) -> str:
         """Where events go."""
@@ -141,6 +155,14 @@ class MemoryTransport:
 
         return [json.loads(line) for line in list(self._lines)]
 
+    def __copy__(self) -> MemoryTransport:
+        """A copy of what holds it goes on with the same transport."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> MemoryTransport:
+        """As ``__copy__``."""
+        return self
+
     def clear(self) -> None:
         """Forget what was sent so far."""
         self._lines.clear()
@@ -167,6 +189,18 @@ class StdoutTransport:
         self._stream = stream
         self._lock = threading.Lock()
         _printing.add(self)
+
+    def __copy__(self) -> StdoutTransport:
+        """A copy of what holds it goes on with the same transport."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> StdoutTransport:
+        """As ``__copy__``."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Print to another process's standard output there: a stream cannot travel."""
+        return StdoutTransport, ()
 
     def send(self, event: EncodedEvent) -> None:
         """Print one event."""
