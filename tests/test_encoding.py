@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import enum
 import io
+import ipaddress
 import json
 import math
 import random
+import re
+import sqlite3
 import sys
 import threading
 import time
-from collections import OrderedDict, UserString, deque, namedtuple
+from array import array
+from collections import ChainMap, OrderedDict, UserDict, UserList, UserString, deque, namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple, TypedDict
 from unittest.mock import MagicMock, Mock
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
+import httpx
 import numpy
 import orjson
 import pydantic
@@ -235,7 +242,51 @@ def a_cycle() -> list[Any]:
     return cycle
 
 
+class SomeMapping(Mapping):  # type: ignore[type-arg]
+    __module__ = "example"
+
+    def __init__(self, *stored: Any) -> None:
+        for place, each in enumerate(stored):
+            setattr(self, f"_stored_{place}", each)
+
+    __getitem__ = __iter__ = __len__ = keys = items = values = sprung  # type: ignore[assignment]
+
+
+class SlotsHit:
+    __slots__ = ("_secret", "id", "unset")
+
+    def __init__(self, id: Any, secret: Any = None) -> None:
+        self.id = id
+        self._secret = secret
+
+    __repr__ = sprung
+
+
+def sqlite_row() -> sqlite3.Row:
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    found: sqlite3.Row = connection.execute("SELECT 17 AS id, 'Unlock' AS title").fetchone()
+    connection.close()
+    return found
+
+
 EXAMPLE_NAMES: dict[str, Any] = {
+    "UserDict": UserDict,
+    "UserList": UserList,
+    "UserString": UserString,
+    "ChainMap": ChainMap,
+    "SomeMapping": SomeMapping,
+    "SimpleNamespace": SimpleNamespace,
+    "Namespace": argparse.Namespace,
+    "SlotsHit": SlotsHit,
+    "sqlite_row": sqlite_row,
+    "AnyUrl": pydantic.AnyUrl,
+    "IPv4Address": ipaddress.IPv4Address,
+    "IPv6Network": ipaddress.IPv6Network,
+    "Headers": httpx.Headers,
+    "re": re,
+    "ZoneInfo": ZoneInfo,
+    "array": array,
     "math": math,
     "Decimal": Decimal,
     "Fraction": Fraction,

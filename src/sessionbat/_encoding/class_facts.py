@@ -8,6 +8,7 @@ a mock records the access). Nothing in this file runs any of it.
 from __future__ import annotations
 
 import datetime
+import sys
 from types import GetSetDescriptorType, MappingProxyType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -79,6 +80,15 @@ def type_name(kind: type) -> str:
     name = _qualname(kind)
     text = f"{module}.{name}" if module else name
     return f"<{mend_text(text[:_MAX_NAME_CHARACTERS])}>"
+
+
+def loaded(kind: type, library: str, name: str | None = None) -> bool:
+    """Whether a class is really that of a library, and not only named alike."""
+    module, own_name = module_of(kind), name_of(kind)
+    if module.partition(".")[0] != library or own_name != (name or own_name):
+        return False
+    found = sys.modules.get(module)
+    return found is not None and vars(found).get(own_name) is kind
 
 
 def is_a(kind: type, base: type) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import re
 import sys
 from datetime import time, timedelta, timezone
 from itertools import islice
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sessionbat._encoding.class_facts import (
     MOMENTS,
     instance_dict,
+    is_a,
     library_of,
-    module_of,
+    loaded,
     mro_of,
     name_of,
     namespace_of,
@@ -89,13 +91,9 @@ def is_secret(kind: type) -> bool:
 
 def _loaded_type_writer(kind: type) -> Callable[[Any], Any] | None:
     """Find the writer of a type by its name, if that is really the type of this name."""
-    module, name = module_of(kind), name_of(kind)
-    writer = _LOADED_WRITERS.get((module.partition(".")[0], name))
-    if writer is None:
-        return None
-    loaded = sys.modules.get(module)
-    found = None if loaded is None else vars(loaded).get(name)
-    return writer if found is kind else None
+    library = library_of(kind)
+    writer = _LOADED_WRITERS.get((library, name_of(kind)))
+    return writer if writer is not None and loaded(kind, library) else None
 
 
 def as_number(value: Any) -> Any:
@@ -193,10 +191,51 @@ def _uuid_text(value: Any) -> str:
 
 
 def _path_text(value: Any) -> str:
-    # pathlib's classes are written in Python upon each other's methods: of a subclass, any of them
-    # may be its own.
+    # Such classes are written in Python upon each other's methods: of a subclass, any of them may
+    # be its own.
     kind = type(value)
-    return str(value) if module_of(kind).partition(".")[0] == "pathlib" else type_name(kind)
+    return str(value) if library_of(kind) in _PRINT_THEMSELVES else type_name(kind)
+
+
+_PRINT_THEMSELVES: Final = frozenset({"pathlib", "ipaddress", "httpx", "yarl"})
+
+
+def _url_text(value: Any) -> str:
+    return _PASSWORD.sub(_MASKED_PASSWORD, _path_text(value))
+
+
+def _pydantic_url_text(value: Any) -> str:
+    inner = instance_dict(value).get("_url", value)
+    kind = type(inner)
+    if library_of(kind) != "pydantic_core":
+        return type_name(type(value))
+    return _PASSWORD.sub(_MASKED_PASSWORD, str(inner))
+
+
+#: Of each host of a URL that names a user.
+_PASSWORD: Final = re.compile(r"((?:(?<=://)|(?<=,))[^/?#@:,]*:)[^/?#@]*@")
+_MASKED_PASSWORD: Final = rf"\g<1>{MASKED}@"
+
+
+def _user_text(value: Any) -> str:
+    data = instance_dict(value).get("data")
+    return str.__str__(data) if is_a(type(data), str) else type_name(type(value))
+
+
+def _pattern_text(value: Any) -> Any:
+    source = value.pattern  # its class is the interpreter's: nobody can inherit from it
+    return _bytes_summary(source) if type(source) is bytes else source
+
+
+def _zone_text(value: Any) -> str:
+    key = slot_value(value, "key")
+    return key if type(key) is str else type_name(type(value))
+
+
+def _c_array_summary(value: Any) -> dict[str, Any]:
+    own = vars(sys.modules["array"])["array"]
+    shape, typecode = [own.__len__(value)], own.__dict__["typecode"].__get__(value)
+    return {"type": "array.array", "shape": shape, "dtype": typecode}
 
 
 def _decimal_text(value: Any) -> str:
@@ -286,6 +325,7 @@ _BY_TYPE: Final[dict[type, Callable[[Any], Any]]] = {
     MOMENTS.date: MOMENTS.date.isoformat,
     time: _time_text,
     timedelta: timedelta.total_seconds,
+    timezone: timezone.__str__,
     bytes: _bytes_summary,
     bytearray: _bytearray_summary,
     memoryview: _memoryview_summary,
@@ -299,4 +339,19 @@ _LOADED_WRITERS: Final[dict[tuple[str, str], Callable[[Any], Any]]] = {
     ("uuid", "UUID"): _uuid_text,
     ("pathlib", "PurePath"): _path_text,
     ("numpy", "generic"): _numpy_scalar,
+    ("collections", "UserString"): _user_text,
+    ("re", "Pattern"): _pattern_text,
+    ("zoneinfo", "ZoneInfo"): _zone_text,
+    ("array", "array"): _c_array_summary,
+    **{
+        ("ipaddress", f"IPv{version}{what}"): _path_text
+        for version in (4, 6)
+        for what in ("Address", "Network", "Interface")
+    },
+    ("httpx", "URL"): _url_text,
+    ("yarl", "URL"): _url_text,
+    ("pydantic", "_BaseUrl"): _pydantic_url_text,
+    ("pydantic", "_BaseMultiHostUrl"): _pydantic_url_text,
+    ("pydantic_core", "Url"): _pydantic_url_text,
+    ("pydantic_core", "MultiHostUrl"): _pydantic_url_text,
 }

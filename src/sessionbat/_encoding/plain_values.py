@@ -38,6 +38,7 @@ from sessionbat._encoding.known_types import (
     leaf_writer,
     number_of,
 )
+from sessionbat._encoding.records import holder_of, pairs_of
 
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 50_000
@@ -204,6 +205,16 @@ class Conversion:
         """Open an object of so many pairs, of which ``read`` gets the first."""
         return self._begin_container(value, {}, size, read)
 
+    def begin_held(self, value: object, held: Any) -> Any:
+        """Convert what an object keeps everything in; ``<cycle>`` where that is the object."""
+        if id(value) in self._open_ids:
+            return "<cycle>"
+        self._open_ids.add(id(value))
+        try:
+            return self._begin(held)
+        finally:
+            self._open_ids.discard(id(value))
+
     def _begin_container(
         self, value: object, target: Any, size: int, read: Callable[[int], list[Any]]
     ) -> Any:
@@ -246,7 +257,7 @@ def _way_of(kind: type) -> _Way:
         return _always(_NOT_CONSUMED)
     if is_a(kind, type):
         return lambda _, value: type_name(value)
-    return _always(type_name(kind))
+    return _way_of_records(kind) or _always(type_name(kind))
 
 
 def _always(text: str) -> _Way:
@@ -263,7 +274,36 @@ def _begin_mapping_proxy(conversion: Conversion, value: Any) -> Any:
     behind = get_referents(value)[0]
     if is_a(type(behind), dict):
         return _begin_dict(conversion, behind)
-    return type_name(MappingProxyType)
+    way = _way_of_records(type(behind), MappingProxyType)
+    return type_name(MappingProxyType) if way is None else way(conversion, behind)
+
+
+def _way_of_records(kind: type, named: type | None = None) -> _Way | None:
+    """Find the way of a mapping or record that is neither a dict nor declares its fields.
+
+    Args:
+        kind: Its class.
+        named: The class to name where it shows nothing, if not its own.
+    """
+    read, hold = pairs_of(kind), holder_of(kind)
+    if read is not None:
+
+        def begin_record(conversion: Conversion, value: Any) -> Any:
+            pairs, size = read(value)
+            return conversion.begin_object(value, size, lambda number: pairs[:number])
+
+        return begin_record
+    if hold is None:
+        return None
+
+    def begin_held(conversion: Conversion, value: Any) -> Any:
+        try:
+            held = hold(value)
+        except LookupError:
+            return type_name(named or kind)
+        return conversion.begin_held(value, held)
+
+    return begin_held
 
 
 def _way_of_items(kind: type) -> _Way | None:
