@@ -36,6 +36,10 @@ class Measures:
             "Events that were not stored while others of their body may have been, by slug.",
             ["slug"],
         )
+        self.events_untimed = Counter(
+            "sessionbat_events_untimed_total",
+            "Events received whose created_at cannot be read.",
+        )
         self.bodies_refused = Counter(
             "sessionbat_bodies_refused_total",
             "Ingestion requests that were refused whole, by slug.",
@@ -100,6 +104,7 @@ class Measures:
             self.events_accepted,
             self.events_duplicate,
             self.events_rejected,
+            self.events_untimed,
             self.bodies_refused,
             self.requests,
             self.ingest_seconds,

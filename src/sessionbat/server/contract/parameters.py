@@ -11,9 +11,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, cast
 
+from sessionbat.server.reading.times import read_time
 from sessionbat.server.refusal import Refused
 
 Value = TypeVar("Value")
@@ -171,12 +172,10 @@ class Time(Parameter[datetime]):
 
     def read(self, text: str) -> datetime:
         """Take a time from 1970 to 9998."""
-        try:
-            # In a query string, a plus sign that nobody escaped has become a space.
-            at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        except ValueError as exc:
-            raise self._refused(text) from exc
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        # In a query string, a plus sign that nobody escaped has become a space.
+        at = read_time(text.replace(" ", "+") if "T" in text.upper() else text)
+        if at is None:
+            raise self._refused(text)
         if not 1970 <= at.year < 9999:
             raise self._refused(text)
         return at

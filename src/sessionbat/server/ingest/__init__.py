@@ -28,6 +28,7 @@ from sessionbat.server.ingest.group_commit import GroupCommit
 from sessionbat.server.ingest.settling import Stored, describe_failure
 from sessionbat.server.logs import Seldom
 from sessionbat.server.observing import Measures
+from sessionbat.server.reading.times import has_readable_time
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings
 from sessionbat.server.stopping import Stopping, stopping_refusal
@@ -59,6 +60,11 @@ class Ingestion:
         self._room = _Room(settings.max_waiting_requests, settings.max_waiting_bytes)
         self._group_commit = GroupCommit(store, self._decode, on_commit=measures.note_commit)
         self._refusals = Seldom(_log, "refused-bodies", "refused %d bodies: %s")
+        self._untimed = Seldom(
+            _log,
+            "unreadable-time",
+            "%d events name a %s that cannot be read; they count at the time of receipt.",
+        )
         self._stopping = stopping
         self._reading: set[asyncio.Timeout] = set()
         stopping.on_tell(self._hurry)
@@ -72,6 +78,7 @@ class Ingestion:
         """Store what was taken, then take no more."""
         self._group_commit.close()
         self._refusals.close()
+        self._untimed.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -158,12 +165,18 @@ class Ingestion:
             self._measures.events_rejected.add(count, slug)
 
     def _decode(self, body: Body, received_at_us: int) -> Decoded:
-        return decode_body(
+        decoded = decode_body(
             body,
             max_bytes=self._settings.max_body_bytes,
             max_events=self._settings.max_body_events,
             received_at_us=received_at_us,
         )
+        for received in decoded.events:
+            created_at = received.event.get("created_at")
+            if created_at is not None and not has_readable_time(created_at):
+                self._measures.events_untimed.add(1)
+                self._untimed.note("created_at")
+        return decoded
 
 
 def refusal_response(refused: Refused) -> Response:

@@ -375,6 +375,8 @@ def _facts(reading: Reading) -> Iterator[Fact]:
         yield Fact(
             "Started", f"{start:%H:%M:%S}.{start.microsecond // 1000:03d}", units.exact(start)
         )
+    for name, given in reading.unreadable_times:
+        yield Fact(name, f"{_short(given)} (cannot be read as a time)")
     for name, value in reading.metrics.items():
         label, write = _METRICS.get(name, (name, units.count))
         if is_number(value):

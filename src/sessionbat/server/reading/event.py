@@ -48,6 +48,8 @@ class Reading:
     timing: Timing
     chat_in: Chat
     chat_out: Chat
+    #: Names and values of times that are given and are none.
+    unreadable_times: list[tuple[str, Any]]
 
 
 def read_event(stored: StoredEvent) -> Reading:
@@ -75,6 +77,11 @@ def read_event(stored: StoredEvent) -> Reading:
         timing=_timing(created_at, observation, metrics),
         chat_in=read_input(given_in) if kind == LLM else Chat([]),
         chat_out=read_output(given_out) if kind == LLM else Chat([]),
+        unreadable_times=[
+            (name, owner[name])
+            for owner, name in ((event, "created_at"), (observation, "started_at"))
+            if owner.get(name) is not None and parse_time(owner[name]) is None
+        ],
     )
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sessionbat.event import LLM, TOOL
-from sessionbat.server.reading.times import are_unknown
+from sessionbat.server.reading.times import are_unknown, read_time
 from sessionbat.server.reading.title import BEST, first_words
 
 #: A label longer than this is cut: nobody filters by an essay.
@@ -150,10 +150,10 @@ def microseconds(at: datetime) -> int:
 def _parse_time(value: Any, *, otherwise: int) -> int:
     if not isinstance(value, str):
         return otherwise
-    try:
-        at_us = microseconds(datetime.fromisoformat(value))
-    except (ValueError, OverflowError):
+    moment = read_time(value)
+    if moment is None:
         return otherwise
+    at_us = microseconds(moment)
     return at_us if 0 <= at_us < _YEAR_9999_US else otherwise
 
 
