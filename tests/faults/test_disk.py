@@ -19,7 +19,7 @@ from sessionbat import SessionBat
 from sessionbat._delivery import keeper as keeper_module
 from sessionbat._delivery import spool as spool_module
 from sessionbat._delivery.segment import Segment
-from sessionbat._delivery.spool import open_spool
+from sessionbat._delivery.spool import open_spool, spool_root
 from sessionbat._settings import Destination
 from sessionbat.spooled import list_spools
 from sessionbat.testing import Answer, Endpoint, receipt
@@ -171,9 +171,13 @@ def test_a_spool_directory_that_cannot_be_used(
 
 
 def test_a_user_without_a_home(
-    endpoint: Endpoint, new_client: NewClient, record: Record, monkeypatch: pytest.MonkeyPatch
+    endpoint: Endpoint,
+    new_client: NewClient,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Row 35: no spool, and everything else as ever."""
+    """Row 35: no spool, which is said once, and everything else as ever."""
 
     def no_home(path: Path) -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -181,9 +185,48 @@ def test_a_user_without_a_home(
     monkeypatch.delenv("SESSIONBAT_SPOOL_DIR")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr(Path, "expanduser", no_home)
+    monkeypatch.setattr("sessionbat._delivery.worker._said_no_home", False)
     client = new_client()
     record(client, 10)
     assert client.flush()
+    assert new_client(app="other", api_key="another-worker") is not None
+    assert logged(caplog, "spool-off") == [logging.WARNING]
+
+
+@pytest.mark.parametrize("home", ["", "relative/home"])
+def test_a_home_that_is_no_directory_of_ones_own(
+    home: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is ever written below the working directory."""
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert spool_root().is_absolute()
+    except RuntimeError:
+        assert home
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_without_a_passwd_entry_it_is_said_once_a_process(endpoint: Endpoint) -> None:
+    """A container that runs under a number: no HOME, no name; two clients and a forked child."""
+    code = (
+        "import os, pwd\n"
+        "def unknown(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = unknown\n"
+        "for name in ('HOME', 'XDG_STATE_HOME', 'SESSIONBAT_SPOOL_DIR'):\n"
+        "    os.environ.pop(name, None)\n"
+        "from sessionbat import SessionBat\n"
+        f"a, b = (SessionBat(app=app, endpoint={endpoint.url!r}, api_key=app) for app in 'ab')\n"
+        "a.session().interaction().llm()\n"
+        "child = os.fork()\n"
+        "if child: os.waitpid(child, 0)\n"
+        "b.session().interaction().llm()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("[spool-off]")) == (0, 1), done.stderr
+    assert len(endpoint.acknowledged) == 3
 
 
 def test_a_spool_directory_removed_in_the_middle_of_an_outage(

@@ -172,11 +172,17 @@ class Spool:
 
 
 def spool_root(given: str | None = None) -> Path:
-    """Say where all spools are: as given, else the user's state directory (XDG)."""
+    """Say where all spools are: as given, else the user's state directory (XDG).
+
+    Raises:
+        RuntimeError: There is no home directory, or it would change with the working directory.
+    """
     if given:
         return Path(given)
     state = os.environ.get("XDG_STATE_HOME", "")
     base = Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()
+    if not base.is_absolute():
+        raise RuntimeError("the home directory is no absolute path")
     return base / "sessionbat" / "spool"
 
 

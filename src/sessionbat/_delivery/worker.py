@@ -23,6 +23,7 @@ from sessionbat._delivery.notices import Notices
 from sessionbat._delivery.oversize import cut_line
 from sessionbat._delivery.parcel import Parcel
 from sessionbat._delivery.retry import DENIED_RETRY_S, backoff_s
+from sessionbat._delivery.segment import CAN_LOCK
 from sessionbat._delivery.sender import MAX_SENDERS, Outcome, Sender, Verdict
 from sessionbat._delivery.spool import open_spool
 from sessionbat._settings import DeliveryOptions, Destination
@@ -81,7 +82,16 @@ class Worker:
         if not self.options.spool:
             return None
         spool = open_spool(self.destination, self.options.app, self.options.spool_dir)
-        return None if spool is None else Keeper(self.queue, spool, self._notices)
+        if spool is None:
+            self._say_no_home()
+            return None
+        return Keeper(self.queue, spool, self._notices)
+
+    def _say_no_home(self) -> None:
+        global _said_no_home
+        if CAN_LOCK and not _said_no_home:  # where files cannot be locked there never is a spool
+            _said_no_home = True
+            self._notices.spool_off("there is no home directory: set SESSIONBAT_SPOOL_DIR")
 
     # Called by the host's threads.
 
@@ -461,6 +471,8 @@ def _is_ours() -> bool:
     return threading.current_thread().name.startswith(_OURS)
 
 
+#: For all destinations, and for a forked child as well.
+_said_no_home = False
 _workers: dict[tuple[Destination, DeliveryOptions], Worker] = {}
 _workers_lock = threading.Lock()
 
