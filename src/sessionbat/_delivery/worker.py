@@ -360,8 +360,8 @@ class Worker:
     def _doubt(self, queue: EventQueue, waiting: deque[Parcel], trouble: Outcome) -> None:
         """Wait for a minute, or for an event that has not been tried at this address."""
         self._note(trouble)
-        again_at = time.monotonic() + DENIED_RETRY_S
-        while (left := again_at - time.monotonic()) > 0 and not self._gave_up:
+        again_at = monotonic() + DENIED_RETRY_S
+        while (left := again_at - monotonic()) > 0 and not self._gave_up:
             if self._doubts < MAX_DOUBTS and self._add(queue, waiting, queue.take_now()):
                 return
             queue.pause(min(left, _LOOK_EACH_S))
