@@ -41,6 +41,9 @@ class Stats(NamedTuple):
     sampled_out: int = 0
     #: Sent twice after a broken connection, or two observations of one session with the same id.
     duplicates: int = 0
+    #: Files that this process found in the spool and left out or set aside: not this user's alone,
+    #: or damaged.
+    set_aside: int = 0
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to another process; a read-only mapping cannot."""

@@ -12,10 +12,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sessionbat._delivery.segment import SUFFIX, Segment
-from sessionbat._delivery.spool import ABOUT, spool_root
+from sessionbat._delivery.spool import ABOUT, directory_name, spool_root
+from sessionbat._delivery.trust import is_trusted_directory, open_trusted
 from sessionbat.transports import IngestionTransport
+
+MAX_ABOUT_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,9 @@ def read_events(spooled: Spooled) -> Iterator[bytes]:
             continue
         try:
             for record in segment.records():
-                yield from record.body.splitlines()
+                done = segment.done(record)
+                lines = segment.extent(record).lines()
+                yield from (line for n, line in enumerate(lines) if line and n not in done)
         finally:
             segment.close()
 
@@ -81,10 +87,15 @@ def send(spooled: Spooled, timeout: float) -> Iterator[int]:
 
 def _look(directory: Path) -> Spooled | None:
     try:
-        about = json.loads((directory / ABOUT).read_text())
+        if not is_trusted_directory(directory):
+            return None
+        with os.fdopen(open_trusted(directory / ABOUT, os.O_RDONLY), "rb") as file:
+            about = json.loads(file.read(MAX_ABOUT_BYTES))
         endpoint, app = str(about["endpoint"]), str(about["app"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # not a spool of ours
+    if directory.name != directory_name(endpoint, app):
+        return None  # and what is in it would be sent where nobody meant it to go
     events = size = 0
     oldest = time.time()
     for path in _segments(directory):
@@ -92,7 +103,7 @@ def _look(directory: Path) -> Spooled | None:
         if segment is not None:
             size += segment.size
             oldest = min(oldest, segment.written_at())
-            events += sum(record.events for record in segment.records())
+            events += segment.waiting()
             segment.close()
     return Spooled(directory, endpoint, app, events, size, max(0.0, time.time() - oldest))
 

@@ -127,19 +127,26 @@ class IngestionTransport:
     def flush(self, timeout: float | None = 30.0) -> FlushResult:
         """Wait until everything sent before this call is delivered or dropped.
 
+        Takes up what earlier processes left on disk, too, and does not wait for it.
+
         Args:
             timeout: Longest wait in seconds. None waits as long as it takes; 0 only asks.
         """
         return self._worker.flush(self.ledger, timeout)
 
     def close(self, timeout: float | None = 30.0) -> FlushResult:
-        """Flush and take no more; the last transport of an endpoint stops its thread."""
+        """Flush and take no more; the last transport of an endpoint stops its thread.
+
+        With what is left of ``timeout`` the last one goes on with what earlier processes left on
+        disk while that goes forward, in all closings together for ``exit_timeout`` at the most.
+        """
         self._closed = True
         return self._worker.leave(self.ledger, timeout)
 
     def stats(self) -> Stats:
         """Count what became of what was sent."""
-        return self.ledger.stats()._replace(adopted=self._worker.adopted())
+        worker = self._worker
+        return self.ledger.stats()._replace(adopted=worker.adopted(), set_aside=worker.set_aside())
 
 
 class MemoryTransport:

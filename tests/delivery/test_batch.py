@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from sessionbat._delivery.batch import Batch
 from sessionbat._delivery.compression import GZIP, PREFERRED, ZSTD, choose, compress, decompress
+from sessionbat._delivery.parcel import Parcel
 from sessionbat._delivery.segment import Extent, Segment
 from sessionbat.accounting import Ledger
 
-NOWHERE = Extent(None, 0, 0)  # type: ignore[arg-type] # never read
+NOWHERE = Extent(None, 0, 0, 0, 0)  # type: ignore[arg-type] # never read
 LEDGERS = [Ledger(), Ledger(), Ledger()]
 
 
@@ -158,12 +159,54 @@ def test_what_is_not_on_disk_of_a_packed_batch_is_found() -> None:
     assert batch.unspooled() == lines(5, 20)
 
 
-def test_an_adopted_batch_is_on_disk_and_waiting() -> None:
+def test_an_adopted_batch_is_on_disk_and_waiting(tmp_path: Path) -> None:
     ledger = Ledger()
-    batch = Batch.adopted(ledger, lines(0, 7), 7, NOWHERE)
+    segment = Segment.create(tmp_path)
+    extent = segment.append(lines(0, 7), 7)
+    batch = Batch.adopted(ledger, [(extent, set())])
     assert (batch.body(), batch.count, batch.unsettled) == (lines(0, 7), 7, 7)
-    assert batch.unspooled() == b""
+    assert (batch.held, batch.unspooled()) == (0, b"")
     assert batch.settle(0, 7) == [(ledger, 7, 7)]
+
+
+def test_of_an_adopted_batch_only_what_is_not_done_with_waits(tmp_path: Path) -> None:
+    ledger = Ledger()
+    segment = Segment.create(tmp_path)
+    extents = [segment.append(lines(0, 4), 4), segment.append(lines(4, 7), 3)]
+    batch = Batch.adopted(ledger, list(zip(extents, [{0, 2}, {1}], strict=True)))
+    assert (batch.count, batch.unsettled) == (7, 4)
+    assert list(batch.positions_waiting()) == [1, 3, 4, 6]
+    parcel, unreadable = Parcel.of(batch, batch.positions_waiting())
+    assert (parcel.lines(), unreadable) == ([lines(n, n + 1)[:-1] for n in (1, 3, 4, 6)], [])
+    assert (parcel.count, parcel.first, parcel.span) == (4, 1, 6)
+    assert batch.settle(parcel.first, parcel.span) == [(ledger, 4, 4)]
+
+
+def test_where_settled_events_are_on_disk_is_known_by_record(tmp_path: Path) -> None:
+    segment = Segment.create(tmp_path)
+    batch = filled([0] * 10)
+    extents = []
+    for count in (4, 5):
+        chunk = lines(batch.spooled, batch.spooled + count)
+        extents.append(segment.append(chunk, count))
+        batch.note_spooled(count, len(chunk), extents[-1])
+    assert batch.parts(3, 1) == [(extents[0], 3, 1)]
+    assert batch.parts(2, 4) == [(extents[0], 2, 2), (extents[1], 0, 2)]
+    assert batch.parts(0, 10) == [(extents[0], 0, 4), (extents[1], 0, 5)]
+    assert batch.parts(9, 1) == [], "not on disk"
+
+
+def test_what_was_settled_before_it_was_written_is_known(tmp_path: Path) -> None:
+    segment = Segment.create(tmp_path)
+    batch = filled([0] * 10)
+    for first, count in ((0, 1), (5, 1), (7, 2)):
+        batch.settle(first, count)
+    for count in (5, 5):
+        chunk = lines(batch.spooled, batch.spooled + count)
+        batch.note_spooled(count, len(chunk), segment.append(chunk, count))
+    first, second = batch.extents
+    assert batch.settled_parts(first) == [(first, 0, 1)]
+    assert batch.settled_parts(second) == [(second, 0, 1), (second, 2, 2)]
 
 
 def test_the_best_coding_that_both_know_is_chosen() -> None:

@@ -15,7 +15,7 @@ from sessionbat._delivery.event_queue import EventQueue
 from sessionbat._delivery.segment import Extent, Segment
 from sessionbat.accounting import Ledger
 
-NOWHERE = Extent(None, 0, 0)  # type: ignore[arg-type] # never read
+NOWHERE = Extent(None, 0, 0, 3, 0)  # type: ignore[arg-type] # never read
 
 
 @pytest.fixture
@@ -214,9 +214,9 @@ def test_spooled_events_are_released_from_disk_once_all_of_their_batch_are_settl
     queue.stop()
     batch = take(queue)
     spool(queue, batch)
-    assert queue.settle(batch, 0, 1) == []
+    assert queue.settle(batch, 0, 1) == ([(NOWHERE, 0, 1)], [])
     assert (ledger.spooled, ledger.delivered) == (2, 1)
-    assert queue.settle(batch, 1, 2) == [NOWHERE]
+    assert queue.settle(batch, 1, 2) == ([], [NOWHERE])
     assert (ledger.spooled, ledger.delivered) == (0, 3)
 
 
@@ -249,19 +249,20 @@ def test_what_is_on_disk_is_not_held_in_memory_once_much_waits(
 
 
 def test_what_others_left_behind_comes_when_nothing_else_is_ready(
-    queue: EventQueue, ledger: Ledger
+    queue: EventQueue, ledger: Ledger, tmp_path: Path
 ) -> None:
     adopted = Ledger(queue.lock)
     put(queue, ledger, 1000)
-    queue.offer([Batch.adopted(adopted, b'{"id":"old"}\n', 1, NOWHERE)])
+    old_line = b'{"id":"old"}\n'
+    queue.offer([Batch.adopted(adopted, [(Segment.create(tmp_path).append(old_line, 1), set())])])
     queue.stop()
     own, old = take(queue), take(queue)
-    assert (own.count, old.body()) == (1000, b'{"id":"old"}\n')
+    assert (own.count, old.body()) == (1000, old_line)
     assert not queue.is_empty
 
 
 def test_no_flush_waits_for_what_others_left_behind(queue: EventQueue, ledger: Ledger) -> None:
-    queue.offer([Batch.adopted(Ledger(queue.lock), b"{}\n", 1, NOWHERE)])
+    queue.offer([Batch.adopted(Ledger(queue.lock), [(NOWHERE, set())])])
     started = time.monotonic()
     assert queue.wait_until_settled(ledger, 5) == (0, 0, 0)
     assert time.monotonic() - started < 1

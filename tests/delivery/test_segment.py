@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionbat._delivery import segment as segment_module
-from sessionbat._delivery.segment import Record, Segment
+from sessionbat._delivery.record import MARKER, Record
+from sessionbat._delivery.segment import Segment
+from sessionbat._delivery.trust import UntrustedError
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def test_a_foreign_file_gives_no_event(tmp_path: Path, content: bytes) -> None:
 
 
 def test_events_that_hold_the_marker_do_not_confuse_the_reader(segment: Segment) -> None:
-    tricky = segment_module.MARKER * 3 + b'{"id":"a"}\n'
+    tricky = MARKER * 3 + b'{"id":"a"}\n'
     segment.append(tricky, 1)
     segment.append(body("b"), 1)
     segment.close()
@@ -171,15 +173,21 @@ def test_a_child_that_lets_go_leaves_the_lock_with_its_parent(segment: Segment) 
     assert Segment.adopt(segment.path) is None
 
 
-@pytest.mark.parametrize("kind", ["symlink", "directory", "missing"])
+@pytest.mark.parametrize("kind", ["symlink", "directory"])
 def test_what_is_no_file_is_not_adopted(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "1-odd.segment"
     if kind == "symlink":
         (tmp_path / "elsewhere").write_bytes(b"precious")
         path.symlink_to(tmp_path / "elsewhere")
-    elif kind == "directory":
+    else:
         path.mkdir()
-    assert Segment.adopt(path) is None
+    with pytest.raises(UntrustedError):
+        Segment.adopt(path)
+    assert Segment.read_only(path) is None
+
+
+def test_a_file_that_has_just_gone_is_not_adopted(tmp_path: Path) -> None:
+    assert Segment.adopt(tmp_path / "1-gone.segment") is None
 
 
 def test_only_this_user_may_read_it_whatever_the_umask(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ The queue owns every batch and guards it with its lock; the worker only reads ``
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from io import BytesIO
+from itertools import groupby
 
 from sessionbat._delivery.compression import PREFERRED, compress, decompress
-from sessionbat._delivery.segment import Extent
+from sessionbat._delivery.segment import Extent, Part
 from sessionbat.accounting import Ledger
 
 
@@ -56,15 +59,28 @@ class Batch:
         self._packed: bytes | None = None
 
     @classmethod
-    def adopted(cls, ledger: Ledger, body: bytes, count: int, place: Extent) -> Batch:
-        """Make one of a record that another process left on disk; the queue numbers it."""
+    def adopted(cls, ledger: Ledger, places: list[tuple[Extent, set[int]]]) -> Batch:
+        """Make one of records that another process left on disk; the queue numbers it.
+
+        Args:
+            ledger: Whose they are now.
+            places: The records, and which events of each are done with already.
+        """
         batch = cls(-1)
-        batch._lines = BytesIO(body)
-        batch.count = batch.spooled = count
-        batch.size = batch.spooled_size = len(body)
-        batch.extents = [place]
         batch.may_be_there = True
+        batch._lines = None
+        batch.extents = [extent for extent, _ in places]
+        batch.count = batch.spooled = sum(extent.events for extent in batch.extents)
+        batch.size = batch.spooled_size = sum(extent.length for extent in batch.extents)
         batch._runs = [(ledger, 0)]
+        start = 0
+        for extent, done in places:
+            if done:
+                waiting = batch._each_waiting()
+                for position in done:
+                    waiting[start + position] = None
+                batch.settled += len(done)
+            start += extent.events
         return batch
 
     def append(self, ledger: Ledger, line: bytes) -> None:
@@ -88,6 +104,16 @@ class Batch:
             return self.size
         return 0 if self._packed is None else len(self._packed)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it is in memory, in any form."""
+        return self._lines is not None or self._packed is not None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is in memory in its compressed form."""
+        return self._packed is not None
+
     def body(self) -> bytes:
         """All events as NDJSON, wherever they are.
 
@@ -100,6 +126,12 @@ class Batch:
         if packed is not None:
             return decompress(packed, PREFERRED)
         return b"".join(extent.read() for extent in self.extents)
+
+    def lines(self) -> list[bytes | None]:
+        """The events one by one, wherever they are; None for each that cannot be read."""
+        if self.is_held:
+            return [*self.body().removesuffix(b"\n").split(b"\n")]
+        return [line for extent in self.extents for line in extent.lines()]
 
     def packed(self, coding: str) -> bytes:
         """All events, compressed; nothing is done twice where they are held so already."""
@@ -162,14 +194,51 @@ class Batch:
         waiting = self._each_waiting()[first : self.spooled]
         return list(Counter(ledger for ledger in waiting if ledger is not None).items())
 
-    def owners_of(self, first: int, count: int) -> dict[Ledger, int]:
-        """How many of some events belong to each ledger, settled or not."""
+    def owners_of(self, positions: Sequence[int]) -> dict[Ledger, int]:
+        """How many of some events, in their order, belong to each ledger, settled or not."""
         owners: Counter[Ledger] = Counter()
         start = 0
         for ledger, number in self._owners():
-            owners[ledger] += max(0, min(first + count, start + number) - max(first, start))
-            start += number
+            end = start + number
+            owners[ledger] += bisect_left(positions, end) - bisect_left(positions, start)
+            start = end
         return owners
+
+    def parts(self, first: int, count: int) -> list[Part]:
+        """Find where those of some events are that are on disk."""
+        parts, start, end = [], 0, first + count
+        for extent in self.extents:
+            low, high = max(first, start), min(end, start + extent.events)
+            if low < high:
+                parts.append(Part(extent, low - start, high - low))
+            start += extent.events
+            if start >= end:
+                break
+        return parts
+
+    def settled_parts(self, extent: Extent) -> list[Part]:
+        """Find what of a record was settled before that was written."""
+        if not self._waiting or not self.settled:
+            return []
+        start = 0
+        for earlier in self.extents:
+            if earlier is extent:
+                break
+            start += earlier.events
+        waiting = self._waiting[start : start + extent.events]
+        parts, first = [], 0
+        for is_settled, row in groupby(waiting, key=lambda owner: owner is None):
+            count = len(list(row))
+            if is_settled:
+                parts.append(Part(extent, first, count))
+            first += count
+        return parts
+
+    def positions_waiting(self) -> Sequence[int]:
+        """Say which events are not settled."""
+        if not self.settled:
+            return range(self.count)
+        return [n for n, owner in enumerate(self._each_waiting()) if owner is not None]
 
     def waiting(self) -> dict[Ledger, int]:
         """How many events of each ledger are not settled yet."""

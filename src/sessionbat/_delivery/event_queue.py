@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from sessionbat._clock import monotonic
 from sessionbat._delivery.batch import Batch
-from sessionbat._delivery.segment import Extent
+from sessionbat._delivery.segment import Extent, Part
 from sessionbat.accounting import Ledger
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024
@@ -34,6 +34,15 @@ class Chunk(NamedTuple):
     batch: Batch
     body: bytes
     events: int
+
+
+class Settled(NamedTuple):
+    """Where events that were just settled are on disk."""
+
+    #: To be noted there: others of their batch are still waiting.
+    done: list[Part] = []  # noqa: RUF012 - never changed
+    #: To be released: all of the batch is settled.
+    free: list[Extent] = []  # noqa: RUF012
 
 
 class Waiting(NamedTuple):
@@ -198,6 +207,26 @@ class EventQueue:
                 self._untaken.append(batch)
             self._ready.notify()
 
+    def put_aside(self, batch: Batch) -> None:
+        """Hand out again what is left of a batch of another process, after what is our own."""
+        with self.lock:
+            if batch.number in self._offered:
+                self._untaken.appendleft(batch)
+
+    @property
+    def has_own(self) -> bool:
+        """Whether something that was put here would be handed out now."""
+        with self.lock:
+            if self._sealed or not self._open.count:
+                return bool(self._sealed)
+            hurry = self._stopped or self._open.number <= self._hurry_through
+            return hurry or self._open.born + LINGER_S <= self.clock()
+
+    def waiting_in(self, batch: Batch) -> Sequence[int]:
+        """Say which events of a batch are not settled, by position."""
+        with self.lock:
+            return batch.positions_waiting() if self._holds(batch) else ()
+
     def put_back(self) -> None:
         """Hand out again whatever is not settled, to the next taker: this one has died."""
         with self.lock:
@@ -207,17 +236,15 @@ class EventQueue:
             self._sealed = deque(b for b in self._unsettled.values() if b is not self._open)
             self._untaken = deque(self._offered.values())
 
-    def settle(
-        self, batch: Batch, first: int, count: int, dropped: str | None = None
-    ) -> list[Extent]:
+    def settle(self, batch: Batch, first: int, count: int, dropped: str | None = None) -> Settled:
         """Count events of a batch as delivered, or as dropped for a reason.
 
         Returns:
-            The batch's places on disk, to be released, once all of it is settled.
+            Where they are on disk.
         """
         with self.lock:
             if not self._holds(batch):
-                return []  # given up while its request was still under way
+                return Settled()  # given up while its request was still under way
             for ledger, number, spooled in batch.settle(first, count):
                 ledger.spooled -= spooled
                 self._settled_events += number
@@ -227,15 +254,17 @@ class EventQueue:
                     ledger.drop(dropped, number)
             if self._progress_awaited:
                 self._settled.notify_all()
-            return self._forget(batch) if batch.unsettled <= 0 else []
+            if batch.unsettled <= 0:
+                return Settled(free=self._forget(batch))
+            return Settled(done=batch.parts(first, count)) if batch.extents else Settled()
 
-    def note_duplicates(self, batch: Batch, first: int, count: int, duplicates: int) -> None:
+    def note_duplicates(self, batch: Batch, positions: Sequence[int], duplicates: int) -> None:
         """Count how many of some events the endpoint had already; it does not say which.
 
         Where they belong to several clients, those of the most events are taken for theirs.
         """
         with self.lock:
-            owners = batch.owners_of(first, count)
+            owners = batch.owners_of(positions)
             for ledger in sorted(owners, key=lambda owner: -owners[owner]):
                 number = min(duplicates, owners[ledger])
                 ledger.duplicates += number
@@ -322,6 +351,11 @@ class EventQueue:
         with self.lock:
             self._stopping.wait(seconds)
 
+    def settled_parts(self, batch: Batch, extent: Extent) -> list[Part]:
+        """Find what of a record was settled while it was being written."""
+        with self.lock:
+            return batch.settled_parts(extent) if self._holds(batch) else []
+
     # The end.
 
     def wait_until_settled(self, ledger: Ledger, timeout: float | None) -> Waiting:
@@ -391,7 +425,7 @@ class EventQueue:
             number, extents = 0, []
             for batch in batches:
                 number += batch.unsettled
-                extents += self.settle(batch, 0, batch.count, dropped=reason)
+                extents += self.settle(batch, 0, batch.count, dropped=reason).free
                 for ready in (self._sealed, self._untaken):
                     if batch in ready:
                         ready.remove(batch)

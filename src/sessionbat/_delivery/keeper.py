@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from sessionbat._delivery.batch import Batch
-from sessionbat._delivery.event_queue import EventQueue
+from sessionbat._delivery.event_queue import MAX_BATCH_EVENTS, EventQueue, Settled
 from sessionbat._delivery.notices import Notices
-from sessionbat._delivery.segment import Extent, Record, Segment
+from sessionbat._delivery.record import Record
+from sessionbat._delivery.segment import Extent, Segment
 from sessionbat._delivery.spool import SPOOL_AFTER_S, Spool, SpoolFullError
 from sessionbat.accounting import Ledger
 
@@ -21,6 +22,8 @@ from sessionbat.accounting import Ledger
 WRITE_EVERY_S: Final = 0.05
 DISK_RETRY_S: Final = 60.0
 ADOPT_EVERY_S: Final = 60.0
+#: Of adopted records in one batch, as they are on disk: deflated ones grow tenfold.
+MAX_GROUP_BYTES: Final = 128 * 1024
 
 
 class Keeper:
@@ -38,6 +41,7 @@ class Keeper:
         self.adopted = Ledger(queue.lock)
         self._queue = queue
         self._notices = notices
+        spool.on_set_aside = notices.set_aside
         # One write at a time, so that a batch's events reach the disk once and in order.
         self._writing = threading.RLock()
         self._inside = False
@@ -113,7 +117,9 @@ class Keeper:
             extent = self.spool.append(chunk.body, chunk.events)
         except SpoolFullError:
             return False
-        if not self._queue.note_spooled(chunk, extent):
+        if self._queue.note_spooled(chunk, extent):
+            self.spool.note_done(self._queue.settled_parts(batch, extent))
+        else:
             self.spool.release([extent])
         return True
 
@@ -165,20 +171,32 @@ class Keeper:
         """Whether there are segments that were not looked at yet."""
         return self._queue.clock() >= self._next_look and self.spool.has_orphans()
 
+    def settle(self, settled: Settled) -> None:
+        """Note on disk what need not be sent again, and release what is not needed at all."""
+        if settled.free:
+            self.spool.release(settled.free)
+        elif settled.done:
+            self.spool.note_done(settled.done)
+
     def _offer(self, segment: Segment) -> None:
-        batches = []
-        for record in self._readable(segment):
-            place = Extent(segment, record.offset, record.length)
-            batches.append(Batch.adopted(self.adopted, record.body, record.events, place))
-        segment.live = len(batches)
+        places = list(self._places(segment))
+        batches = [Batch.adopted(self.adopted, group) for group in _in_groups(places)]
+        segment.live = len(places)
         with self._queue.lock:
-            number = sum(batch.count for batch in batches)
+            number = sum(batch.unsettled for batch in batches)
             self.adopted.recorded += number
             self.adopted.spooled += number
         if batches:
             self._queue.offer(batches)
         else:
             self.spool.discard(segment)
+
+    def _places(self, segment: Segment) -> Iterator[tuple[Extent, set[int]]]:
+        """Find what is still to be delivered, and what of each record is not."""
+        for record in self._readable(segment):
+            done = segment.done(record)
+            if len(done) < record.events:
+                yield segment.extent(record), done
 
     def _readable(self, segment: Segment) -> Iterator[Record]:
         """Read what is whole; a damaged stretch counts as one event, for want of knowing better."""
@@ -187,13 +205,16 @@ class Keeper:
                 if record.events:
                     yield record
                 else:
+                    segment.damaged.add(record.offset)
                     self._lose("spool-corrupt", 1)
                     self._notices.dropped("spool-corrupt", 1)
         except OSError as error:
             self._turn_off(error.strerror or type(error).__name__)
 
     def _count_lost(self, segment: Segment, reason: str) -> int:
-        number = sum(record.events for record in self._readable(segment))
+        number = sum(
+            record.events - len(segment.done(record)) for record in self._readable(segment)
+        )
         self._lose(reason, number)
         return number
 
@@ -201,3 +222,18 @@ class Keeper:
         with self._queue.lock:
             self.adopted.recorded += number
             self.adopted.drop(reason, number)
+
+
+def _in_groups(places: list[tuple[Extent, set[int]]]) -> Iterator[list[tuple[Extent, set[int]]]]:
+    """Put short records together: ``durability="sync"`` writes one for each event."""
+    group: list[tuple[Extent, set[int]]] = []
+    events = size = 0
+    for place in places:
+        events += place[0].events
+        size += place[0].length
+        if group and (events > MAX_BATCH_EVENTS or size > MAX_GROUP_BYTES):
+            yield group
+            group, events, size = [], place[0].events, place[0].length
+        group.append(place)
+    if group:
+        yield group

@@ -54,6 +54,7 @@ class Notices:
         self._denied = False
         self._spool_works = True
         self._told_of_duplicates = False
+        self._told_of_spool = False
         self._untold: dict[str, int] = {}
         self._told_at: dict[str, float] = {}
 
@@ -142,6 +143,16 @@ class Notices:
         if not self._spool_works:
             self._spool_works = True
             _log.info("events are kept on disk again. [spool-on]")
+
+    def set_aside(self, name: str, why: str) -> None:
+        """Note something in the spool that was not taken for what it seems to be; said once."""
+        if not self._told_of_spool:
+            self._told_of_spool = True
+            _log.warning(
+                "left out %s of the spool: %s. stats().set_aside counts these. [spool-set-aside]",
+                name,
+                why,
+            )
 
     def dropped(self, reason: str, number: int) -> None:
         """Note events given up; said at once, then once a minute at most for each reason."""

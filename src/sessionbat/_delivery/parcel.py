@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,35 +13,61 @@ from sessionbat._delivery.compression import compress
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """``count`` events of a batch from its ``first`` on, as NDJSON."""
+    """Events of a batch, by their positions in it, as NDJSON."""
 
     batch: Batch
-    first: int
-    count: int
+    positions: Sequence[int]
     body: bytes
 
     @classmethod
-    def whole(cls, batch: Batch) -> Parcel:
-        """Make one of a whole batch."""
-        return cls(batch, 0, batch.count, batch.body())
+    def of(cls, batch: Batch, positions: Sequence[int]) -> tuple[Parcel, list[int]]:
+        """Make one of some events of a batch.
+
+        Returns:
+            The parcel, without the events that cannot be read; and the positions of those.
+
+        Raises:
+            OSError: They were in memory only, and are not.
+        """
+        if batch.is_held and len(positions) == batch.count:
+            return cls(batch, positions, batch.body()), []
+        lines = batch.lines()
+        found = [(n, line) for n in positions if (line := lines[n]) is not None]
+        unreadable = [n for n in positions if lines[n] is None]
+        return cls(batch, [n for n, _ in found], b"\n".join(line for _, line in found)), unreadable
+
+    @property
+    def count(self) -> int:
+        """How many events it holds."""
+        return len(self.positions)
+
+    @property
+    def first(self) -> int:
+        """Where its first event stands in the batch."""
+        return self.positions[0]
+
+    @property
+    def span(self) -> int:
+        """How far it reaches there; what lies between its events is settled."""
+        return self.positions[-1] + 1 - self.positions[0]
 
     def packed(self, coding: str) -> bytes:
         """Its events, compressed."""
-        whole = self.count == self.batch.count
-        return self.batch.packed(coding) if whole else compress(self.body, coding)
+        if self.batch.is_packed and self.count == self.batch.count:
+            return self.batch.packed(coding)
+        return compress(self.body, coding)
 
     def singles(self) -> Iterator[Parcel]:
         """Take it apart into single events."""
-        for offset, line in enumerate(self.lines()):
-            yield Parcel(self.batch, self.first + offset, 1, line)
+        for position, line in zip(self.positions, self.lines(), strict=True):
+            yield Parcel(self.batch, (position,), line)
 
     def split(self, count: int) -> tuple[Parcel, Parcel]:
         """Cut it after ``count`` events."""
         lines = self.lines()
-        head, tail = lines[:count], lines[count:]
         return (
-            Parcel(self.batch, self.first, len(head), b"\n".join(head)),
-            Parcel(self.batch, self.first + count, len(tail), b"\n".join(tail)),
+            Parcel(self.batch, self.positions[:count], b"\n".join(lines[:count])),
+            Parcel(self.batch, self.positions[count:], b"\n".join(lines[count:])),
         )
 
     def anew(self) -> Parcel:
@@ -50,8 +76,10 @@ class Parcel:
         Raises:
             OSError: They are on disk only, and are not there any more.
         """
-        lines = self.batch.body().rstrip(b"\n").split(b"\n")[self.first : self.first + self.count]
-        return Parcel(self.batch, self.first, self.count, b"\n".join(lines))
+        whole, unreadable = Parcel.of(self.batch, self.positions)
+        if unreadable:
+            raise OSError("on disk only, and not as it was written")
+        return whole
 
     def lines(self) -> list[bytes]:
         """The events, one line each."""
@@ -67,13 +95,13 @@ class Parcel:
         for rejection in rejections:
             place = rejection.place
             if place is not None and place < len(lines) and rejection.names(lines[place]):
-                yield self.first + place, rejection.slug
+                yield self.positions[place], rejection.slug
             elif rejection.id:
                 by_id[rejection.id] = rejection.slug
         for offset, line in enumerate(lines if by_id else ()):
             slug = by_id.get(_id_of(line))
             if slug is not None:
-                yield self.first + offset, slug
+                yield self.positions[offset], slug
 
 
 class Rejection(NamedTuple):

@@ -1,20 +1,20 @@
-"""One file of the spool: records of events, appended; owned by whoever holds its lock.
-
-A record is a marker, four numbers (bytes, CRC-32, events, coding) and its events as NDJSON. One
-that was torn or damaged is skipped and counted; the next one is found again by its marker.
-"""
+"""One file of the spool: records of events, appended; owned by whoever holds its lock."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
-import struct
+import stat
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from sessionbat._delivery.progress import Progress
+from sessionbat._delivery.record import MAX_RECORD_BYTES, Record, decode, encode, records_in
+from sessionbat._delivery.trust import UntrustedError, open_trusted
 
 try:
     import fcntl
@@ -25,20 +25,10 @@ except ImportError:  # Windows
 CAN_LOCK: Final = fcntl is not None
 
 SUFFIX: Final = ".segment"
-MARKER: Final = b"SBt1"
-
-_HEADER: Final = struct.Struct("<4sIIIB")
-_PLAIN, _DEFLATED = 0, 1
-_WORTH_DEFLATING: Final = 512
-
-
-class Record(NamedTuple):
-    """Some events of a segment: where they are, how many, and as NDJSON; none when damaged."""
-
-    offset: int
-    length: int
-    events: int
-    body: bytes
+#: What could not be read whole is kept under this name, for people to look at.
+SET_ASIDE: Final = ".damaged"
+#: A segment takes one more record while it is shorter than a few megabytes.
+MAX_FILE_BYTES: Final = MAX_RECORD_BYTES + 8 * 1024 * 1024
 
 
 class Extent(NamedTuple):
@@ -47,6 +37,8 @@ class Extent(NamedTuple):
     segment: Segment
     offset: int
     length: int
+    events: int
+    checksum: int
 
     def read(self) -> bytes:
         """Read its events again.
@@ -55,6 +47,25 @@ class Extent(NamedTuple):
             OSError: The file is gone, or what is there is not what was written.
         """
         return self.segment.read(self.offset, self.length)
+
+    def lines(self) -> list[bytes | None]:
+        """Read its events as lines; None for each when they are not what they should be."""
+        with contextlib.suppress(OSError):
+            body = self.read().removesuffix(b"\n")
+            if body.count(b"\n") + 1 == self.events:
+                lines = body.split(b"\n")
+                if not self.segment.adopted or _are_objects(lines):
+                    return [*lines]
+        self.segment.damaged.add(self.offset)
+        return [None] * self.events
+
+
+class Part(NamedTuple):
+    """Some events of a record, counted from its first."""
+
+    extent: Extent
+    first: int
+    events: int
 
 
 class Segment:
@@ -65,6 +76,11 @@ class Segment:
         self.size = size
         #: How many records are still needed; the file goes with the last.
         self.live = 0
+        #: Whether another process wrote it.
+        self.adopted = False
+        #: Where something could not be read. The file is then set aside at its end, not deleted.
+        self.damaged: set[int] = set()
+        self.progress = Progress(path)
         self._descriptor = descriptor
 
     @classmethod
@@ -84,30 +100,37 @@ class Segment:
 
     @classmethod
     def adopt(cls, path: Path) -> Segment | None:
-        """Take over a segment that nobody holds; None when somebody does, or it has just gone."""
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        except OSError:
+        """Take over a segment that nobody holds; None when somebody does, or it has just gone.
+
+        Raises:
+            UntrustedError: It is no plain file of this user alone.
+        """
+        descriptor = _open(path, os.O_RDWR)
+        if descriptor is None:
             return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            status = os.fstat(descriptor)
-        except OSError:
+        if not _lock(descriptor):
             os.close(descriptor)
             return None
+        status = os.fstat(descriptor)
         if status.st_nlink == 0:  # its owner delivered and removed it while we opened it
             os.close(descriptor)
             return None
-        return cls(path, descriptor, status.st_size)
+        segment = cls(path, descriptor, status.st_size)
+        segment.adopted = True
+        return segment
 
     @classmethod
     def read_only(cls, path: Path) -> Segment | None:
-        """Open a segment to look at it, whoever holds it; None when it has just gone."""
+        """Open a segment to look at it, whoever holds it; None when there is none to be trusted."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
+            descriptor = _open(path, os.O_RDONLY)
+        except UntrustedError:
             return None
-        return cls(path, descriptor, os.fstat(descriptor).st_size)
+        if descriptor is None:
+            return None
+        segment = cls(path, descriptor, os.fstat(descriptor).st_size)
+        segment.adopted = True
+        return segment
 
     def append(self, body: bytes, count: int) -> Extent:
         """Write events; after this they survive the process.
@@ -115,7 +138,7 @@ class Segment:
         Raises:
             OSError: The disk took nothing or a part; what had been written is taken back.
         """
-        record = _encode(body, count)
+        record, checksum = encode(body, count)
         start = self.size
         try:
             written = os.pwrite(self._descriptor, record, start)
@@ -127,28 +150,38 @@ class Segment:
             raise
         self.size += len(record)
         self.live += 1
-        return Extent(self, start, len(record))
+        return Extent(self, start, len(record), count, checksum)
 
     def read(self, offset: int, length: int) -> bytes:
         """Read the events of one record."""
-        record = _decode(os.pread(self._descriptor, length, offset), 0)
+        record = decode(os.pread(self._descriptor, length, offset), 0)
         if record is None:
             raise OSError(f"{self.path.name}: the record at {offset} is damaged")
         return record.body
 
     def records(self) -> Iterator[Record]:
         """Read all records, oldest first; a damaged stretch is one record without events."""
-        data = os.pread(self._descriptor, self.size, 0)
-        offset = 0
-        while offset < len(data):
-            record = _decode(data, offset)
-            if record is None:
-                following = _next_record(data, offset + 1)
-                yield Record(offset, following - offset, 0, b"")
-                offset = following
-            else:
-                yield record
-                offset += record.length
+        if self.size > MAX_FILE_BYTES:
+            yield Record(0, self.size, 0)
+            return
+        yield from records_in(os.pread(self._descriptor, self.size, 0))
+
+    def extent(self, record: Record) -> Extent:
+        """Remember where a record is."""
+        return Extent(self, record.offset, record.length, record.events, record.checksum)
+
+    def done(self, record: Record) -> set[int]:
+        """Say which events of a record no longer matter, counted from its first."""
+        return self.progress.done(record.offset, record.checksum, record.events)
+
+    def waiting(self) -> int:
+        """Count the events that are still to be delivered."""
+        return sum(record.events - len(self.done(record)) for record in self.records())
+
+    def note_done(self, part: Part) -> None:
+        """Note that events are delivered or given up: no later process sends them again."""
+        extent = part.extent
+        self.progress.note(extent.offset, extent.checksum, part.first, part.events)
 
     def written_at(self) -> float:
         """When it was last written to, in seconds since the epoch."""
@@ -166,6 +199,20 @@ class Segment:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
             return False
+        # After the file itself: notes without a segment are litter, the reverse is sent again.
+        self.progress.forget()
+        self.close()
+        return True
+
+    def set_aside(self) -> bool:
+        """Rename the file, so that nobody adopts it, and let go of it; false if forbidden."""
+        try:
+            self.path.rename(self.path.with_suffix(SET_ASIDE))
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        self.progress.forget()
         self.close()
         return True
 
@@ -174,39 +221,46 @@ class Segment:
 
         Never unlocks: in a forked child that would take the parent's lock away.
         """
+        self.progress.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
 
-def _encode(body: bytes, count: int) -> bytes:
-    coding = _PLAIN if len(body) < _WORTH_DEFLATING else _DEFLATED
-    payload = zlib.compress(body, 1) if coding == _DEFLATED else body
-    checksum = _checksum(payload, count, coding)
-    return _HEADER.pack(MARKER, len(payload), checksum, count, coding) + payload
+def set_aside(path: Path) -> bool:
+    """Rename what bears the name of a segment and is none; false while a process holds it."""
+    if stat.S_ISREG(path.lstat().st_mode):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if not _lock(descriptor):
+                return False
+            path.rename(path.with_suffix(SET_ASIDE))
+        finally:
+            os.close(descriptor)
+    else:
+        path.rename(path.with_suffix(SET_ASIDE))
+    return True
 
 
-def _decode(data: bytes, offset: int) -> Record | None:
-    if len(data) - offset < _HEADER.size:
+def _open(path: Path, flags: int) -> int | None:
+    try:
+        return open_trusted(path, flags)
+    except UntrustedError:
+        raise
+    except OSError:
         return None
-    marker, length, checksum, count, coding = _HEADER.unpack_from(data, offset)
-    start = offset + _HEADER.size
-    payload = data[start : start + length]
-    if marker != MARKER or len(payload) < length:
-        return None
-    if checksum != _checksum(payload, count, coding):
-        return None
-    body = zlib.decompress(payload) if coding == _DEFLATED else payload
-    return Record(offset, _HEADER.size + length, count, body)
 
 
-def _checksum(payload: bytes, count: int, coding: int) -> int:
-    return zlib.crc32(payload, zlib.crc32(struct.pack("<IB", count, coding)))
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
-def _next_record(data: bytes, start: int) -> int:
-    while (found := data.find(MARKER, start)) >= 0:
-        if _decode(data, found) is not None:
-            return found
-        start = found + 1
-    return len(data)
+def _are_objects(lines: list[bytes]) -> bool:
+    try:
+        return all(isinstance(json.loads(line), dict) for line in lines)
+    except (ValueError, RecursionError):
+        return False

@@ -3,10 +3,12 @@
 Written only for what an endpoint has not acknowledged ``SPOOL_AFTER_S`` after it was recorded, so
 an endpoint that answers at once costs no disk write. Survives the process, not the machine: nothing
 is synced. Every method takes its own lock and may wait for the disk; no caller holds the queue's.
+It trusts nobody: what is not this user's alone is left as it is, and what is damaged is set aside.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +18,22 @@ from pathlib import Path
 from typing import Final
 
 from sessionbat._clock import wall_clock
-from sessionbat._delivery.segment import CAN_LOCK, SUFFIX, Extent, Segment
+from sessionbat._delivery import progress
+from sessionbat._delivery.segment import (
+    CAN_LOCK,
+    SET_ASIDE,
+    SUFFIX,
+    Extent,
+    Part,
+    Segment,
+    set_aside,
+)
+from sessionbat._delivery.trust import (
+    UntrustedError,
+    is_ours,
+    is_trusted_directory,
+    make_private,
+)
 from sessionbat._settings import Destination
 
 SPOOL_AFTER_S: Final = 0.15
@@ -58,6 +75,12 @@ class Spool:
         self._open: set[Segment] = set()
         # Emptied, but not to be deleted: held, so that nobody adopts them again and again.
         self._undeletable: list[Segment] = []
+        # Names of what is not trusted, so that each is counted and said once.
+        self._distrusted: set[str] = set()
+        #: How many files could not be trusted, or not be read whole.
+        self.set_aside = 0
+        #: Told of each: its name, and why.
+        self.on_set_aside: Callable[[str, str], None] | None = None
 
     def append(self, body: bytes, count: int) -> Extent:
         """Write events as one record.
@@ -74,23 +97,38 @@ class Spool:
                 segment = self._current = self._new_segment()
             return segment.append(body, count)
 
+    def note_done(self, parts: list[Part]) -> None:
+        """Note events that are settled where others of their record are not."""
+        with self._lock:
+            for part in parts:
+                part.extent.segment.note_done(part)
+
     def release(self, extents: list[Extent]) -> None:
         """Forget records that are not needed any more; a segment goes with its last."""
         with self._lock:
             for extent in extents:
+                extent.segment.live -= 1
+            for extent in extents:
                 segment = extent.segment
-                segment.live -= 1
-                if segment.live == 0 and segment in self._open:
-                    self._remove(segment)
+                if segment.live == 0:
+                    if segment in self._open:
+                        self._remove(segment)
+                elif extent.offset not in segment.damaged:
+                    segment.note_done(Part(extent, 0, extent.events))
 
     def adopt(self) -> Segment | None:
         """Take over the oldest segment that no process holds; None when there is none."""
         with self._lock:
             for path in self._paths():
-                segment = Segment.adopt(path)
+                try:
+                    segment = Segment.adopt(path)
+                except UntrustedError as error:
+                    self._distrust(path, str(error))
+                    continue
                 if segment is not None:
                     self._open.add(segment)
                     return segment
+            self._tidy()
             return None
 
     def has_orphans(self) -> bool:
@@ -137,7 +175,7 @@ class Spool:
         self.close()
 
     def _new_segment(self) -> Segment:
-        _make_private(self.directory)
+        make_private(self.directory)
         if not (self.directory / ABOUT).exists():
             self._write_about()
         segment = Segment.create(self.directory)
@@ -155,20 +193,63 @@ class Spool:
         self._open.discard(segment)
         if self._current is segment:
             self._current = None
-        if not segment.remove():
+        if not segment.damaged:
+            gone = segment.remove()
+        elif gone := segment.set_aside():
+            self._tell_set_aside(segment.path, "it is damaged")
+        if not gone:
             self._undeletable.append(segment)
 
+    def _distrust(self, path: Path, why: str) -> None:
+        """Set aside what is ours, and leave alone what is not."""
+        if is_ours(path):
+            try:
+                if not set_aside(path):
+                    return
+            except OSError:
+                pass
+        self._distrusted.add(path.name)
+        self._tell_set_aside(path, why)
+
+    def _tell_set_aside(self, path: Path, why: str) -> None:
+        self.set_aside += 1
+        if self.on_set_aside is not None:
+            self.on_set_aside(path.name, why)
+
+    def _tidy(self) -> None:
+        """Delete notes whose segment is gone, and what was set aside longer ago than is kept."""
+        latest = self._clock() - MAX_AGE_S
+        for path in self._named(progress.SUFFIX, SET_ASIDE):
+            with contextlib.suppress(OSError):
+                alone = path.suffix == progress.SUFFIX and not path.with_suffix(SUFFIX).exists()
+                if alone or (path.suffix == SET_ASIDE and path.lstat().st_mtime < latest):
+                    path.unlink()
+
     def _size(self) -> int:
-        return sum(_file_size(path) for path in self._paths())
+        return sum(_file_size(path) for path in self._named(SUFFIX, progress.SUFFIX, SET_ASIDE))
 
     def _paths(self) -> Iterator[Path]:
+        return (path for path in self._named(SUFFIX) if path.name not in self._distrusted)
+
+    def _named(self, *suffixes: str) -> Iterator[Path]:
+        """List files by name: that sorts segments by age."""
         try:
+            if not is_trusted_directory(self.directory):
+                return
             names = sorted(os.listdir(self.directory))  # noqa: PTH208 - names sort by age
+        except UntrustedError as error:
+            self._distrust_directory(str(error))
+            return
         except OSError:
             return
         for name in names:
-            if name.endswith(SUFFIX) and not name.startswith("."):
+            if name.endswith(suffixes) and not name.startswith("."):
                 yield self.directory / name
+
+    def _distrust_directory(self, why: str) -> None:
+        if "" not in self._distrusted:
+            self._distrusted.add("")
+            self._tell_set_aside(self.directory, why)
 
 
 def spool_root(given: str | None = None) -> Path:
@@ -199,22 +280,16 @@ def open_spool(destination: Destination, app: str, root: str | None) -> Spool | 
     except RuntimeError:  # no home directory
         return None
     about = {"endpoint": destination.endpoint, "app": app if destination.api_key else ""}
-    identity = hashlib.sha256("\0".join(about.values()).encode()).hexdigest()[:16]
-    return Spool(base / identity, about)
+    return Spool(base / directory_name(about["endpoint"], about["app"]), about)
 
 
-def _make_private(directory: Path) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    status = directory.stat()
-    if status.st_uid != os.geteuid():
-        raise PermissionError(f"{directory} belongs to another user")
-    if status.st_mode & 0o077:
-        directory.chmod(0o700)
+def directory_name(endpoint: str, app: str) -> str:
+    """Name the spool of an endpoint and app."""
+    return hashlib.sha256(f"{endpoint}\0{app}".encode()).hexdigest()[:16]
 
 
 def _file_size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except OSError:
         return 0

@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from sessionbat._clock import monotonic
@@ -31,6 +32,8 @@ from sessionbat.accounting import FlushResult, Ledger
 
 #: At exit, an endpoint that has taken nothing for so long is left alone, if there is a spool.
 EXIT_PATIENCE_S: Final = 0.4
+#: One that has answered to this process may take longer: what it takes unheard is sent again.
+ANSWERING_PATIENCE_S: Final = 1.0
 #: A helper pays once this many single events wait for each thread that sends them.
 EVENTS_PER_SENDER: Final = 4
 #: So many events are tried in a minute at an address that has refused each and never taken one.
@@ -77,6 +80,10 @@ class Worker:
         self._doubts = 0
         self._failures = 0
         self._gave_up = False
+        self._seconds_for_others = self.options.exit_timeout
+        # When the process ends, and how long the slowest of the latest requests took.
+        self._answers_until = inf
+        self._answer_s = 0.0
 
     def _new_keeper(self) -> Keeper | None:
         if not self.options.spool:
@@ -119,7 +126,8 @@ class Worker:
     def flush(self, ledger: Ledger, timeout: float | None) -> FlushResult:
         """Wait until what a client recorded so far is settled, at most ``timeout`` seconds.
 
-        Also takes up what earlier processes left, without waiting for it.
+        Also takes up what earlier processes left, without waiting for it: it gives way to what this
+        process records, and ``leave`` and the end go on with it.
         """
         if not self.queue.has_taker:
             if self._keeper is not None and not self._gave_up:
@@ -131,12 +139,26 @@ class Worker:
 
     def leave(self, ledger: Ledger, timeout: float | None) -> FlushResult:
         """Flush for a client that closes; the last one stops the threads."""
+        started = monotonic()
         result = self.flush(ledger, timeout)
         with self.queue.lock:
             self._ledgers.discard(ledger)
+            is_last = not self._ledgers
+        if is_last and not (result.pending or result.spooled):
+            left = inf if timeout is None else started + timeout - monotonic()
+            self._deliver_for_others(left)
+        with self.queue.lock:
             if not self._ledgers and self.queue.is_empty:
                 self.queue.stop()
         return result
+
+    def _deliver_for_others(self, seconds: float) -> None:
+        """Spend time on what earlier processes left: all closings together an exit's worth."""
+        started = monotonic()
+        seconds = min(seconds, self._seconds_for_others)
+        if seconds > 0 and self._keeper is not None and not self._gave_up:
+            self._deliver_until(started + seconds)
+            self._seconds_for_others -= monotonic() - started
 
     @property
     def is_denied(self) -> bool:
@@ -147,6 +169,10 @@ class Worker:
         """How many events of earlier processes this one has delivered."""
         return 0 if self._keeper is None else self._keeper.adopted.delivered
 
+    def set_aside(self) -> int:
+        """How many files of the spool could not be trusted, or not be read whole."""
+        return 0 if self._keeper is None else self._keeper.spool.set_aside
+
     def finish(self, deadline: float) -> None:
         """Deliver while that goes forward, until a point in monotonic time, and keep the rest.
 
@@ -154,17 +180,24 @@ class Worker:
         """
         self.queue.stop()
         try:
+            self._answers_until = deadline if self._keeper is not None else inf
             self._deliver_until(deadline)
             if self.queue.is_empty and self._thread is not None:
                 self._thread.join(EXIT_PATIENCE_S)  # it may still have to delete what is delivered
         finally:  # also when somebody loses patience and presses Ctrl-C
             self._give_up()
 
+    def _is_too_late(self) -> bool:
+        """Whether what is sent now would not be answered before the end, and sent again later."""
+        left = self._answers_until - monotonic()
+        return left < min(2 * self._answer_s, self.options.exit_timeout / 2)
+
     def _deliver_until(self, deadline: float) -> None:
         while self._has_work() and (left := deadline - monotonic()) > 0:
             if self._failures and self._is_kept():
                 return
-            going = self.queue.wait_for_progress(min(left, EXIT_PATIENCE_S))
+            patience = ANSWERING_PATIENCE_S if self._knows_endpoint else EXIT_PATIENCE_S
+            going = self.queue.wait_for_progress(min(left, patience))
             if not going and self._is_kept():
                 return
 
@@ -226,15 +259,20 @@ class Worker:
     def _run(self, queue: EventQueue, keeper: Keeper | None) -> None:
         try:
             self._adopt(queue, keeper)
-            while (batch := queue.take()) is not None:
+            while not self._is_over() and (batch := queue.take()) is not None:
                 self._start_keeper(queue, keeper)
                 self._deliver(queue, batch)
                 self._adopt(queue, keeper)
+            if self._is_over():
+                queue.pause(0)  # who waits for progress hears that there will be none
         except BaseException:  # noqa: BLE001
             # Nothing below raises by design. If it does, the events are kept: the next ``record``
             # starts a new thread, which begins with what had not been settled.
             queue.put_back()
             _log.exception("the delivery thread stopped; another will take over. [worker-died]")
+
+    def _is_over(self) -> bool:
+        return self._gave_up or self._is_too_late()
 
     def _adopt(self, queue: EventQueue, keeper: Keeper | None) -> None:
         """Take up what an earlier process left, when nothing else is ready and the endpoint is."""
@@ -253,6 +291,11 @@ class Worker:
         waiting: deque[Parcel] = deque()
         self._add(queue, waiting, batch)
         while waiting and not self._gave_up:
+            if self._is_too_late():
+                return
+            if _gives_way(queue, waiting[0].batch):
+                waiting = _without_others(queue, waiting)
+                continue
             if self._sends_side_by_side(waiting):
                 self._deliver_side_by_side(queue, waiting)
                 continue
@@ -272,10 +315,11 @@ class Worker:
     def _add(self, queue: EventQueue, waiting: deque[Parcel], batch: Batch | None) -> bool:
         if batch is None:
             return False
-        try:
-            waiting.appendleft(Parcel.whole(batch))
-        except OSError:  # it was on disk only, and is not there any more
-            self._lose(queue, batch, "spool-corrupt")
+        parcel, unreadable = Parcel.of(batch, queue.waiting_in(batch))
+        if unreadable:  # on disk only, and not as it was written
+            self._lose(queue, batch, unreadable)
+        if parcel.count:
+            waiting.appendleft(parcel)
         return True
 
     def _sends_side_by_side(self, waiting: deque[Parcel]) -> bool:
@@ -287,7 +331,9 @@ class Worker:
         )
 
     def _deliver_many(self, queue: EventQueue, parcel: Parcel) -> list[Parcel]:
+        started = monotonic()
         outcome = self._sender.post_batch(parcel)
+        self._note_answer(started)
         match outcome.verdict:
             case Verdict.ACCEPTED:
                 self._succeed()
@@ -312,7 +358,9 @@ class Worker:
         self, queue: EventQueue, waiting: deque[Parcel], parcel: Parcel
     ) -> Outcome | None:
         """Send one event; put back what is still to be sent of it, and say why it has to wait."""
+        started = monotonic()
         outcome = self._sender.post_event(parcel.body)
+        self._note_answer(started)
         match outcome.verdict:
             case Verdict.ACCEPTED:
                 self._succeed()
@@ -321,7 +369,7 @@ class Worker:
                 self._settle(queue, parcel.batch, parcel.first, 1)
                 return None
             case Verdict.TOO_LARGE if (shorter := cut_line(parcel.body)) is not None:
-                waiting.appendleft(Parcel(parcel.batch, parcel.first, 1, shorter))
+                waiting.appendleft(Parcel(parcel.batch, parcel.positions, shorter))
                 return None
             case Verdict.TOO_LARGE | Verdict.REFUSED if self._has_taken or outcome.address is None:
                 self._succeed()
@@ -339,7 +387,7 @@ class Worker:
         try:
             waiting.append(parcel.anew())
         except OSError:
-            self._lose(queue, parcel.batch, "spool-corrupt")
+            self._lose(queue, parcel.batch, list(parcel.positions))
 
     def _hold_on(self, queue: EventQueue, waiting: deque[Parcel], trouble: Outcome) -> None:
         """Wait before the next try; not at all while another event may show that all is well."""
@@ -367,6 +415,9 @@ class Worker:
             queue.pause(min(left, _LOOK_EACH_S))
         self._doubts = 0
 
+    def _note_answer(self, started: float) -> None:
+        self._answer_s = max(monotonic() - started, 0.9 * self._answer_s)
+
     def _deliver_side_by_side(self, queue: EventQueue, waiting: deque[Parcel]) -> None:
         """Send single events from several threads, which end with the work or at a failure."""
         troubles: list[Outcome] = []
@@ -389,6 +440,9 @@ class Worker:
                 parcel = waiting.popleft()
             except IndexError:
                 return
+            if _gives_way(queue, parcel.batch) or self._is_too_late():
+                waiting.appendleft(parcel)
+                return
             if parcel.count > 1:  # what was left of a batch when the endpoint refused batches
                 waiting.appendleft(parcel)
                 return
@@ -400,27 +454,28 @@ class Worker:
         for position, reason in list(parcel.refused(outcome.rejected)) if outcome.rejected else ():
             self._refuse(queue, parcel.batch, position, reason)
         self._note_duplicates(queue, parcel, outcome)
-        self._settle(queue, parcel.batch, parcel.first, parcel.count)
+        self._settle(queue, parcel.batch, parcel.first, parcel.span)
 
     def _note_duplicates(self, queue: EventQueue, parcel: Parcel, outcome: Outcome) -> None:
         if outcome.duplicates:
             batch = parcel.batch
-            queue.note_duplicates(batch, parcel.first, parcel.count, outcome.duplicates)
+            queue.note_duplicates(batch, parcel.positions, outcome.duplicates)
             if not (outcome.sent_twice or batch.may_be_there):
                 self._notices.duplicates(outcome.duplicates)
 
     def _settle(
         self, queue: EventQueue, batch: Batch, first: int, count: int, dropped: str | None = None
     ) -> None:
-        extents = queue.settle(batch, first, count, dropped)
-        if extents and self._keeper is not None:
-            self._keeper.spool.release(extents)
-
-    def _lose(self, queue: EventQueue, batch: Batch, reason: str) -> None:
-        number, extents = queue.drop([batch], reason)
+        settled = queue.settle(batch, first, count, dropped)
         if self._keeper is not None:
-            self._keeper.spool.release(extents)
-        self._notices.dropped(reason, number)
+            self._keeper.settle(settled)
+
+    def _lose(self, queue: EventQueue, batch: Batch, positions: list[int]) -> None:
+        for position in positions:
+            settled = queue.settle(batch, position, 1, dropped="spool-corrupt")
+            if self._keeper is not None:  # not noted: the file is kept for people to look at
+                self._keeper.spool.release(settled.free)
+        self._notices.dropped("spool-corrupt", len(positions))
 
     def _refuse(self, queue: EventQueue, batch: Batch, position: int, reason: str) -> None:
         self._settle(queue, batch, position, 1, dropped=f"refused:{reason}")
@@ -461,6 +516,19 @@ def _started(role: str, target: Callable[..., None], *args: object) -> threading
     except RuntimeError:  # the interpreter is shutting down, or there are no more threads
         return None
     return thread
+
+
+def _gives_way(queue: EventQueue, batch: Batch) -> bool:
+    """Whether events that another process left have to wait for those of this one."""
+    return batch.number < 0 and queue.has_own
+
+
+def _without_others(queue: EventQueue, waiting: deque[Parcel]) -> deque[Parcel]:
+    """Put aside what another process left; returns what is our own."""
+    for batch in {parcel.batch.number: parcel.batch for parcel in waiting}.values():
+        if batch.number < 0:
+            queue.put_aside(batch)
+    return deque(parcel for parcel in waiting if parcel.batch.number >= 0)
 
 
 def _is_ours() -> bool:
