@@ -102,7 +102,7 @@ def measure(
     backlog: int,
     processes: int,
     kill_each: int = 0,
-    seconds: float = 1.0,
+    seconds: float = 2.0,
     seed: int = 0,
 ) -> Figures:
     """Leave a backlog behind, run short processes, then have the rest sent.

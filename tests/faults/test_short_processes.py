@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.faults.short_processes import KINDS, MANNERS, TAKES, Figures, measure
@@ -24,10 +26,12 @@ def test_each_short_process_gets_further(takes: str, manner: str, kill_each: int
         MANNERS[manner](TAKES[takes]), backlog=3000, processes=4, kill_each=kill_each and 2
     )
     check(figures, takes)
-    assert all(b > a for a, b in zip(figures.arrived, figures.arrived[1:-1], strict=False))
+    further = [b - a for a, b in pairwise(figures.arrived[:-1])]
+    assert min(further) >= (0 if kill_each else 1)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("takes", "manner", "kill_each"), KINDS)
 def test_a_hundred_short_processes(takes: str, manner: str, kill_each: int) -> None:
     figures = measure(

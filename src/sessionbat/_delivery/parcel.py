@@ -25,9 +25,6 @@ class Parcel:
 
         Returns:
             The parcel, without the events that cannot be read; and the positions of those.
-
-        Raises:
-            OSError: They were in memory only, and are not.
         """
         if batch.is_held and len(positions) == batch.count:
             return cls(batch, positions, batch.body()), []
