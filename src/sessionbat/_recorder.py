@@ -148,7 +148,10 @@ class Recorder:
         except Exception as failure:  # noqa: BLE001 - the host is protected here
             self._drop("not-encoded", f"encoding raised {type(failure).__name__}")
             return event_id
-        self._hand_over(event_id, line)
+        try:
+            self._hand_over(event_id, line)
+        except (RecursionError, MemoryError) as failure:  # the host is out of stack or memory
+            self._drop("not-encoded", f"queueing raised {type(failure).__name__}")
         return event_id
 
     def _wants(self, scope: Scope) -> bool:

@@ -141,8 +141,9 @@ class Ledger:
     def record_dropped(self, reason: str) -> bool:
         """Count an event that never reached a queue; true for the first of this reason."""
         with self.lock:
-            self.recorded += 1
-            return self.drop(reason)
+            first = self.drop(reason)
+            self.recorded += 1  # last: broken off before, nothing is counted
+            return first
 
     @property
     def pending(self) -> int:

@@ -84,13 +84,23 @@ class Batch:
         return batch
 
     def append(self, ledger: Ledger, line: bytes) -> None:
-        """Add one event."""
+        """Add one event; broken off, it has added nothing once ``discard_torn`` was called."""
         if ledger is not self._latest_owner:
-            self._latest_owner = ledger
+            self._latest_owner = None
             self._runs.append((ledger, self.count))
+            self._latest_owner = ledger
         write = self._lines.write  # type: ignore[union-attr]
         self.size += write(line) + write(b"\n")  # a copy of the line would cost more
         self.count += 1
+
+    def discard_torn(self) -> None:
+        """Remove what an ``append`` that was broken off has left."""
+        if self._lines is not None:
+            self._lines.seek(self.size)
+            self._lines.truncate()
+        while self._runs and self._runs[-1][1] >= self.count:
+            self._runs.pop()
+        self._latest_owner = self._runs[-1][0] if self._runs else None
 
     @property
     def unsettled(self) -> int:
@@ -186,13 +196,17 @@ class Batch:
 
     def note_spooled(self, count: int, size: int, extent: Extent) -> list[tuple[Ledger, int]]:
         """Note that further events are on disk; returns whose they are, without the settled."""
-        first, self.spooled = self.spooled, self.spooled + count
-        self.spooled_size += size
-        self.extents.append(extent)
+        spooled = self.spooled + count
         if not self._waiting and count == self.count:
-            return self._owners()
-        waiting = self._each_waiting()[first : self.spooled]
-        return list(Counter(ledger for ledger in waiting if ledger is not None).items())
+            noted = self._owners()
+        else:
+            waiting = self._each_waiting()[self.spooled : spooled]
+            noted = list(Counter(ledger for ledger in waiting if ledger is not None).items())
+        # Last and without a call, so that no signal handler's exception can come in between.
+        self.spooled = spooled
+        self.spooled_size += size
+        self.extents += [extent]
+        return noted
 
     def owners_of(self, positions: Sequence[int]) -> dict[Ledger, int]:
         """How many of some events, in their order, belong to each ledger, settled or not."""

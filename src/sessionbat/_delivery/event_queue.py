@@ -96,9 +96,10 @@ class EventQueue:
     # The way in.
 
     def put(self, ledger: Ledger, line: bytes) -> bool:
-        """Take an event; false when there is no room. It counts as recorded either way.
+        """Take an event and count it as recorded; false when there is no room, and nothing counted.
 
-        Never waits for a disk or a network. Above ``PACK_ABOVE_BYTES`` the call that fills a batch
+        An exception that a signal handler raises in between, or a host out of stack, leaves either
+        all of it done or nothing. Never waits for a disk or a network. Above ``PACK_ABOVE_BYTES`` the call that fills a batch
         compresses it: some milliseconds, once in a thousand calls.
         """
         with self.lock:
@@ -108,7 +109,6 @@ class EventQueue:
                 return True
             self._appending = True
             try:
-                ledger.recorded += 1
                 size = len(line) + 1
                 held = self.bytes_held + size
                 taken = held <= self.max_bytes
@@ -119,10 +119,15 @@ class EventQueue:
                         batch = self._seal() if count else batch
                         self._note_first(batch)
                     batch.append(ledger, line)
+                    # Nothing can come between these two: only a call lets a signal handler run.
                     self.bytes_held = held
+                    ledger.recorded += 1
                     if self._taker_waits:
-                        self._taker_waits = False
                         self._ready.notify()
+                        self._taker_waits = False
+            except BaseException:
+                self._mend()
+                raise
             finally:
                 self._appending = False
         if self._interrupting or held > PACK_ABOVE_BYTES:
@@ -135,13 +140,21 @@ class EventQueue:
             self._ageing.notify()
         self._unsettled[batch.number] = batch
 
+    def _mend(self) -> None:
+        """Take back what a ``put`` that was broken off has half done."""
+        batch = self._open
+        batch.discard_torn()
+        if not batch.count:
+            self._unsettled.pop(batch.number, None)
+        self._taker_waits = False
+        self._ready.notify_all()
+
     def _catch_up(self) -> None:
         """Do what ``put`` leaves to the few calls that meet it: interruptions, and packing."""
         while self._interrupting:
             ledger, line = self._interrupting.popleft()
             if not self.put(ledger, line):
-                with self.lock:
-                    ledger.drop("queue-full")
+                ledger.record_dropped("queue-full")
         with self.lock:
             full = self._sealed[-1] if self._sealed else None
         if full is not None and full.held == full.size and self.bytes_held > PACK_ABOVE_BYTES:

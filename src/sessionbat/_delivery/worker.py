@@ -75,6 +75,7 @@ class Worker:
         self._sender = Sender(self.destination)
         self._keeper = self._new_keeper()
         self._thread: threading.Thread | None = None
+        self._taker: object = None
         self._knows_endpoint = False
         self._has_taken = False
         self._doubts = 0
@@ -118,10 +119,13 @@ class Worker:
         queue = self.queue
         if not queue.put(ledger, line):
             self._drop(ledger, "queue-full")
-        if not queue.has_taker:
-            self._start()
-        if self.options.durability == "sync" and self._keeper is not None and not _is_ours():
-            self._keeper.keep()
+        try:
+            if not queue.has_taker:
+                self._start()
+            if self.options.durability == "sync" and self._keeper is not None and not _is_ours():
+                self._keeper.keep()
+        except (RecursionError, MemoryError):
+            pass  # the host is out of stack, and the event is queued: a later call will do it
 
     def flush(self, ledger: Ledger, timeout: float | None) -> FlushResult:
         """Wait until what a client recorded so far is settled, at most ``timeout`` seconds.
@@ -228,8 +232,7 @@ class Worker:
             ledger.restart(self.queue.lock)
 
     def _drop(self, ledger: Ledger, reason: str) -> None:
-        with self.queue.lock:
-            ledger.drop(reason)
+        ledger.record_dropped(reason)
         self._notices.dropped(reason, 1)
 
     def _start(self) -> None:
@@ -243,7 +246,14 @@ class Worker:
 
     def _start_thread(self, queue: EventQueue, keeper: Keeper | None) -> bool:
         queue.has_taker = True  # before it starts: a signal handler may record in between
-        self._thread = _started("worker", self._run, queue, keeper)
+        taker = object()
+        self._taker = taker
+        try:
+            self._thread = _started("worker", self._run, queue, keeper, taker)
+        except BaseException:  # a signal handler's: nobody knows whether the thread will come
+            self._taker = None
+            queue.has_taker = False
+            raise
         queue.has_taker = self._thread is not None
         return queue.has_taker
 
@@ -256,7 +266,10 @@ class Worker:
 
     # Runs in the thread.
 
-    def _run(self, queue: EventQueue, keeper: Keeper | None) -> None:
+    def _run(self, queue: EventQueue, keeper: Keeper | None, taker: object) -> None:
+        with queue.lock:  # which who starts this holds until it is known to have started
+            if self._taker is not taker:
+                return
         try:
             self._adopt(queue, keeper)
             while not self._is_over() and (batch := queue.take()) is not None:
@@ -284,7 +297,7 @@ class Worker:
         with queue.lock:
             if keeper is None or queue.has_keeper or self._gave_up:
                 return
-            queue.has_keeper = True
+            queue.has_keeper = True  # only this thread starts one, and no signal handler runs here
             queue.has_keeper = _started("keeper", keeper.run) is not None
 
     def _deliver(self, queue: EventQueue, batch: Batch) -> None:

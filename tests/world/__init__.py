@@ -1,0 +1,1 @@
+"""What the world does to a guest: interpreters, kernels, signals, limits, other libraries."""
