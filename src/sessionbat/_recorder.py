@@ -6,7 +6,6 @@ wrong. Loaded by the first client, because the encoder is.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sessionbat._encoding import Snapshot, encode_event
 from sessionbat._encoding.plain_values import to_plain
 from sessionbat._encoding.well_formed import as_object, error_object, rfc3339, usable_id, with_model
+from sessionbat._host_log import host_log
 from sessionbat._measure import Measurement
 from sessionbat._sampling import is_sampled
 from sessionbat._scope import Scope
@@ -31,7 +31,7 @@ from sessionbat.transports import IngestionTransport, Transport
 if TYPE_CHECKING:
     from sessionbat._masking import Mask
 
-_log = logging.getLogger("sessionbat")
+_log = host_log
 
 
 class Recorder:

@@ -6,7 +6,6 @@ on the caller's thread, keeps nothing of a run that has ended, and never raises 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -14,6 +13,7 @@ from uuid import UUID
 
 from sessionbat._encoding import Snapshot
 from sessionbat._encoding.plain_values import to_plain
+from sessionbat._host_log import host_log
 from sessionbat._langchain.messages import is_langchain, says_something, text_of_event
 from sessionbat._langchain.payloads import (
     Answer,
@@ -53,7 +53,7 @@ else:
 
 __all__ = ["Clock", "LangChainCallbackHandler"]
 
-_log = logging.getLogger("sessionbat")
+_log = host_log
 _NOTHING: Mapping[str, Any] = {}
 _Callback = TypeVar("_Callback", bound=Callable[..., None])
 

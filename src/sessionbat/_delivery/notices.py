@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from sessionbat._clock import monotonic
+from sessionbat._host_log import host_log
 
 DROPPED_EVERY_S: Final = 60.0
 #: An odd event among good ones may bring the same answer each minute; that is said so often.
 WRONG_ADDRESS_EVERY_S: Final = 3600.0
 
-_log = logging.getLogger("sessionbat")
+_log = host_log
 
 _warned: set[tuple[str, str]] = set()
 

@@ -7,7 +7,6 @@ worker starts its thread at the first event, never at import or construction.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import weakref
@@ -28,6 +27,7 @@ from sessionbat._delivery.segment import CAN_LOCK
 from sessionbat._delivery.sender import MAX_SENDERS, Outcome, Sender, Verdict
 from sessionbat._delivery.spool import open_spool
 from sessionbat._settings import DeliveryOptions, Destination
+from sessionbat._host_log import host_log
 from sessionbat.accounting import FlushResult, Ledger
 
 #: At exit, an endpoint that has taken nothing for so long is left alone, if there is a spool.
@@ -43,7 +43,7 @@ _LOOK_EACH_S: Final = 1.0
 
 _OURS: Final = "sessionbat-"
 
-_log = logging.getLogger("sessionbat")
+_log = host_log
 
 
 class Worker:

@@ -5,9 +5,9 @@ For ``langchain``, which hears of ends, and for its book of runs, which finds ou
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
+from sessionbat._host_log import host_log
 from sessionbat._langchain.payloads import Answer
 from sessionbat._timestamp import utc_text
 from sessionbat.event import LLM, TOOL
@@ -15,7 +15,7 @@ from sessionbat.event import LLM, TOOL
 if TYPE_CHECKING:
     from sessionbat._langchain.runs import Run
 
-_log = logging.getLogger("sessionbat")
+_log = host_log
 
 
 def record(run: Run, answer: Answer) -> None:
