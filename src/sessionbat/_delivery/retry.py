@@ -13,8 +13,12 @@ LONGEST_RETRY_AFTER_S: Final = 300.0
 #: How often an endpoint that refuses the key, or is not there, is tried again.
 DENIED_RETRY_S: Final = 60.0
 
+#: Not the shared generator: a host that seeds it expects to draw alone. Without a state, so forked
+#: processes do not wait in step.
+_draw: Final = random.SystemRandom().random
 
-def backoff_s(tries: int, draw: Callable[[], float] = random.random) -> float:
+
+def backoff_s(tries: int, draw: Callable[[], float] = _draw) -> float:
     """Wait before the next try after ``tries`` failures: exponential with full jitter.
 
     Source: "Exponential Backoff and Jitter", AWS Architecture Blog, 2015. Never below a tenth of
