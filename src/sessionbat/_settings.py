@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -74,6 +75,9 @@ def settle_delivery(
             slug="bad-exit-timeout",
         )
     spool_dir = os.environ.get("SESSIONBAT_SPOOL_DIR", "").strip() or None
+    if spool_dir is not None:
+        with contextlib.suppress(OSError):  # the working directory was deleted
+            spool_dir = os.path.abspath(spool_dir)  # noqa: PTH100 - the host may go elsewhere
     return DeliveryOptions(bool(spool), spool_dir, app, durability, float(exit_timeout))
 
 

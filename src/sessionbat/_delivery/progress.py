@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 from typing import Final
 
+from sessionbat._delivery.own_file import OwnFile
 from sessionbat._delivery.trust import open_trusted
 
 SUFFIX: Final = ".done"
@@ -29,7 +30,7 @@ class Progress:
 
     def __init__(self, segment: Path) -> None:
         self.path = segment.with_suffix(SUFFIX)
-        self._descriptor = -1
+        self._file: OwnFile | None = None
         self._size = 0
         self._read: dict[int, list[tuple[int, int, int]]] | None = None
 
@@ -45,9 +46,8 @@ class Progress:
         fields = _FIELDS.pack(offset, first, count)
         entry = fields + zlib.crc32(fields, checksum).to_bytes(4, "little")
         with contextlib.suppress(OSError):
-            if self._descriptor < 0:
-                self._open()
-            if os.pwrite(self._descriptor, entry, self._size) == len(entry):
+            file = self._file or self._open()
+            if os.pwrite(file.number, entry, self._size) == len(entry):
                 self._size += len(entry)
 
     def done(self, offset: int, checksum: int, events: int) -> set[int]:
@@ -68,14 +68,15 @@ class Progress:
 
     def close(self) -> None:
         """Let go of the file."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    def _open(self) -> None:
+    def _open(self) -> OwnFile:
         descriptor = open_trusted(self.path, os.O_RDWR | os.O_CREAT)
         size = os.fstat(descriptor).st_size
-        self._descriptor, self._size = descriptor, size - size % _ENTRY.size
+        self._file, self._size = OwnFile(descriptor), size - size % _ENTRY.size
+        return self._file
 
     def _load(self) -> dict[int, list[tuple[int, int, int]]]:
         found: dict[int, list[tuple[int, int, int]]] = {}

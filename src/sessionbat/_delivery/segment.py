@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sessionbat._delivery.own_file import OwnFile
 from sessionbat._delivery.progress import Progress
 from sessionbat._delivery.record import MAX_RECORD_BYTES, Record, decode, encode, records_in
 from sessionbat._delivery.trust import UntrustedError, open_trusted
@@ -81,7 +82,11 @@ class Segment:
         #: Where something could not be read. The file is then set aside at its end, not deleted.
         self.damaged: set[int] = set()
         self.progress = Progress(path)
-        self._descriptor = descriptor
+        self._file = OwnFile(descriptor)
+
+    @property
+    def _descriptor(self) -> int:
+        return self._file.number
 
     @classmethod
     def create(cls, directory: Path) -> Segment:
@@ -91,6 +96,7 @@ class Segment:
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(descriptor, 0o600)  # whatever the umask: the next process has to open it
             hidden.rename(directory / name)
         except OSError:
             os.close(descriptor)
@@ -188,8 +194,11 @@ class Segment:
         return os.fstat(self._descriptor).st_mtime
 
     def is_gone(self) -> bool:
-        """Whether somebody has deleted the file: what is written to it now would go with us."""
-        return os.fstat(self._descriptor).st_nlink == 0
+        """Whether somebody has deleted or closed the file: nothing written now would stay."""
+        try:
+            return os.fstat(self._descriptor).st_nlink == 0
+        except OSError:
+            return True
 
     def remove(self) -> bool:
         """Delete the file and let go of it; empty it and return false where that is forbidden."""
@@ -222,9 +231,7 @@ class Segment:
         Never unlocks: in a forked child that would take the parent's lock away.
         """
         self.progress.close()
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._file.close()
 
 
 def set_aside(path: Path) -> bool:

@@ -23,6 +23,7 @@ from sessionbat._clock import monotonic, wall_clock
 from sessionbat._delivery.answer import Answer
 from sessionbat._delivery.compression import choose
 from sessionbat._delivery.notices import WrongAddress, warn_once
+from sessionbat._delivery.own_socket import OwnSocket
 from sessionbat._delivery.parcel import Parcel, Rejection
 from sessionbat._delivery.prompt_response import PromptResponse
 from sessionbat._delivery.proxies import proxy_for
@@ -250,11 +251,11 @@ def _taken(answer: Answer, receipt: dict[str, Any]) -> Outcome:
 _TLS_FAILURES: Final = (urllib3.exceptions.SSLError, ssl.SSLError)
 
 
-class _Connection(urllib3.connection.HTTPConnection):
+class _Connection(OwnSocket, urllib3.connection.HTTPConnection):
     response_class = PromptResponse
 
 
-class _SecureConnection(urllib3.connection.HTTPSConnection):
+class _SecureConnection(OwnSocket, urllib3.connection.HTTPSConnection):
     response_class = PromptResponse
 
 

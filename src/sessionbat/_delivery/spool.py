@@ -171,8 +171,12 @@ class Spool:
 
     def abandon_in_child(self) -> None:
         """Close what a forked child inherited; the locks stay the parent's."""
-        self._lock = threading.RLock()
+        self.renew_lock()
         self.close()
+
+    def renew_lock(self) -> None:
+        """Make a new lock, where nobody can be holding the old one any more."""
+        self._lock = threading.RLock()
 
     def _new_segment(self) -> Segment:
         make_private(self.directory)

@@ -35,6 +35,8 @@ def open_trusted(path: Path, flags: int) -> int:
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
         _check_file(os.fstat(descriptor))
+        if flags & os.O_EXCL:
+            os.fchmod(descriptor, 0o600)  # whatever the umask: the next process has to open it
     except OSError:
         os.close(descriptor)
         raise
@@ -63,9 +65,13 @@ def make_private(directory: Path) -> None:
         UntrustedError: What is there is something else, or somebody else's.
         OSError: It cannot be made.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    for parent in reversed(directory.parents):
+        if not parent.exists():
+            parent.mkdir(exist_ok=True)
+            parent.chmod(parent.stat().st_mode & 0o777 | 0o700)  # whatever the umask
     try:
         directory.mkdir(mode=0o700)
+        directory.chmod(0o700)
     except FileExistsError:
         is_trusted_directory(directory)
     # By descriptor: the name may lead elsewhere by now.

@@ -26,8 +26,8 @@ from sessionbat._delivery.retry import DENIED_RETRY_S, backoff_s
 from sessionbat._delivery.segment import CAN_LOCK
 from sessionbat._delivery.sender import MAX_SENDERS, Outcome, Sender, Verdict
 from sessionbat._delivery.spool import open_spool
-from sessionbat._settings import DeliveryOptions, Destination
 from sessionbat._host_log import host_log
+from sessionbat._settings import DeliveryOptions, Destination
 from sessionbat.accounting import FlushResult, Ledger
 
 #: At exit, an endpoint that has taken nothing for so long is left alone, if there is a spool.
