@@ -66,13 +66,7 @@ class EventQueue:
     ) -> None:
         self.max_bytes = max_bytes
         self.clock = clock
-        #: Guards everything here and the ledgers of all clients of this queue. Reentrant, because a
-        #: signal handler or a finalizer may record while the same thread is recording.
-        self.lock = threading.RLock()
-        self._ready = threading.Condition(self.lock)
-        self._settled = threading.Condition(self.lock)
-        self._stopping = threading.Condition(self.lock)
-        self._ageing = threading.Condition(self.lock)
+        self.make_locks()
         #: Whether a thread takes batches, or is about to.
         self.has_taker = False
         #: Whether a thread waits for batches to grow old, or is about to.
@@ -93,14 +87,24 @@ class EventQueue:
         self._untaken: deque[Batch] = deque()
         self._next_offered = -1
 
+    def make_locks(self) -> None:
+        """Make the lock and what is waited for with it; nobody may be waiting."""
+        #: Guards everything here and the ledgers of all clients of this queue. Reentrant, because a
+        #: signal handler or a finalizer may record while the same thread is recording.
+        self.lock = threading.RLock()
+        self._ready = threading.Condition(self.lock)
+        self._settled = threading.Condition(self.lock)
+        self._stopping = threading.Condition(self.lock)
+        self._ageing = threading.Condition(self.lock)
+
     # The way in.
 
     def put(self, ledger: Ledger, line: bytes) -> bool:
         """Take an event and count it as recorded; false when there is no room, and nothing counted.
 
         An exception that a signal handler raises in between, or a host out of stack, leaves either
-        all of it done or nothing. Never waits for a disk or a network. Above ``PACK_ABOVE_BYTES`` the call that fills a batch
-        compresses it: some milliseconds, once in a thousand calls.
+        all of it done or nothing. Never waits for a disk or a network. Above ``PACK_ABOVE_BYTES``
+        the call that fills a batch compresses it: some milliseconds, once in a thousand calls.
         """
         with self.lock:
             if self._appending:

@@ -49,6 +49,12 @@ class Keeper:
         self._disk_off_until = 0.0
         self._next_look = 0.0
 
+    def renew_locks(self) -> None:
+        """Make new locks, of the kind that the process has now; nobody uses the old ones."""
+        self.adopted.lock = self._queue.lock
+        self._writing = threading.RLock()
+        self.spool.renew_lock()
+
     def run(self) -> None:
         """Keep until the queue stops. The keeper's thread runs this."""
         while self._queue.wait_until_older(SPOOL_AFTER_S):

@@ -70,6 +70,7 @@ class Worker:
         self._begin()
 
     def _begin(self) -> None:
+        self._lock_type: object = threading.Lock
         self.queue = EventQueue()
         self._notices = Notices(self.destination.endpoint)
         self._sender = Sender(self.destination)
@@ -117,7 +118,14 @@ class Worker:
         Waits for the disk only with ``durability="sync"``.
         """
         queue = self.queue
-        if not queue.put(ledger, line):
+        try:
+            taken = queue.put(ledger, line)
+        except RuntimeError as error:
+            if isinstance(error, RecursionError):
+                raise
+            self._renew_locks()  # eventlet has exchanged a lock, but not what waits with it
+            taken = queue.put(ledger, line)
+        if not taken:
             self._drop(ledger, "queue-full")
         try:
             if not queue.has_taker:
@@ -133,6 +141,7 @@ class Worker:
         Also takes up what earlier processes left, without waiting for it: it gives way to what this
         process records, and ``leave`` and the end go on with it.
         """
+        self._follow_patching()
         if not self.queue.has_taker:
             if self._keeper is not None and not self._gave_up:
                 while self._keeper.adopt_next() and self.queue.is_empty:
@@ -177,12 +186,17 @@ class Worker:
         """How many files of the spool could not be trusted, or not be read whole."""
         return 0 if self._keeper is None else self._keeper.spool.set_aside
 
+    def stop(self) -> None:
+        """Take no time any more, until another client comes."""
+        self._follow_patching()
+        self.queue.stop()
+
     def finish(self, deadline: float) -> None:
         """Deliver while that goes forward, until a point in monotonic time, and keep the rest.
 
         At exit. With a spool, an endpoint that fails or says nothing is not waited for.
         """
-        self.queue.stop()
+        self.stop()
         try:
             self._answers_until = deadline if self._keeper is not None else inf
             self._deliver_until(deadline)
@@ -237,12 +251,30 @@ class Worker:
 
     def _start(self) -> None:
         queue, keeper = self.queue, self._keeper
+        self._follow_patching()
         with queue.lock:
             if queue.has_taker or queue.is_empty:
                 return
             started = not self._gave_up and self._start_thread(queue, keeper)
         if not started:  # not under the lock, for which the keeper's thread may be waiting
             self._end_late(queue, keeper)
+
+    def _follow_patching(self) -> None:
+        """Make the locks anew where gevent or eventlet has replaced their kind since.
+
+        A worker of gunicorn patches after the fork. A thread that runs already goes on as it is.
+        """
+        if self._lock_type is not threading.Lock and not self.queue.has_taker:
+            self._renew_locks()
+
+    def _renew_locks(self) -> None:
+        self._lock_type = threading.Lock
+        self.queue.has_taker = self.queue.has_keeper = False
+        self.queue.make_locks()
+        for ledger in list(self._known_ledgers):
+            ledger.lock = self.queue.lock
+        if self._keeper is not None:
+            self._keeper.renew_locks()
 
     def _start_thread(self, queue: EventQueue, keeper: Keeper | None) -> bool:
         queue.has_taker = True  # before it starts: a signal handler may record in between
@@ -571,7 +603,7 @@ def _finish_all() -> None:
     started = monotonic()
     workers = list(_workers.values())
     for worker in workers:
-        worker.queue.stop()
+        worker.stop()
     for worker in workers:
         worker.finish(started + worker.options.exit_timeout)
 
