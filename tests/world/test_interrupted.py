@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -41,6 +42,10 @@ def broken_off(act: Callable[[], object], at: int, error: type[BaseException]) -
     finally:
         sys.setprofile(None)
     return seen >= at
+
+
+def _has_ended(worker: Any) -> bool:
+    return not worker.queue.has_taker
 
 
 def record(client: SessionBat, text: str) -> str:
@@ -83,11 +88,13 @@ def test_an_exception_at_any_moment_of_the_first_record_leaves_a_worker_that_del
         client = new_client()
         worker = client._recorder._transport._worker  # type: ignore[union-attr]
         interaction = client.session(session_id="s").interaction()
-        more = broken_off(lambda: interaction.llm(model="m", input="struck"), at, KeyboardInterrupt)
+        more = broken_off(
+            partial(interaction.llm, model="m", input="struck"), at, KeyboardInterrupt
+        )
         record(client, "next")
         assert client.flush(10), at
         client.close()
-        eventually(lambda: not worker.queue.has_taker)
+        eventually(partial(_has_ended, worker))
         at += 1
     assert at > 40
     texts = [e["observation"]["input"] for r in endpoint.requests for e in r.events]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import threading
 import weakref
 from collections import deque
@@ -555,8 +556,15 @@ def _note_failure(batch: Batch, outcome: Outcome) -> None:
 
 
 def _started(role: str, target: Callable[..., None], *args: object) -> threading.Thread | None:
+    here = threading.get_native_id()
+
+    def run() -> None:
+        if threading.get_native_id() != here:  # a green thread is its starter's own
+            _take_no_signals_for_writing()
+        target(*args)
+
     try:
-        thread = threading.Thread(target=target, args=args, name=f"{_OURS}{role}", daemon=True)
+        thread = threading.Thread(target=run, name=f"{_OURS}{role}", daemon=True)
         thread.start()
     except RuntimeError:  # the interpreter is shutting down, or there are no more threads
         return None
@@ -574,6 +582,15 @@ def _without_others(queue: EventQueue, waiting: deque[Parcel]) -> deque[Parcel]:
         if batch.number < 0:
             queue.put_aside(batch)
     return deque(parcel for parcel in waiting if parcel.batch.number >= 0)
+
+
+def _take_no_signals_for_writing() -> None:
+    """Let a write of this thread fail with an error, where the host wants to die of SIGPIPE.
+
+    Such a signal comes to the thread that writes. It stays pending there, and ends nobody.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE, signal.SIGXFSZ})
 
 
 def _is_ours() -> bool:
