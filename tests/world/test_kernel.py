@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import time
 from collections.abc import Iterator
@@ -14,9 +13,10 @@ import pytest
 from sessionbat.testing import Answer, Endpoint, receipt
 from tests.conftest import eventually
 from tests.faults.host import deliver_the_rest, on_disk, stored, wait_until_on_disk
+from tests.world import need
 
-if os.environ.get("CI") != "true":  # there it is installed, or the run fails
-    pytest.importorskip("ipykernel", reason="this is about Jupyter, which is not installed")
+for library in ("ipykernel", "jupyter_client"):
+    need(library)
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]  # a kernel takes seconds to start
 

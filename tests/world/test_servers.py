@@ -19,6 +19,7 @@ import pytest
 from sessionbat.testing import Answer, Endpoint, receipt, unused_port
 from tests.conftest import eventually
 from tests.faults.host import deliver_the_rest, on_disk, run, stored
+from tests.world import need
 
 ROOT = Path(__file__).parent.parent.parent
 ENDPOINT = {"endpoint-up": Answer, "endpoint-refuses": Answer(503), "hangs": Answer(hang=True)}
@@ -143,8 +144,8 @@ def test_a_gevent_worker_of_gunicorn(
     endpoint: Endpoint, tmp_path: Path, preload: bool, behaviour: str
 ) -> None:
     """With ``--preload`` the worker patches after the client was made, recorded and forked."""
-    pytest.importorskip("gevent")
-    pytest.importorskip("gunicorn")
+    need("gevent")
+    need("gunicorn")
     answer = ENDPOINT[behaviour]
     if isinstance(answer, Answer):
         endpoint.behave = lambda request: answer
@@ -179,7 +180,7 @@ def test_a_client_that_is_made_before_the_patching(
     endpoint: Endpoint, library: str, behaviour: str
 ) -> None:
     """Before its first event; after it, what is running goes on in a real thread."""
-    pytest.importorskip(library)
+    need(library)
     answer = ENDPOINT[behaviour]
     if isinstance(answer, Answer):
         endpoint.behave = lambda request: answer
