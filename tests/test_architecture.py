@@ -26,7 +26,7 @@ MAY_IMPORT = {
         "_encoding", "_host_log", "_masking", "_measure", "_sampling", "_scope", "_timestamp",
         "accounting", "event", "transports",
     },
-    "_masking": {"_encoding", "accounting", "errors", "event"},
+    "_masking": {"_encoding", "_masking", "accounting", "errors"},
     "_host_log": set(),
     "_sampling": {"errors"},
     "_scope": {"_encoding"},

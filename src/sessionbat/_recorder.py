@@ -29,7 +29,7 @@ from sessionbat.event import (
 from sessionbat.transports import IngestionTransport, Transport
 
 if TYPE_CHECKING:
-    from sessionbat._masking import Mask
+    from sessionbat._masking.mask import Mask
 
 _log = host_log
 
@@ -193,8 +193,7 @@ class Recorder:
         model: str | None = None,
     ) -> Measurement:
         """Begin to measure an operation; its input is taken as it is now."""
-        # A mask has to see all of it: a snapshot may be cut, and hold half of what is looked for.
-        taken = Snapshot(input) if self._mask is None else to_plain(input)
+        taken = self.taken(input)
 
         def record(call: Measurement) -> None:
             output = call.output
@@ -220,6 +219,11 @@ class Recorder:
             metadata={**as_object(metadata, "metadata")},
             metrics={**as_object(metrics, "metrics")},
         )
+
+    def taken(self, value: Any) -> Any:
+        """Take a payload as it is now, to be recorded when its operation ends."""
+        # A mask has to see all of it: a snapshot may be cut, and hold half of what is looked for.
+        return Snapshot(value) if self._mask is None else to_plain(value)
 
     def event_id(self, given: str | None) -> str:
         """Settle an observation's id: the host's where it can serve, else a new one."""
@@ -308,6 +312,7 @@ class Recorder:
 
 _MASK_TROUBLES: Final = {
     "mask-failed": "the mask raised or returned no event; what it should have masked is not sent",
+    "mask-slow": "a pattern of the mask takes too long; what it was to search is masked whole",
     "mask-identity": "the mask changed an event's id, time, app or session; they are sent as given",
 }
 

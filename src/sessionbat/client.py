@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from sessionbat._masking import Mask, MaskOption
+    from sessionbat._masking.mask import Mask, MaskOption
     from sessionbat._measure import Measurement
     from sessionbat._recorder import Recorder
     from sessionbat._scope import Scope
@@ -575,7 +575,7 @@ class Interaction:
 def _mask(option: MaskOption | None) -> Mask | None:
     if option is None:
         return None
-    from sessionbat._masking import Mask
+    from sessionbat._masking.mask import Mask
 
     return Mask(option)
 

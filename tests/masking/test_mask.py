@@ -20,7 +20,7 @@ from tests.conftest import assert_adds_up
 
 SECRET = "ada@example.com"
 EMAIL = re.compile(r"[\w.]+@[\w.]+")
-SOURCE = Path(__file__).parent.parent / "src"
+SOURCE = Path(__file__).parent.parent.parent / "src"
 
 Event = dict[str, Any]
 
