@@ -6,6 +6,7 @@ on the caller's thread, keeps nothing of a run that has ended, and never raises 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -14,22 +15,30 @@ from uuid import UUID
 from sessionbat._encoding import Snapshot
 from sessionbat._encoding.plain_values import to_plain
 from sessionbat._host_log import host_log
+from sessionbat._langchain.interrupts import interrupted_places
 from sessionbat._langchain.messages import is_langchain, says_something, text_of_event
 from sessionbat._langchain.payloads import (
+    INTERRUPTED,
+    UNREADABLE,
+    UNREADABLE_STATUS,
     Answer,
     chat_input,
     failed_answer,
+    host_metadata,
     model_answer,
     partial_answer,
+    request_metadata,
     retrieval_answer,
     run_metadata,
     run_name,
+    text_input,
     tool_answer,
     user_tags,
 )
 from sessionbat._langchain.recording import record, record_abandoned
-from sessionbat._langchain.runs import Clock, Run, book_of
+from sessionbat._langchain.runs import Clock, Run, Tree, book_of
 from sessionbat._langchain.sessions import Home, parent_around
+from sessionbat._langchain.tools import interrupt_object, interrupts_in, tool_arguments
 from sessionbat._measure import was_cancelled
 from sessionbat.client import Interaction, Session, SessionBat
 from sessionbat.errors import ConfigurationError
@@ -71,6 +80,35 @@ def _guarded(callback: _Callback) -> _Callback:
     return cast("_Callback", guarded)
 
 
+def _listening(kind: type[LangChainCallbackHandler]) -> type[LangChainCallbackHandler]:
+    """Get the class that LangGraph tells of its interrupts; it asks for one of its own.
+
+    LangGraph is never imported for it: a program that uses it has it loaded.
+    """
+    own = getattr(sys.modules.get("langgraph.callbacks"), "GraphCallbackHandler", None)
+    if own is None or issubclass(kind, own):
+        return kind
+    listening = _listening_kinds.get(kind)
+    if listening is None:
+        known = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+        listening = type(kind.__name__, (kind, own), {**known, "__doc__": kind.__doc__})
+        _listening_kinds[kind] = listening
+    return listening
+
+
+_listening_kinds: dict[type, type[LangChainCallbackHandler]] = {}
+
+
+def _place_of(run: Run) -> Mapping[str, Any]:
+    """Get what LangGraph says of the node that a run is, or is inside of."""
+    inside: Run | None = run
+    while inside is not None:
+        if inside.place is not None:
+            return inside.place
+        inside = inside.parent
+    return _NOTHING
+
+
 class LangChainCallbackHandler(BaseCallbackHandler):
     """Records what a LangChain or LangGraph application does.
 
@@ -90,6 +128,10 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         ImportError: langchain-core is not installed.
         ConfigurationError: Neither client nor session nor interaction was given.
     """
+
+    def __new__(cls, *_: Any, **__: Any) -> LangChainCallbackHandler:
+        """Make a handler that LangGraph, where it is loaded, also tells of its interrupts."""
+        return super().__new__(_listening(cls))
 
     run_inline = True  # otherwise async code hops to a thread for every token
     raise_error = False
@@ -121,7 +163,7 @@ class LangChainCallbackHandler(BaseCallbackHandler):
             )
         self._home = Home(client, session, interaction, tags, context)
         self._clock = clock
-        self._metadata = dict(metadata or {})
+        self._metadata = host_metadata(metadata)
         self._book = book_of(client, record_abandoned)
         self._failures = 0
 
@@ -160,7 +202,13 @@ class LangChainCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """Note what belongs together; a chain is no observation."""
         run = self._begin(None, run_id, parent_run_id)
-        if run is None or run.parent is not None:
+        if run is None:
+            return
+        if metadata and "langgraph_checkpoint_ns" in metadata:
+            run.place = metadata
+            if run.tree.resuming:
+                self._note_resumed(run.tree, metadata["langgraph_checkpoint_ns"])
+        if run.parent is not None:
             return
         if type(inputs) is not dict:
             run.tree.resuming = inputs is None or is_langchain(inputs, "Command")
@@ -178,9 +226,28 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         """Close a chain; its error is that of the operation inside which raised it."""
         run = self._book.end(run_id)
         if run is not None:
-            self._note_interrupt(run, error)
+            if is_langchain(error, "GraphInterrupt"):
+                self._note_interrupt(run.tree, _place_of(run).get("langgraph_checkpoint_ns"))
+                self._record_interrupts(run, interrupts_in(error))
             cancelled = was_cancelled(error) and not isinstance(error, GeneratorExit)
             self._book.end_abandoned_below(run, cancelled=cancelled)
+
+    @_guarded
+    def on_interrupt(self, event: Any) -> None:
+        """Record that a graph waits for a person before or after a node, as it was told to."""
+        run = self._book.find(event.run_id) if event.run_id is not None else None
+        if run is None:
+            return
+        self._note_interrupt(run.tree, event.checkpoint_id)
+        if not run.tree.asked:
+            self._record_interrupts(run, event.interrupts, moment=True, how=event.status)
+
+    @_guarded
+    def on_resume(self, event: Any) -> None:
+        """Note which interrupted turn a graph goes on with."""
+        run = self._book.find(event.run_id) if event.run_id is not None else None
+        if run is not None and run.tree.resuming:
+            self._note_resumed(run.tree, event.checkpoint_id)
 
     @_guarded
     def on_chat_model_start(
@@ -199,7 +266,12 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         run = self._begin_observed(LLM, run_id, parent_run_id, tags, metadata, params)
         if run is not None:
             run.name = kwargs.get("name")
-            self._ask(run, chat_input(messages[0] if messages else (), params))
+            options = kwargs.get("options")
+            said = self._part(request_metadata, params, options, otherwise=_NOTHING)
+            if said:
+                run.metadata |= said
+            asked = messages[0] if messages else ()
+            self._ask(run, self._part(chat_input, asked, params, self._part, otherwise=UNREADABLE))
 
     @_guarded
     def on_llm_start(
@@ -218,7 +290,7 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         run = self._begin_observed(LLM, run_id, parent_run_id, tags, metadata, params)
         if run is not None:
             run.name = kwargs.get("name")
-            self._ask(run, {"prompt": prompts[0] if len(prompts) == 1 else prompts})
+            self._ask(run, self._part(text_input, prompts, otherwise=UNREADABLE))
 
     @_guarded
     def on_llm_new_token(
@@ -242,14 +314,14 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         """Record a model run."""
         run = self._end(run_id)
         if run is not None:
-            record(run, self._read(model_answer, response))
+            record(run, self._read(model_answer, response, self._part))
 
     @_guarded
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Record a model run that failed or was cancelled, with what it had said by then."""
         run = self._end(run_id)
         if run is not None:
-            partial = self._read(partial_answer, kwargs.get("response"))
+            partial = self._read(partial_answer, kwargs.get("response"), self._part)
             record(run, self._failed(error, partial))
 
     @_guarded
@@ -268,10 +340,12 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         """Begin a tool run with its arguments as they are now."""
         run = self._begin_observed(TOOL, run_id, parent_run_id, tags, metadata, _NOTHING)
         if run is not None:
-            run.name = run_name(serialized, kwargs.get("name"))
+            run.name = self._part(run_name, serialized, kwargs.get("name"))
             if kwargs.get("tool_call_id"):
                 run.metadata["tool_call_id"] = kwargs["tool_call_id"]
-            self._ask(run, input_str if inputs is None else inputs)
+            from_a_model = "tool_call_id" in run.metadata or "node" in run.metadata
+            asked = input_str if inputs is None else inputs
+            self._ask(run, self._part(tool_arguments, asked, from_a_model, otherwise=UNREADABLE))
 
     @_guarded
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -285,7 +359,9 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         """Record a tool run that failed, was cancelled, or waits for a person."""
         run = self._end(run_id)
         if run is not None:
-            self._note_interrupt(run, error)
+            if is_langchain(error, "GraphInterrupt"):
+                self._note_interrupt(run.tree, run.metadata.get("checkpoint_ns"))
+                run.tree.asked += interrupts_in(error)
             record(run, self._failed(error, Answer()))
 
     @_guarded
@@ -303,7 +379,7 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         """Begin a retrieval."""
         run = self._begin_observed(RETRIEVAL, run_id, parent_run_id, tags, metadata, _NOTHING)
         if run is not None:
-            run.name = run_name(serialized, kwargs.get("name"))
+            run.name = self._part(run_name, serialized, kwargs.get("name"))
             self._ask(run, query)
 
     @_guarded
@@ -313,7 +389,7 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         """Record a retrieval with its documents."""
         run = self._end(run_id)
         if run is not None:
-            record(run, self._read(retrieval_answer, documents))
+            record(run, self._read(retrieval_answer, documents, self._part))
 
     @_guarded
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
@@ -354,14 +430,26 @@ class LangChainCallbackHandler(BaseCallbackHandler):
         if tree.interaction is None:
             self._home.settle(self._book, tree, metadata, or_root=True)
         self._book.watch(run)
-        run.tags = user_tags(tags)
-        run.metadata = {**self._metadata, **run_metadata(metadata, tags, params)}
+        run.tags = self._part(user_tags, tags)
+        self._describe(run, run_id, above_id, metadata, tags, params)
+        return run
+
+    def _describe(
+        self,
+        run: Run,
+        run_id: UUID | str,
+        above_id: str,
+        metadata: Mapping[str, Any] | None,
+        tags: Sequence[Any] | None,
+        params: Mapping[str, Any],
+    ) -> None:
+        said = self._part(run_metadata, metadata, tags, params, otherwise=_NOTHING)
+        run.metadata = {**self._metadata, **said}
         run.metadata["run_id"] = str(run_id)
         if above_id:
             run.metadata["parent_observation_id"] = above_id
-        if tree.resumes is not None:
-            run.metadata["resumes"] = tree.resumes
-        return run
+        if run.tree.resumes is not None:
+            run.metadata["resumes"] = run.tree.resumes
 
     def _ask(self, run: Run, asked: Any) -> None:
         self._book.hold(run, Snapshot(asked))
@@ -373,29 +461,60 @@ class LangChainCallbackHandler(BaseCallbackHandler):
             run.ended_ns = self._clock.ticks_ns()
         return run
 
-    def _read(self, read: Callable[[Any], Answer], given: Any) -> Answer:
+    def _part(self, read: Callable[..., Any], *given: Any, otherwise: Any = None) -> Any:
+        """Read one part of a record; what cannot be read costs that part only."""
         try:
-            return read(given)
-        except Exception as error:  # noqa: BLE001 - an object that cannot be read costs its fields
+            return read(*given)
+        except Exception as error:  # noqa: BLE001 - an object that cannot be read
             self._count_failure(read.__name__, error)
-            return Answer(metadata={"status": "unreadable"})
+            return otherwise
+
+    def _read(self, read: Callable[..., Answer], *given: Any) -> Answer:
+        answer: Answer = self._part(
+            read, *given, otherwise=Answer(metadata={"status": UNREADABLE_STATUS})
+        )
+        return answer
 
     def _failed(self, error: BaseException, so_far: Answer) -> Answer:
-        return self._read(lambda given: failed_answer(given, so_far), error)
+        return self._read(failed_answer, error, so_far)
 
-    def _note_interrupt(self, run: Run, error: BaseException) -> None:
-        """Remember where a person was asked, so that the answer can name it."""
-        if not is_langchain(error, "GraphInterrupt"):
-            return
-        tree = run.tree
+    def _note_interrupt(self, tree: Tree, place: Any) -> None:
+        """Remember where a person was asked, so that the turn with the answer can name this one."""
         if tree.interaction is None:
             self._home.settle(self._book, tree, None, or_root=True)
-        if tree.interaction is not None:
-            session_id, interaction_id = (
-                tree.interaction.session_id,
-                tree.interaction.interaction_id,
-            )
-            self._book.note_interrupt(session_id, interaction_id)
+        if tree.interaction is None:
+            return
+        interaction_id = tree.interaction.interaction_id
+        self._book.interrupted.note(tree.interaction.session_id, interaction_id)
+        if type(place) is str:
+            interrupted_places.note(place, interaction_id)
+
+    def _note_resumed(self, tree: Tree, place: Any) -> None:
+        """Find the turn that was interrupted here, also where another client heard of it."""
+        earlier = interrupted_places.take(place) if type(place) is str else None
+        own = tree.interaction.interaction_id if tree.interaction is not None else None
+        if tree.resumes is None and earlier != own:
+            tree.resumes = earlier
+
+    def _record_interrupts(
+        self, run: Run, interrupts: Iterable[Any], *, moment: bool = False, how: Any = None
+    ) -> None:
+        """Record what a person is asked, unless the tool that asks is recorded with it."""
+        tree = run.tree
+        new = [asked for asked in interrupts if not any(asked is shown for shown in tree.asked)]
+        if not new and not moment:
+            return
+        tree.asked += new
+        asking = Run(run.key, tree, run.parent, TOOL)
+        asking.name = "interrupt"
+        asking.observation_id = new_event_id()
+        asking.begun_at = self._clock.now()
+        self._describe(asking, UUID(int=run.key), run.nearest_id, _place_of(run), None, _NOTHING)
+        questions = [self._part(interrupt_object, asked, otherwise=UNREADABLE) for asked in new]
+        status = (
+            {"status": INTERRUPTED} if how is None else {"status": INTERRUPTED, "interrupt": how}
+        )
+        record(asking, Answer({"interrupts": questions}, status))
 
     def _count_failure(self, what: str, error: Exception) -> None:
         self._failures += 1

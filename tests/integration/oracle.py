@@ -47,6 +47,9 @@ def recorded_as(events: list[dict[str, Any]]) -> dict[str, tuple[str, bool, dict
     described = {}
     for event in events:
         observation = event["observation"]
+        if observation["name"] == "interrupt":  # a moment, no run of a tool
+            assert observation["metadata"]["status"] == "interrupted"
+            continue
         run_id = observation["metadata"]["run_id"]
         assert run_id not in described, "two observations of one run"
         tokens = {k: v for k, v in observation["metrics"].items() if k in METRICS}

@@ -109,7 +109,8 @@ def test_a_run_held_by_middleware_is_resumed_all_the_same(recorded: Recorded) ->
     careful = agent(wants, "3", middleware=[approve], checkpointer=InMemorySaver())
     careful.invoke(QUESTION, in_thread(recorded))
     careful.invoke(Command(resume={"decisions": [{"type": "approve"}]}), in_thread(recorded))
-    first, *resumed = recorded.events
+    first, asked, *resumed = recorded.events
+    assert asked["interaction_id"] == first["interaction_id"]
     assert {e["observation"]["metadata"]["resumes"] for e in resumed} == {first["interaction_id"]}
     assert all(e["observation"]["error"] is None for e in recorded.events)
 

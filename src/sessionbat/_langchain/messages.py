@@ -6,11 +6,18 @@ attribute of a message costs microseconds to ask for, and a property could be an
 
 from __future__ import annotations
 
-import binascii
-import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+from sessionbat._langchain.media import summed_up, text_summed_up
+from sessionbat._langchain.said import (
+    REASONING_BLOCKS,
+    reasoning_outside,
+    reasoning_text,
+    said_outside,
+    tool_calls,
+    transcript_of,
+)
 
 ROLES: Final = {
     "human": "user",
@@ -22,15 +29,12 @@ ROLES: Final = {
     "FunctionMessageChunk": "function",
 }
 
-_REASONING: Final = frozenset({"reasoning", "thinking", "redacted_thinking", "reasoning_content"})
 _CALLS: Final = frozenset(
     {"tool_use", "tool_call", "tool_call_chunk", "function_call", "input_json_delta"}
 )
 _PLAIN_TEXT_KEYS: Final = frozenset({"type", "text", "index", "id"})
-_MEDIA_KEYS: Final = frozenset({"data", "base64", "file_data", "b64_json"})
-_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?[^,]{0,200};base64,")
-_MIN_MEDIA_CHARACTERS: Final = 64
-_MAX_BLOCK_DEPTH: Final = 8
+#: Of a message said before, what stands outside its content; reasoning is not repeated.
+_SAID_BEFORE: Final = ("refusal", "audio")
 
 
 def is_langchain(value: object, name: str) -> bool:
@@ -45,39 +49,44 @@ def message_input(message: Any) -> dict[str, Any]:
     """Describe a message that a model is asked: role and content, the rest where it has some."""
     fields = vars(message)
     kind = fields.get("type", "")
-    content = fields.get("content")
     described: dict[str, Any] = {
         "role": ROLES.get(kind) or fields.get("role") or kind,
-        "content": content if type(content) is str else content_value(content),
+        "content": summed_up(fields.get("content")),
     }
     if fields.get("name"):
         described["name"] = fields["name"]
-    calls = tool_calls(fields)
+    calls = tool_calls(fields) if "tool_calls" in fields else None
     if calls:
         described["tool_calls"] = calls
+    if fields.get("additional_kwargs"):
+        said = said_outside({"additional_kwargs": fields["additional_kwargs"]})
+        described |= {name: said[name] for name in _SAID_BEFORE if name in said}
     if fields.get("tool_call_id"):
         described["tool_call_id"] = fields["tool_call_id"]
     if fields.get("status") == "error":
         described["status"] = "error"
+    if kind == "remove":
+        described["id"] = fields.get("id")
     return described
 
 
-def message_output(message: Any) -> dict[str, Any]:
+def message_fields_output(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a message that a model answered: its text, and apart from it what else it holds."""
-    fields = vars(message)
     content = fields.get("content")
-    output: dict[str, Any] = {"text": text_of(content)}
-    reasoning = (fields.get("additional_kwargs") or {}).get("reasoning_content")
+    text = text_of(content) or transcript_of(fields)
+    output: dict[str, Any] = {"text": text_summed_up(text)}
+    calls = tool_calls(fields)
+    reasoning = ""
     if isinstance(content, list):
-        blocks = [block for block in content if _block_type(block) not in _REASONING]
-        if any(_says_more_than_text(block) for block in blocks):
-            output["content"] = content_value(blocks)
-        reasoning = "".join(_reasoning_text(block) for block in content) or reasoning
+        output |= _blocks_beside_text(content, calls)
+        reasoning = "".join(_reasoning_in(block) for block in content)
+    reasoning = reasoning or reasoning_outside(fields)
     if reasoning:
         output["reasoning"] = reasoning
-    calls = tool_calls(fields)
     if calls:
         output["tool_calls"] = calls
+    if fields.get("additional_kwargs") or fields.get("response_metadata"):
+        output |= said_outside(fields)
     return output
 
 
@@ -99,21 +108,6 @@ def text_of_event(event: Mapping[str, Any]) -> str | None:
     return text if isinstance(text, str) else ""
 
 
-def tool_calls(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """List the calls that a message asks for; those that could not be parsed say why."""
-    calls: list[dict[str, Any]] = []
-    for call in fields.get("tool_calls") or ():
-        calls.append({key: call.get(key) for key in ("id", "name", "args")})
-    for call in fields.get("invalid_tool_calls") or ():
-        calls.append({key: call.get(key) for key in ("id", "name", "args", "error")})
-    return calls
-
-
-def content_value(content: Any) -> Any:
-    """Describe a message's content: text as it is, blocks with their media summed up."""
-    return _block_value(content, {}, _MAX_BLOCK_DEPTH)
-
-
 def text_of(content: Any) -> str:
     """Get the text of a message's content, without reasoning."""
     if isinstance(content, str):
@@ -123,62 +117,44 @@ def text_of(content: Any) -> str:
     texts = [
         block if isinstance(block, str) else block.get("text")
         for block in content
-        if isinstance(block, str) or _block_type(block) == "text"
+        if isinstance(block, str) or (_block_type(block) == "text" and not block.get("thought"))
     ]
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def _block_value(value: Any, around: Mapping[str, Any], depth: int) -> Any:
-    if isinstance(value, dict) and depth:
-        return {key: _field(key, inner, value, depth - 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple) and depth:
-        return [_block_value(item, around, depth - 1) for item in value]
-    return value
+def _blocks_beside_text(content: list[Any], calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """Describe blocks that say more than text, and what of the reasoning is not to be read."""
+    blocks = [block for block in content if not _is_reasoning(block)]
+    described: dict[str, Any] = {}
+    if any(_says_more_than_text(block, calls) for block in blocks):
+        described["content"] = summed_up(blocks)
+    refused = [block.get("refusal") for block in blocks if _block_type(block) == "refusal"]
+    if refused and all(isinstance(words, str) for words in refused):
+        described["refusal"] = "".join(refused)
+    hidden = sum(_is_reasoning(block) and not _reasoning_in(block) for block in content)
+    if hidden:
+        described["redacted_reasoning"] = hidden
+    return described
 
 
-def _field(key: Any, value: Any, around: Mapping[str, Any], depth: int) -> Any:
-    if not isinstance(value, str):
-        return _block_value(value, around, depth)
-    if len(value) < _MIN_MEDIA_CHARACTERS:
-        return value
-    data_url = _DATA_URL.match(value)
-    if data_url is not None:
-        return _media_object(value[data_url.end() :], data_url.group(1))
-    if key in _MEDIA_KEYS and around.get("type") not in _REASONING:
-        named = around.get("mime_type") or around.get("media_type") or around.get("format")
-        return _media_object(value, named)
-    return value
+def _block_type(block: Any) -> str | None:
+    kind = block.get("type") if isinstance(block, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
-def _media_object(encoded: str, media_type: Any) -> dict[str, Any]:
-    try:
-        data = binascii.a2b_base64(encoded)
-    except ValueError:
-        data = encoded.encode("utf-8", "surrogatepass")
-    return {"type": media_type, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+def _is_reasoning(block: Any) -> bool:
+    kind = _block_type(block)
+    return kind in REASONING_BLOCKS or (kind == "text" and bool(block.get("thought")))
 
 
-def _block_type(block: Any) -> Any:
-    return block.get("type") if isinstance(block, dict) else None
-
-
-def _says_more_than_text(block: Any) -> bool:
+def _says_more_than_text(block: Any, calls: list[dict[str, Any]]) -> bool:
     if isinstance(block, str):
         return False
     kind = _block_type(block)
     if kind == "text":
         return any(value and key not in _PLAIN_TEXT_KEYS for key, value in block.items())
-    return kind not in _CALLS
+    return kind not in _CALLS or not calls
 
 
-def _reasoning_text(block: Any) -> str:
-    if _block_type(block) not in _REASONING:
-        return ""
-    said = block.get("reasoning") or block.get("thinking") or block.get("text")
-    if isinstance(said, str):
-        return said
-    parts = block.get("summary")
-    if not isinstance(parts, list):
-        return ""
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "\n".join(text for text in texts if isinstance(text, str))
+def _reasoning_in(block: Any) -> str:
+    return reasoning_text(block) if _is_reasoning(block) else ""

@@ -6,20 +6,30 @@ no known shape is left to the encoder. They may raise on hostile objects: the ca
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sessionbat._encoding import Snapshot, encode_value
+from sessionbat._encoding import Snapshot, is_plain
+from sessionbat._encoding.plain_values import to_plain
+from sessionbat._langchain.media import summed_up, text_summed_up
 from sessionbat._langchain.messages import (
-    content_value,
     is_langchain,
+    message_fields_output,
     message_input,
-    message_output,
     text_of,
 )
+from sessionbat._langchain.schemas import answer_schema, tool_definition
+from sessionbat._langchain.streams import Piece, message_so_far, text_so_far
+from sessionbat._langchain.tokens import token_metrics
+from sessionbat._langchain.tools import (
+    command_object,
+    described,
+    interrupt_object,
+    interrupts_in,
+)
 from sessionbat._measure import was_cancelled
+from sessionbat._secret_names import is_secret, without_secrets
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -40,13 +50,13 @@ _SAID: Final = {
     "ls_stop": "stop",
 }
 _MACHINERY: Final = ("langgraph_", "ls_", "lc_", "__", "langsmith")
-_MACHINERY_TAGS: Final = ("seq:step", "map:key:", "graph:step:", "retry:attempt:", "langsmith:")
-_ATTEMPT: Final = "retry:attempt:"
-_SECRET: Final = re.compile(
-    r"api[-_]?key|secret|passw|authori[sz]ation|credential|cookie|bearer|private[-_]?key"
-    r"|(access|auth|refresh|session|id|bot|csrf)[-_]?token|^token$",
-    re.IGNORECASE,
+#: Labels that LangChain puts on runs; one that only begins like these is the user's.
+_MACHINERY_TAGS: Final = ("seq:step", "graph:step:", "retry:attempt:", "map:key:", "langsmith:")
+_MACHINERY_TAG: Final = re.compile(
+    r"(seq:step:?|graph:step:-?|retry:attempt:)[0-9]*|map:key:.*|langsmith:.*",
+    re.DOTALL,
 )
+_ATTEMPT: Final = re.compile(r"retry:attempt:([0-9]{1,9})")
 _SAMPLING: Final = frozenset({
     "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "stop", "seed", "n",
     "frequency_penalty", "presence_penalty", "reasoning_effort", "tool_choice",
@@ -56,15 +66,13 @@ _ANSWERED: Final = {
     "finish_reason": ("finish_reason", "stop_reason", "done_reason"),
     "response_id": ("id",),
 }
-_CACHE_CREATION: Final = (
-    "cache_creation",
-    "ephemeral_5m_input_tokens",
-    "ephemeral_1h_input_tokens",
-)
-
 CANCELLED: Final = "cancelled"
 INTERRUPTED: Final = "interrupted"
 HANDED_OFF: Final = "handed_off"
+UNREADABLE_STATUS: Final = "unreadable"
+_NOTHING: Final[Mapping[str, Any]] = {}
+#: Stands for what could not be read.
+UNREADABLE: Final = "<unreadable>"
 _SCORES: Final = ("score", "relevance_score", "_score", "similarity_score")
 
 
@@ -75,6 +83,15 @@ class Answer(NamedTuple):
     metadata: Mapping[str, Any] = {}
     metrics: Mapping[str, float] = {}
     error: Mapping[str, Any] | None = None
+
+
+#: Runs one step of reading; what one cannot read costs that step only.
+Part = Callable[..., Any]
+
+
+def _unguarded(read: Callable[..., Any], *given: Any, otherwise: Any = None) -> Any:
+    del otherwise
+    return read(*given)
 
 
 def run_name(serialized: Mapping[str, Any] | None, given: Any) -> str | None:
@@ -90,74 +107,144 @@ def run_name(serialized: Mapping[str, Any] | None, given: Any) -> str | None:
 
 
 def run_metadata(
-    metadata: Mapping[str, Any] | None, tags: Sequence[str] | None, params: Mapping[str, Any]
-) -> dict[str, Any]:
+    metadata: Mapping[Any, Any] | None, tags: Sequence[Any] | None, params: Mapping[str, Any]
+) -> dict[Any, Any]:
     """Keep what describes a run, under an observation's names.
 
-    Left out: keys that look secret, what LangChain and LangGraph keep for themselves, and every
-    parameter that is not about sampling.
+    Left out: credentials at any depth, what LangChain and LangGraph keep for themselves, every
+    parameter that is not about sampling, and parameters that were not given.
     """
-    kept: dict[str, Any] = {}
+    kept: dict[Any, Any] = {}
     for key, value in (metadata or {}).items():
+        if type(key) is not str:
+            if not is_secret(None, value):
+                kept[key] = _harmless(value)
+            continue
         said = _SAID.get(key)
         if said is not None:
-            kept[said] = value
+            if value is not None:
+                kept[said] = value
         elif key == "tags" or key.startswith(_MACHINERY):
             continue  # LangGraph's stream of messages writes the run's tags into its metadata
-        elif not is_secret(key):
-            kept[key] = value
+        elif not is_secret(key, value):
+            kept[key] = _harmless(value)
     kept["framework"] = "langgraph" if "node" in kept else "langchain"
     for tag in tags or ():
-        if tag.startswith(_ATTEMPT):
-            kept["attempt"] = int(tag[len(_ATTEMPT) :])
+        if type(tag) is str and tag.startswith("retry:"):
+            attempt = _ATTEMPT.fullmatch(tag)
+            if attempt is not None:
+                kept["attempt"] = int(attempt[1])
     for key, value in params.items():
         if value is not None and key in _SAMPLING:
-            kept[key] = value
+            kept[key] = _harmless(value)
     requested = params.get("model") or params.get("model_name")
     if requested is not None:
         kept.setdefault("request_model", requested)
     return kept
 
 
-def user_tags(tags: Iterable[str] | None) -> list[str] | None:
+def host_metadata(metadata: Mapping[Any, Any] | None) -> dict[Any, Any]:
+    """Keep what a host says of every run, without credentials."""
+    given = (metadata or {}).items()
+    return {key: _harmless(value) for key, value in given if not is_secret(key, value)}
+
+
+def _harmless(value: Any) -> Any:
+    """Take the credentials out of a value, at any depth."""
+    kind = type(value)
+    if kind is str or value is None or kind is int or kind is float or kind is bool:
+        return value
+    if (kind is dict or kind is list or kind is tuple) and not value:
+        return value
+    return without_secrets(value if is_plain((value,)) else to_plain(value))
+
+
+def user_tags(tags: Iterable[Any] | None) -> list[Any] | None:
     """Keep the labels that the user gave; None when there are none."""
     if not tags:
         return None
-    return [tag for tag in tags if not tag.startswith(_MACHINERY_TAGS)] or None
+    return [
+        tag
+        for tag in tags
+        if type(tag) is not str
+        or not tag.startswith(_MACHINERY_TAGS)
+        or not _MACHINERY_TAG.fullmatch(tag)
+    ] or None
 
 
-def is_secret(key: str) -> bool:
-    """Whether a key's name says that its value must not leave the process."""
-    return _SECRET.search(key) is not None
-
-
-def chat_input(messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> dict[str, Any]:
+def chat_input(
+    messages: Sequence[BaseMessage], params: Mapping[str, Any], part: Part = _unguarded
+) -> dict[str, Any]:
     """Describe what a chat model is asked: the messages, and which tools it may call."""
-    asked: dict[str, Any] = {"messages": [message_input(message) for message in messages]}
+    asked: dict[str, Any] = {
+        "messages": [part(message_input, message, otherwise=UNREADABLE) for message in messages]
+    }
     tools = params.get("tools") or params.get("functions")
     if isinstance(tools, list | tuple) and tools:
-        asked["tools"] = [_tool_definition(tool) for tool in tools]
+        asked["tools"] = [part(tool_definition, tool, otherwise=UNREADABLE) for tool in tools]
     return asked
 
 
-def model_answer(response: LLMResult | None) -> Answer:
+def text_input(prompts: Sequence[str]) -> dict[str, Any]:
+    """Describe what a model that completes text is asked."""
+    shown = [summed_up(prompt) for prompt in prompts]
+    return {"prompt": shown[0] if len(shown) == 1 else shown}
+
+
+def request_metadata(params: Mapping[str, Any], options: Any) -> Mapping[str, Any]:
+    """Say which schema an answer has to follow, where one is asked for."""
+    schema = answer_schema(params, _mapping(options))
+    return {"response_schema": schema} if schema else _NOTHING
+
+
+def model_answer(response: LLMResult | None, part: Part = _unguarded) -> Answer:
     """Describe what a model answered: text, blocks, tool calls; which model, how many tokens."""
     candidates = response.generations[0] if response is not None and response.generations else []
     if response is None or not candidates:
         return Answer()
-    output, *alternatives = [_candidate_output(candidate) for candidate in candidates]
-    if alternatives:
+    output, *alternatives = [
+        part(_candidate_output, candidate, otherwise=None) for candidate in candidates
+    ]
+    if alternatives and output is not None:
         output["alternatives"] = alternatives
-    generation = vars(candidates[0])
-    message = vars(generation["message"]) if "message" in generation else {}
-    totals = response.llm_output or {}
-    said = {**(generation.get("generation_info") or {}), **(message.get("response_metadata") or {})}
-    metadata = _answer_metadata(said, totals, message.get("id"))
+    generation = getattr(candidates[0], "__dict__", _NOTHING)
+    message = getattr(generation.get("message"), "__dict__", _NOTHING)
+    info, totals = _mapping(generation.get("generation_info")), _mapping(response.llm_output)
+    answer = _with_what_is_told(output, message, info, totals, part)
+    if output is None:
+        return answer._replace(metadata={**answer.metadata, "status": UNREADABLE_STATUS})
+    return answer
+
+
+def answer_so_far(pieces: Sequence[Piece], part: Part = _unguarded) -> Answer:
+    """Describe what a stream had said when it broke off; nothing where it had said nothing."""
+    message = part(message_so_far, pieces, otherwise=None)
+    if message is None:
+        text = text_so_far(pieces)
+        return Answer({"text": text}) if text else Answer()
+    output = part(message_fields_output, message, otherwise={"text": text_so_far(pieces)})
+    answer = _with_what_is_told(output, message, {}, {}, part)
+    return answer._replace(output=None) if output == {"text": ""} else answer
+
+
+def _with_what_is_told(
+    output: dict[str, Any] | None,
+    message: Mapping[str, Any],
+    info: Mapping[str, Any],
+    totals: Mapping[str, Any],
+    part: Part,
+) -> Answer:
+    said = {**info, **_mapping(message.get("response_metadata"))}
+    metadata = part(_answer_metadata, said, totals, message.get("id"), otherwise={})
     usage = message.get("usage_metadata")
     if usage and isinstance(usage, Mapping) and usage.get("total_cost") == 0 and not totals:
         # A cache hit: LangChain repeats the stored tokens and marks them by a cost of nothing.
         return Answer(output, {**metadata, "cached": True})
-    return Answer(output, metadata, _token_metrics(usage) or _raw_token_metrics(said, totals))
+    return Answer(output, metadata, part(token_metrics, message, totals, said, otherwise={}))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def tool_answer(output: Any) -> Answer:
@@ -165,21 +252,21 @@ def tool_answer(output: Any) -> Answer:
     if is_langchain(output, "ToolMessage"):
         return _tool_message_answer(vars(output))
     if is_langchain(output, "Command"):
-        return Answer(_command_object(output))
+        return Answer(command_object(output))
     if isinstance(output, list) and any(is_langchain(o, "ToolOutputMixin") for o in output):
         return Answer({"content": [tool_answer(item).output for item in output]})
-    return Answer({"content": content_value(output) if isinstance(output, list) else output})
+    return Answer({"content": described(output)})
 
 
-def retrieval_answer(documents: Iterable[Document]) -> Answer:
+def retrieval_answer(documents: Iterable[Document], part: Part = _unguarded) -> Answer:
     """Describe documents, best first: id, title, score and content where they have them."""
-    found = [_document_object(vars(document)) for document in documents]
+    found = [part(_document_described, document, otherwise=UNREADABLE) for document in documents]
     return Answer(found, {}, {"documents_found": len(found)})
 
 
-def partial_answer(response: LLMResult | None) -> Answer:
+def partial_answer(response: LLMResult | None, part: Part = _unguarded) -> Answer:
     """Describe what a model had answered when it broke off; nothing where it had said nothing."""
-    answer = model_answer(response)
+    answer = model_answer(response, part)
     return answer._replace(output=None) if answer.output == {"text": ""} else answer
 
 
@@ -189,6 +276,9 @@ def failed_answer(error: BaseException, so_far: Answer) -> Answer:
     A cancellation, and an interrupt that waits for a person, are a status and no error.
     """
     status = _status_of(error)
+    if status == INTERRUPTED and so_far.output is None:
+        asked = [interrupt_object(asked) for asked in interrupts_in(error)]
+        so_far = so_far._replace(output={"interrupts": asked} if asked else None)
     if status is not None:
         return so_far._replace(metadata={**so_far.metadata, "status": status})
     described: dict[str, Any] = Snapshot(error).value()
@@ -218,20 +308,12 @@ def _status_code(error: BaseException) -> int | None:
     return None
 
 
-def _tool_definition(tool: Any) -> dict[str, Any]:
-    """Name a tool that may be called; a hash stands for the schema, which each call repeats."""
-    given = tool if isinstance(tool, dict) else {}
-    function = given.get("function")
-    definition = function if isinstance(function, dict) else given
-    schema = hashlib.blake2b(encode_value(definition), digest_size=6).hexdigest()
-    return {"name": definition.get("name") or given.get("type"), "schema_hash": schema}
-
-
 def _candidate_output(candidate: Any) -> dict[str, Any]:
     fields = vars(candidate)
     if "message" in fields:
-        return message_output(fields["message"])
-    return {"text": fields.get("text")}
+        return message_fields_output(vars(fields["message"]))
+    text = fields.get("text")
+    return {"text": text_summed_up(text) if isinstance(text, str) else text}
 
 
 def _answer_metadata(
@@ -249,102 +331,35 @@ def _answer_metadata(
     return metadata
 
 
-def _token_metrics(usage: Any) -> dict[str, float]:
-    """Count tokens by LangChain's own measure, in which input and output include every kind."""
-    if not usage or not isinstance(usage, Mapping):
-        return {}
-    asked = usage.get("input_token_details") or {}
-    answered = usage.get("output_token_details") or {}
-    # Providers that tell how long a cache entry lives report it apart and leave the sum at zero.
-    created = [asked[key] for key in _CACHE_CREATION if asked.get(key) is not None]
-    return _known(
-        input_tokens=usage.get("input_tokens"),
-        output_tokens=usage.get("output_tokens"),
-        total_tokens=usage.get("total_tokens"),
-        cache_read_tokens=asked.get("cache_read"),
-        cache_creation_tokens=sum(created) if created else None,
-        input_audio_tokens=asked.get("audio"),
-        reasoning_tokens=answered.get("reasoning"),
-        output_audio_tokens=answered.get("audio"),
-        cost_usd=usage.get("total_cost"),
-    )
-
-
-def _raw_token_metrics(said: Mapping[str, Any], totals: Mapping[str, Any]) -> dict[str, float]:
-    """Count tokens as the provider reports them, where LangChain does not."""
-    for source in (totals, said):
-        for name in ("token_usage", "usage"):
-            raw = source.get(name)
-            if raw and isinstance(raw, Mapping):  # in this order: the second question is dear
-                return _inclusive(raw)
-    return {}
-
-
-def _inclusive(raw: Mapping[str, Any]) -> dict[str, float]:
-    asked = raw.get("prompt_tokens", raw.get("input_tokens"))
-    answered = raw.get("completion_tokens", raw.get("output_tokens"))
-    read, created = raw.get("cache_read_input_tokens"), raw.get("cache_creation_input_tokens")
-    if asked is not None:
-        asked += (read or 0) + (created or 0)  # where these are named, input does not include them
-    total = raw.get("total_tokens")
-    if total is None and asked is not None and answered is not None:
-        total = asked + answered
-    return _known(
-        input_tokens=asked,
-        output_tokens=answered,
-        total_tokens=total,
-        cache_read_tokens=read,
-        cache_creation_tokens=created,
-    )
-
-
-def _known(**counts: Any) -> dict[str, float]:
-    return {name: count for name, count in counts.items() if count is not None}
-
-
 def _tool_message_answer(fields: Mapping[str, Any]) -> Answer:
     content = fields.get("content")
-    described = {"content": content_value(content)}
+    shown = {"content": summed_up(content)}
     if fields.get("artifact") is not None:
-        described["artifact"] = fields["artifact"]
+        shown["artifact"] = described(fields["artifact"])
     call_id = fields.get("tool_call_id")
     metadata = {"tool_call_id": call_id} if call_id else {}
     if fields.get("status") == "error":
         error = {"type": "ToolError", "message": text_of(content)}
-        return Answer(described, metadata, {}, error)
-    return Answer(described, metadata)
+        return Answer(shown, metadata, {}, error)
+    return Answer(shown, metadata)
 
 
-def _command_object(command: Any) -> dict[str, Any]:
-    told = {name: getattr(command, name, None) for name in ("update", "goto", "graph", "resume")}
-    return {
-        name: _with_messages(value)
-        for name, value in told.items()
-        if value is not None and value != ()
-    }
-
-
-def _with_messages(value: Any) -> Any:
-    """Describe the messages of a state update; everything else is left to the encoder."""
-    if type(value) is dict:
-        return {key: _with_messages(inner) for key, inner in value.items()}
-    if type(value) is list:
-        return [_with_messages(item) for item in value]
-    return message_input(value) if is_langchain(value, "BaseMessage") else value
+def _document_described(document: Any) -> dict[str, Any]:
+    return _document_object(vars(document))
 
 
 def _document_object(fields: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = fields.get("metadata") or {}
-    described: dict[str, Any] = {}
+    metadata = _mapping(fields.get("metadata"))
+    shown: dict[str, Any] = {}
     identity = fields.get("id") or metadata.get("id") or metadata.get("_id")
     if identity is not None:
-        described["id"] = identity
+        shown["id"] = identity
     if metadata.get("title") is not None:
-        described["title"] = metadata["title"]
+        shown["title"] = metadata["title"]
     score = next((metadata[name] for name in _SCORES if metadata.get(name) is not None), None)
     if score is not None:
-        described["score"] = score
-    described["content"] = fields.get("page_content")
+        shown["score"] = score
+    shown["content"] = summed_up(fields.get("page_content"))
     if metadata:
-        described["metadata"] = metadata
-    return described
+        shown["metadata"] = summed_up(metadata)
+    return shown

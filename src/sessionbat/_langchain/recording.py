@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sessionbat._host_log import host_log
-from sessionbat._langchain.payloads import Answer
+from sessionbat._langchain.payloads import Answer, answer_so_far
 from sessionbat._timestamp import utc_text
 from sessionbat.event import LLM, TOOL
 
@@ -24,12 +24,11 @@ def record(run: Run, answer: Answer) -> None:
     interaction = tree.interaction
     if interaction is None:
         raise LookupError("the run has no session")
-    output = answer.output
-    if run.text_so_far:
+    if run.pieces:
         run.metadata["stream"] = True
-        if output is None:
-            text = "".join(piece for piece in run.text_so_far if isinstance(piece, str))
-            output = {"text": text} if text else None
+        if answer.output is None:
+            answer = _with_pieces(answer, run)
+    output = answer.output
     metadata = {**run.metadata, **answer.metadata}
     arguments: dict[str, Any] = {
         "observation_id": run.observation_id,
@@ -62,7 +61,26 @@ def record_abandoned(run: Run, status: str) -> None:
         _log.warning("an open LangChain run was lost: %s. [langchain-run]", type(error).__name__)
 
 
+def _with_pieces(answer: Answer, run: Run) -> Answer:
+    """Put what a stream had said by then in the place of an answer."""
+    so_far = answer_so_far(run.pieces, _part)
+    return answer._replace(
+        output=so_far.output,
+        metadata={**so_far.metadata, **answer.metadata},
+        metrics={**so_far.metrics, **answer.metrics},
+    )
+
+
+def _part(read: Any, *given: Any, otherwise: Any = None) -> Any:
+    try:
+        return read(*given)
+    except Exception:  # noqa: BLE001 - pieces that do not fit together cost no more than themselves
+        return otherwise
+
+
 def _times(run: Run) -> dict[str, float]:
+    if not run.ended_ns:  # a moment rather than a run
+        return {}
     times = {"latency_ms": round((run.ended_ns - run.begun_ns) / 1e6, 3)}
     if run.first_token_ns:
         times["time_to_first_token_ms"] = round((run.first_token_ns - run.begun_ns) / 1e6, 3)

@@ -11,13 +11,15 @@ import asyncio
 import os
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary, WeakSet
 
 from sessionbat._clock import perf_counter_ns
+from sessionbat._langchain.interrupts import InterruptedTurns
+from sessionbat._langchain.streams import Piece
 
 if TYPE_CHECKING:
     from sessionbat._encoding import Snapshot
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 MAX_OPEN_RUNS: Final = 10_000
 MAX_HELD_BYTES: Final = 64 * 1024 * 1024
-MAX_INTERRUPTED: Final = 1_000
 MAX_ENDED_PER_TREE: Final = 256
 
 CANCELLED: Final = "cancelled"
@@ -49,6 +50,7 @@ class Tree:
     """One root run and everything below it: one interaction of one session."""
 
     __slots__ = (
+        "asked",
         "context",
         "ended",
         "home",
@@ -72,6 +74,8 @@ class Tree:
         #: Whether the root was asked to go on after an interrupt, and the interaction before it.
         self.resuming = False
         self.resumes: str | None = None
+        #: LangGraph's interrupts that some record of the tree shows.
+        self.asked: list[Any] = []
         self.open_runs = 0
         self.ended: deque[int] = deque()
 
@@ -98,9 +102,10 @@ class Run:
         "nearest_id",
         "observation_id",
         "parent",
+        "pieces",
+        "place",
         "tags",
         "task",
-        "text_so_far",
         "tree",
     )
 
@@ -125,8 +130,10 @@ class Run:
         self.ended_ns = 0
         self.first_token_ns = 0
         #: The pieces of a stream: LangChain forgets them when a graph's model is cut short.
-        self.text_so_far: list[Any] = []
+        self.pieces: list[Piece] = []
         self.last_piece: object = None
+        #: What LangGraph says of the node that a chain is; None of any other.
+        self.place: Mapping[str, Any] | None = None
         self.task: asyncio.Task[Any] | None = None
 
     def take_piece(self, piece: object, text: Any) -> bool:
@@ -134,7 +141,7 @@ class Run:
         if piece is not None and piece is self.last_piece:
             return False
         self.last_piece = piece
-        self.text_so_far.append(text)
+        self.pieces.append(Piece(piece, text))
         return True
 
     def is_below(self, ancestor: Run) -> bool:
@@ -163,7 +170,8 @@ class RunBook:
         self._watched: dict[asyncio.Task[Any], dict[int, Run]] = {}
         self._left: dict[int, Run] = {}  # begun by a task that has ended; streams, perhaps read on
         self._held_bytes = 0
-        self._interrupted: OrderedDict[str, str] = OrderedDict()
+        #: By session: which interaction of it was interrupted last.
+        self.interrupted = InterruptedTurns()
         _books.add(self)
 
     def __len__(self) -> int:
@@ -258,7 +266,7 @@ class RunBook:
         with self._lock:
             left = [*self._left.values()]
             here = [*self._watched.get(task, {}).values()] if task is not None else []
-        over = left + [run for run in here if cancelled or not run.text_so_far]
+        over = left + [run for run in here if cancelled or not run.pieces]
         for run in over:
             if run.is_below(chain):
                 self._abandon_if_open(run, CANCELLED)
@@ -270,24 +278,12 @@ class RunBook:
         for run in runs:
             self._abandon_if_open(run, UNFINISHED)
 
-    def note_interrupt(self, session_id: str, interaction_id: str) -> None:
-        """Remember which interaction of a session was interrupted last."""
-        with self._lock:
-            self._interrupted[session_id] = interaction_id
-            self._interrupted.move_to_end(session_id)
-            if len(self._interrupted) > MAX_INTERRUPTED:
-                self._interrupted.popitem(last=False)
-
-    def take_interrupted(self, session_id: str) -> str | None:
-        """Get and forget the interaction of a session that was interrupted last."""
-        with self._lock:
-            return self._interrupted.pop(session_id, None)
-
     def restart_after_fork(self) -> None:
         """Begin anew in a forked child: the runs are the parent's, and the lock may be held."""
         self._lock = threading.Lock()
         self._open, self._ended, self._watched, self._left = {}, {}, {}, {}
         self._held_bytes = 0
+        self.interrupted.restart_after_fork()
 
     def _close(self, run: Run) -> None:
         """Take a run out of what is open. The caller holds the lock."""
@@ -323,7 +319,7 @@ class RunBook:
         with self._lock:
             begun = [*self._watched.pop(task, {}).values()]
             # What has produced something and was not cancelled may be a stream that others read on.
-            left = [run for run in begun if run.text_so_far and not task.cancelled()]
+            left = [run for run in begun if run.pieces and not task.cancelled()]
             self._left.update((run.key, run) for run in left)
         for run in begun:
             if run not in left:

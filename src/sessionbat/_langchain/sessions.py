@@ -92,7 +92,7 @@ class Home:
             return
         tree.interaction = interaction
         if tree.resuming:
-            earlier = book.take_interrupted(interaction.session_id)
+            earlier = book.interrupted.take(interaction.session_id)
             tree.resumes = earlier if earlier != interaction.interaction_id else None
 
     def _found(
