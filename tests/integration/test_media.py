@@ -78,7 +78,9 @@ def test_media_are_summed_up_asked_and_answered(name: str, recorded: Recorded) -
     assert_summed_up(observation["output"])
 
 
-@pytest.mark.parametrize("text", [DATA_URL, f"![cat]({DATA_URL})", f"see {ENCODED}", ENCODED])
+@pytest.mark.parametrize(
+    "text", [DATA_URL, f"![cat]({DATA_URL})", f"x={ENCODED}", f"a.{ENCODED}", ENCODED]
+)
 def test_media_in_plain_text_are_summed_up_with_the_words_kept(
     text: str, recorded: Recorded
 ) -> None:
@@ -191,3 +193,12 @@ def test_a_shared_structure_does_not_unfold() -> None:
     for _ in range(40):
         shared = [shared, shared]
     assert summed_up(shared) is not None
+
+
+@pytest.mark.parametrize("around", ["{}", "![icon]({})", '<img src="{}">', '{{"icon": "{}"}}'])
+def test_a_small_picture_in_a_text_is_known_by_its_data_url(around: str) -> None:
+    small = PICTURE[:90]
+    url = f"data:image/png;base64,{base64.b64encode(small).decode()}"
+    summary = {"type": "image/png", "size": 90, "sha256": hashlib.sha256(small).hexdigest()}
+    shown = text_summed_up(around.format(url))
+    assert shown == around.format(json.dumps(summary, separators=(",", ":")))

@@ -34,7 +34,7 @@ _DATA_URL: Final = re.compile(
 _DATA_URL_MARK: Final = ";base64,"
 #: A run of base64 in one piece, or wrapped as mail does; not part of a token such as a JWT.
 _ENCODED: Final = re.compile(
-    r"(?<![\w.+/=-])(?:(?:[A-Za-z0-9+/]{76}\r?\n){12,}[A-Za-z0-9+/]{0,76}={0,2}"
+    r"(?<![\w+/-])(?:(?:[A-Za-z0-9+/]{76}\r?\n){12,}[A-Za-z0-9+/]{0,76}={0,2}"
     r"|(?:[A-Za-z0-9+/]{64}\r?\n){14,}[A-Za-z0-9+/]{0,64}={0,2}"
     r"|[A-Za-z0-9+/_-]{1024,}={0,2})(?![\w+/=-]|\.\w)"
 )
