@@ -54,6 +54,7 @@ _SECRET_VALUE: Final = re.compile(
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
 )
 _MIN_SECRET_VALUE: Final = 8
+_AWS_KEY_CHARACTERS: Final = 20
 _MAX_SEARCHED_CHARACTERS: Final = 4096
 _MAX_DEPTH: Final = 64
 
@@ -90,6 +91,7 @@ def is_secret_value(text: str) -> bool:
     """Whether a text holds a credential by its look: a bearer token, a password in an address."""
     return (
         len(text) >= _MIN_SECRET_VALUE
+        and not (text.isalnum() and len(text) != _AWS_KEY_CHARACTERS)  # most ids, without a search
         and _SECRET_VALUE.search(text, 0, _MAX_SEARCHED_CHARACTERS) is not None
     )
 

@@ -56,6 +56,7 @@ _HOLDERS: Final = (
     "amazon_bedrock_invocation_metrics", "metrics", "details", "meta", "billed_units",
 )  # fmt: skip
 _MAX_NESTED: Final = 3
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
 def token_metrics(message: Mapping[str, Any], *sources: Mapping[str, Any]) -> dict[str, float]:
@@ -80,12 +81,13 @@ def token_metrics(message: Mapping[str, Any], *sources: Mapping[str, Any]) -> di
 
 def _langchains_count(usage: Any) -> dict[str, float]:
     """Take over LangChain's own measure, in which input and output include every kind."""
-    if not usage or not isinstance(usage, Mapping):
+    usage = _mapping(usage)
+    if not usage:
         return {}
-    asked = _mapping(usage.get("input_token_details"))
-    answered = _mapping(usage.get("output_token_details"))
+    asked = _mapping(usage.get("input_token_details") or _NOTHING)
+    answered = _mapping(usage.get("output_token_details") or _NOTHING)
     # Providers that tell how long a cache entry lives report it apart and leave the sum at zero.
-    created = [asked[key] for key in _CACHE_CREATION if _is_number(asked.get(key))]
+    created = [asked[key] for key in _CACHE_CREATION if _is_number(asked.get(key))] if asked else ()
     return _known(
         input_tokens=usage.get("input_tokens"),
         output_tokens=usage.get("output_tokens"),
@@ -208,7 +210,8 @@ def _first(told: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, float 
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    # In this order: to ask an abstract class is dear.
+    return value if type(value) is dict or isinstance(value, Mapping) else _NOTHING
 
 
 def _is_number(value: Any) -> bool:
