@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 from wire import event, ndjson
 
 from sessionbat.errors import StoreError
 from sessionbat.server.ingest.body import Body, Decoded, decode_body
-from sessionbat.server.ingest.group_commit import GroupCommit, Stored
+from sessionbat.server.ingest.decoding import SMALL
+from sessionbat.server.ingest.group_commit import MAX_COMMIT_WORK, GroupCommit, Stored
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.refusal import Refused
 
 Result = TypeVar("Result")
+
+
+class Ready(NamedTuple):
+    """An event as ``GatedStore`` prepares it: one named ``heavy…`` fills a commit by itself."""
+
+    id: str
+
+    @property
+    def work(self) -> int:
+        return MAX_COMMIT_WORK if self.id.startswith("heavy") else 1
 
 
 class GatedStore:
@@ -31,17 +43,17 @@ class GatedStore:
         self.asked_to_prepare_nothing = threading.Event()
         self.appended: list[list[str]] = []
 
-    def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[ReceivedEvent]:
+    def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[Ready]:
         self.prepared += [received.event["id"] for received in events]
         if not events:
             self.asked_to_prepare_nothing.set()
-        return events
+        return [Ready(received.event["id"]) for received in events]
 
-    def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
+    def append(self, events: Sequence[Ready]) -> list[bool]:
         self.entered.set()
         assert self.gate.wait(20)
-        assert all(received.event["id"] in self.prepared for received in events)
-        ids = [received.event["id"] for received in events]
+        ids = [ready.id for ready in events]
+        assert set(ids) <= set(self.prepared)
         if "bad" in ids:
             raise OverflowError("chokes")
         self.appended.append(ids)
@@ -49,11 +61,15 @@ class GatedStore:
 
 
 def decode(body: Body, received_at_us: int) -> Decoded:
-    return decode_body(body, max_bytes=10**6, max_events=100, received_at_us=received_at_us)
+    return decode_body(body, max_bytes=2 * 10**6, max_events=100, received_at_us=received_at_us)
 
 
 def body(*ids: str) -> Body:
     return Body(ndjson(*(event(each) for each in ids)), "identity", is_ndjson=True)
+
+
+def large_body(*ids: str) -> Body:
+    return Body(ndjson(*(event(each, padding="x" * SMALL) for each in ids)), "identity", True)
 
 
 async def commit_during_another(
@@ -82,11 +98,11 @@ def test_a_small_body_does_not_wait_for_the_large_ones_before_it() -> None:
     store = GatedStore()
 
     def slow(each: Body, received_at_us: int) -> Decoded:
-        if len(each.data) > 10_000:
+        if len(each.data) > SMALL:
             time.sleep(0.15)
         return decode(each, received_at_us)
 
-    large = [Body(ndjson(event(f"l{n}", padding="x" * 20_000)), "identity", True) for n in range(3)]
+    large = [large_body(f"l{n}") for n in range(3)]
     group_commit = GroupCommit(store, slow)  # type: ignore[arg-type]
     try:
         run_loop(commit_during_another(group_commit, store, *large, body("small")))
@@ -99,23 +115,27 @@ def test_a_small_body_does_not_wait_for_the_large_ones_before_it() -> None:
 
 
 def test_no_more_is_decoded_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessionbat.server.ingest.group_commit._MAX_GROUP_BYTES", 1)
+    monkeypatch.setattr("sessionbat.server.ingest.group_commit._MAX_GROUP_BYTES", SMALL)
     store = GatedStore()
     group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
 
     async def scenario() -> None:
         first = asyncio.create_task(group_commit.commit(body("first")))
         await asyncio.to_thread(store.entered.wait, 20)
-        others = [asyncio.create_task(group_commit.commit(body(name))) for name in "abcd"]
-        await asyncio.sleep(0.2)
-        # One waits for its commit, one for room; who sent the others keeps their bytes.
-        assert store.prepared == ["first", "a", "b"]
+        others = [asyncio.create_task(group_commit.commit(large_body(name))) for name in "abcd"]
+        small = asyncio.create_task(group_commit.commit(body("small")))
+        while len(store.prepared) < 3:
+            await asyncio.sleep(0.01)
+        # One waits for its commit, the others for room; a small one needs none.
+        assert sorted(store.prepared) == ["a", "first", "small"]
         store.gate.set()
-        await asyncio.wait_for(asyncio.gather(first, *others), 20)
+        await asyncio.wait_for(asyncio.gather(first, small, *others), 20)
 
     run_loop(scenario())
     group_commit.close()
-    assert store.appended == [["first"], ["a"], ["b"], ["c"], ["d"]]
+    assert store.appended[0] == ["first"]
+    assert sorted(store.appended[1]) == ["a", "small"]
+    assert store.appended[2:] == [["b"], ["c"], ["d"]]
 
 
 def test_closing_stores_what_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,13 +144,51 @@ def test_closing_stores_what_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> 
     group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
 
     async def scenario() -> list[Stored]:
-        commits = [asyncio.create_task(group_commit.commit(body(name))) for name in "abcd"]
+        commits = [asyncio.create_task(group_commit.commit(large_body(name))) for name in "abcd"]
         await asyncio.to_thread(store.entered.wait, 20)
         threading.Timer(0.2, store.gate.set).start()
         await asyncio.to_thread(group_commit.close)
         return await asyncio.gather(*commits)
 
     assert [stored.accepted for stored in run_loop(scenario())] == [1, 1, 1, 1]
+
+
+def test_a_heavy_request_is_stored_in_parts_and_small_ones_go_between() -> None:
+    store = GatedStore()
+    results = run(store, body("heavy-1", "heavy-2", "heavy-3", "light"), body("a"), body("b"))
+    assert [result.accepted for result in results] == [1, 4, 1, 1]
+    assert store.appended == [
+        ["first"],
+        ["heavy-1"],
+        ["a", "b"],
+        ["heavy-2"],
+        ["heavy-3"],
+        ["light"],
+    ]
+
+
+def test_of_two_heavy_requests_each_is_told_of_its_own() -> None:
+    store = GatedStore()
+    _, one, bad, other = run(
+        store, body("heavy-1", "heavy-2"), body("heavy-3", "bad"), body("heavy-4")
+    )
+    assert (one.accepted, other.accepted) == (2, 1)
+    assert isinstance(bad, OverflowError)
+
+
+def test_a_commit_takes_no_more_than_fits() -> None:
+    store = GatedStore()
+    run(store, body("heavy-1"), body("heavy-2"), body("a"))
+    assert store.appended == [["first"], ["heavy-1"], ["heavy-2"], ["a"]]
+
+
+def test_a_body_that_inflates_to_much_goes_after_the_small_ones() -> None:
+    store = GatedStore()
+    hidden = Body(gzip.compress(large_body("hidden").data), "gzip", is_ndjson=True)
+    assert len(hidden.data) < 1000
+    run(store, hidden, large_body("l1"), body("small"))
+    # The first of the large ones may have been decoded already when the small one came.
+    assert store.prepared.index("small") < store.prepared.index("l1")
 
 
 def run(store: GatedStore, *bodies: Body) -> list[Stored | BaseException]:
@@ -222,7 +280,7 @@ def test_closing_stores_what_waits_and_refuses_what_comes_after() -> None:
 
 def test_a_store_that_fails_is_told_to_every_request_of_the_commit() -> None:
     class FullDisk(GatedStore):
-        def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
+        def append(self, events: Sequence[Ready]) -> list[bool]:
             super().append(events)
             raise StoreError("disk full", slug="store-failed")
 
@@ -234,7 +292,7 @@ def test_the_log_says_where_it_failed_and_nothing_of_the_payload(
 ) -> None:
     class Talkative(GatedStore):
         def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
-            raise ValueError(f"cannot store {events[0].raw!r}")
+            raise ValueError(f"cannot store {events[0].id!r}")
 
     group_commit = GroupCommit(Talkative(), decode)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="s3cret"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,65 @@ def test_each_session_has_its_own_messages(store: Store, count: Callable[[str], 
 def test_short_lists_stay_where_they_are(store: Store, count: Callable[[str], Any]) -> None:
     store.append([call("e1", said(3))])
     assert count("SELECT count(*) FROM messages") == 0
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [list(range(1000)), ["a text of some length"] * 1000, [{}] * 1000, [{"a": 1}] * 1000,
+     [[{"role": "user"}]] * 1000, [0.1, *said(100)], [*said(100), None]],
+)  # fmt: skip
+def test_what_is_no_list_of_messages_costs_no_rows(
+    store: Store, count: Callable[[str], Any], listed: list[Any]
+) -> None:
+    store.append([call("e1", listed)])
+    assert count("SELECT count(*) FROM messages") == 0
+    assert read_back(store, "e1") == call("e1", listed).raw
+
+
+@pytest.mark.parametrize("number", [1999, 2000, 2001, 5000])
+def test_a_long_conversation_costs_so_many_rows_and_no_more(
+    store: Store, count: Callable[[str], Any], number: int
+) -> None:
+    store.append([call("e1", said(number)), call("e2", said(number + 1))])
+    assert count("SELECT count(*) FROM messages") == min(number + 1, 2000)
+    for name, each in (("e1", number), ("e2", number + 1)):
+        assert read_back(store, name) == call(name, said(each)).raw
+
+
+def test_messages_of_several_events_and_sessions_are_told_apart_in_one_append(
+    store: Store, count: Callable[[str], Any]
+) -> None:
+    events = [call(f"{s}{n}", said(n) * 2, s) for n in range(4, 9) for s in ("s1", "s2")]
+    store.append(events)
+    assert count("SELECT count(*) FROM messages") == 16
+    assert count("SELECT count(DISTINCT event) FROM messages") == 10
+    for each in events:
+        found = store.find_event("a", each.event["session_id"], each.event["id"])
+        assert found is not None
+        assert found.raw == each.raw
+
+
+def test_a_number_of_a_deleted_message_is_never_given_again(
+    store: Store, count: Callable[[str], Any]
+) -> None:
+    store.append([call("e1", said(4))])
+    store.delete_sessions([("a", "s1")])
+    store.append([call("e2", said(4))])
+    assert count("SELECT min(id) FROM messages") == 5
+
+
+def read_back(store: Store, id: str) -> bytes:
+    found = store.find_event("a", "s1", id)
+    assert found is not None
+    return found.raw
+
+
+def test_what_storing_takes_grows_with_messages_and_bytes(store: Store) -> None:
+    short, long, large = store.prepare(
+        [call("e1", said(4)), call("e2", said(2000)), call("e3", [random.randbytes(10**6).hex()])]
+    )
+    assert short.work < 1000 < long.work
+    assert short.work < 1000 < large.work
 
 
 def test_a_conversation_grows_the_file_by_what_is_new(

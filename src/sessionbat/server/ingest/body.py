@@ -118,6 +118,24 @@ def inflate(data: bytes, encoding: Encoding, max_bytes: int) -> bytes:
     return text
 
 
+def inflates_to_at_most(limit: int, data: bytes, encoding: Encoding) -> bool:
+    """Whether no more than that comes out, told at the price of inflating so much.
+
+    Of zstd by what its frame says, which is checked when it is inflated.
+    """
+    if encoding == "zstd":
+        import zstandard
+
+        try:
+            return 0 < zstandard.get_frame_parameters(data).content_size <= limit
+        except zstandard.ZstdError:
+            return True  # refused at once
+    try:
+        return len(_gunzip(data, limit)) <= limit
+    except Refused:
+        return True
+
+
 def too_large(max_bytes: int) -> Refused:
     """Make the refusal of a body that is longer than ``max_bytes``."""
     return Refused(

@@ -1,7 +1,8 @@
 """One thread that decodes bodies, while another stores those that came before them.
 
-Each is passed on as soon as it is decoded. What was decoded and not yet stored is bounded by the
-one who takes it, who makes this thread wait.
+Each is passed on as soon as it is decoded. Small bodies go first; a large one is decoded only while
+there is room for it, so that what was decoded and not yet stored is bounded, and small ones never
+wait behind it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from sessionbat.server.ingest.body import Body, Decoded
+from sessionbat.server.ingest.body import Body, Decoded, inflates_to_at_most
 from sessionbat.server.ingest.settling import Waiter, describe_failure, settle
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.refusal import Refused
 
 _log = logging.getLogger("sessionbat.server")
 
-_SMALL: Final = 16 * 1024
+#: A body that is no longer than this once it is inflated goes before the large ones.
+SMALL: Final = 64 * 1024
 
 
 class DecodedRequest(NamedTuple):
@@ -38,7 +40,8 @@ class Decoding:
     Args:
         decode: Turns a body and the time of receipt, in microseconds, into events.
         prepare: Does with events what needs no database.
-        pass_on: Takes what was decoded; may wait. Called in this thread.
+        pass_on: Takes what was decoded. Called in this thread.
+        has_room: Whether a large body may be decoded now; ``wake`` says that it may have changed.
         clock_ns: Nanoseconds since 1970.
     """
 
@@ -47,11 +50,13 @@ class Decoding:
         decode: Callable[[Body, int], Decoded],
         prepare: Callable[[Sequence[ReceivedEvent]], Sequence[PreparedEvent]],
         pass_on: Callable[[DecodedRequest], None],
+        has_room: Callable[[], bool] = lambda: True,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._decode = decode
         self._prepare = prepare
         self._pass_on = pass_on
+        self._has_room = has_room
         self._clock_ns = clock_ns
         self._arrived = threading.Condition()  # guards these four
         self._small: deque[_Request] = deque()
@@ -65,6 +70,7 @@ class Decoding:
         Raises:
             Refused: The server is stopping.
         """
+        is_small = _is_small(body)
         with self._arrived:
             if self._closing:
                 raise Refused(503, "stopping", "the server is stopping; send this again later")
@@ -74,8 +80,12 @@ class Decoding:
                 )
                 self._thread.start()
             # The small ones first, each in its order: who sends much shall not make others wait.
-            waiting = self._small if len(body.data) <= _SMALL else self._large
-            waiting.append(_Request(body, waiter))
+            (self._small if is_small else self._large).append(_Request(body, waiter))
+            self._arrived.notify()
+
+    def wake(self) -> None:
+        """Look again whether there is room."""
+        with self._arrived:
             self._arrived.notify()
 
     def close(self) -> None:
@@ -93,9 +103,14 @@ class Decoding:
 
     def _take(self) -> _Request | None:
         with self._arrived:
-            self._arrived.wait_for(lambda: self._small or self._large or self._closing)
+            self._arrived.wait_for(self._may_go_on)
             waiting = self._small or self._large
             return waiting.popleft() if waiting else None
+
+    def _may_go_on(self) -> bool:
+        if self._small:
+            return True
+        return self._has_room() if self._large else self._closing
 
     def _decode_one(self, body: Body, waiter: Waiter) -> None:
         try:
@@ -119,3 +134,10 @@ def _without_frames(refused: Refused) -> Refused:
     """Let go of what the frames that raised it hold: 32 MB of a body each, until it is answered."""
     refused.__cause__ = refused.__context__ = None
     return refused.with_traceback(None)
+
+
+def _is_small(body: Body) -> bool:
+    """Whether little comes out of a body; 2 KB of gzip may be 32 MB of JSON."""
+    if len(body.data) > SMALL or body.encoding == "identity":
+        return len(body.data) <= SMALL
+    return inflates_to_at_most(SMALL, body.data, body.encoding)

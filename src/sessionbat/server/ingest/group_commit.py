@@ -3,6 +3,9 @@
 There is no waiting window: an idle server commits a lone event at once, a busy one commits many
 requests together, and each is answered when its events are on the disk. Meanwhile another thread
 decodes what is stored next.
+
+A commit does bounded work. A request whose events are more than that is stored in several commits,
+between which the small ones that came meanwhile have theirs.
 """
 
 from __future__ import annotations
@@ -12,20 +15,24 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from sessionbat.server.ingest.body import Body, Decoded
-from sessionbat.server.ingest.decoding import DecodedRequest, Decoding
+from sessionbat.server.ingest.decoding import SMALL, DecodedRequest, Decoding
 from sessionbat.server.ingest.settling import Settlement, Stored, describe_failure, settle
 from sessionbat.server.ingest.values import MAX_VALUES
+from sessionbat.server.records import PreparedEvent
 from sessionbat.server.store.protocol import Store
 
 _log = logging.getLogger("sessionbat.server")
 
-# Of what is decoded no more waits, beside one request, and a commit takes no further request once
-# it holds as much: bounds memory, and how long one waits.
+# Of what is decoded no more waits, beside one request: bounds memory.
 _MAX_GROUP_BYTES: Final = 16 * 1024 * 1024
+#: The most work of one commit, in microseconds as the store estimates them, beside one event: a
+#: tenth of a second on a machine at rest, a half on one that is busy.
+MAX_COMMIT_WORK: Final = 100_000
 
 
 class GroupCommit:
@@ -47,7 +54,7 @@ class GroupCommit:
     ) -> None:
         self._store = store
         self._on_commit = on_commit
-        self._decoding = Decoding(decode, store.prepare, self._take, clock_ns)
+        self._decoding = Decoding(decode, store.prepare, self._take, self._has_room, clock_ns)
         self._changed = threading.Condition()  # guards these four
         self._waiting: deque[DecodedRequest] = deque()
         self._room = _Room()
@@ -76,30 +83,74 @@ class GroupCommit:
             thread.join()
 
     def _take(self, request: DecodedRequest) -> None:
-        """Take what was decoded; waits while too much is here. Called by the decoding thread."""
+        """Take what was decoded. Called by the decoding thread."""
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="sessionbat-store", daemon=True
                 )
                 self._thread.start()
-            self._changed.wait_for(lambda: self._room.is_left)
             self._waiting.append(request)
             self._room.take(request.decoded)
             self._changed.notify_all()
 
+    def _has_room(self) -> bool:
+        return self._room.is_left
+
     def _run(self) -> None:
         while group := self._next_group():
-            self._store_group(group)
+            if len(group) == 1 and _work(group[0].events) > MAX_COMMIT_WORK:
+                self._store_in_parts(group[0])
+            else:
+                self._store_group(group)
 
     def _next_group(self) -> list[DecodedRequest]:
+        """Wait for what is to be stored next: as many requests as fit, or one that does not."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
-            group = [*self._waiting]
-            self._waiting.clear()
-            self._room = _Room()
-            self._changed.notify_all()
-            return group
+            return self._take_fitting()
+
+    def _take_fitting(self) -> list[DecodedRequest]:
+        """Take requests in their order as long as their work fits into one commit."""
+        group = [*_fitting(self._waiting)] or [*islice(self._waiting, 1)]
+        for _ in group:
+            self._waiting.popleft()
+        self._make_room()
+        return group
+
+    def _make_room(self) -> None:
+        self._room = _Room()
+        for request in self._waiting:
+            self._room.take(request.decoded)
+        self._decoding.wake()
+
+    def _store_in_parts(self, request: DecodedRequest) -> None:
+        """Store one request in several commits. Of a failure it is told as of any other.
+
+        What was stored before the failure stays, and is a duplicate when it is sent again.
+        """
+        is_new: list[bool] = []
+        started = time.perf_counter()
+        try:
+            for part in _parts(request.events):
+                is_new += self._store.append(part)
+                self._store_between()
+        except Exception as exc:  # noqa: BLE001 - as in _store_group
+            _log.error("events could not be stored: %s", describe_failure(exc))
+            settle([(request.waiter, exc)])
+            return
+        self._on_commit(time.perf_counter() - started, 1, len(request.events))
+        settle([(request.waiter, _stored(request.decoded, is_new))])
+
+    def _store_between(self) -> None:
+        with self._changed:
+            small = [each for each in self._waiting if each.decoded.size <= SMALL]
+            small = list(_fitting(small))
+            for each in small:
+                self._waiting.remove(each)
+            self._make_room()
+        if small:
+            self._store_group(small)
 
     def _store_group(self, group: Sequence[DecodedRequest]) -> None:
         events = [event for request in group for event in request.events]
@@ -143,6 +194,31 @@ class _Room:
     def take(self, decoded: Decoded) -> None:
         self._bytes -= decoded.size
         self._values -= decoded.values
+
+
+def _work(events: Sequence[PreparedEvent]) -> int:
+    return sum(event.work for event in events)
+
+
+def _fitting(requests: Iterable[DecodedRequest]) -> Iterator[DecodedRequest]:
+    work = 0
+    for request in requests:
+        work += _work(request.events)
+        if work > MAX_COMMIT_WORK:
+            return
+        yield request
+
+
+def _parts(events: Sequence[PreparedEvent]) -> Iterator[list[PreparedEvent]]:
+    part: list[PreparedEvent] = []
+    work = 0
+    for event in events:
+        if part and work + event.work > MAX_COMMIT_WORK:
+            yield part
+            part, work = [], 0
+        part.append(event)
+        work += event.work
+    yield part
 
 
 def _stored(decoded: Decoded, is_new: Sequence[bool]) -> Stored:

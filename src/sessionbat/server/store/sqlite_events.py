@@ -21,15 +21,22 @@ from sessionbat.server.store.search_folding import fold
 from sessionbat.server.store.search_text import text_of, text_of_parts
 from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
 from sessionbat.server.store.sqlite_many import insert_many, with_values
-from sessionbat.server.store.sqlite_payloads import Conversation, Payload, PayloadWriter
+from sessionbat.server.store.sqlite_payloads import (
+    LONG,
+    Arrived,
+    Conversation,
+    Payload,
+    PayloadWriter,
+)
 from sessionbat.server.store.sqlite_recent_rows import IndexedText
 from sessionbat.server.store.sqlite_sessions import add_to_sessions, find_sessions
 from sessionbat.server.store.sqlite_statistics import Figures
 from sessionbat.server.store.tally import Tally, tally_up
 
+_WORK: Final = 50
+_WORK_PER_MESSAGE: Final = 10
+_BYTES_A_MICROSECOND: Final = 100
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
-#: Longer payloads are inserted singly: the driver keeps the last values of each statement it keeps.
-_LONG: Final = 16 * 1024
 
 #: By the app's name and the session's id.
 Tallies = Mapping[tuple[str, str], Tally]
@@ -45,6 +52,15 @@ class Prepared(PreparedEvent):
     payload: Payload | Conversation
     #: What is indexed of it; None as long as it is not known which of its messages are new.
     text: str | None
+
+    @property
+    def work(self) -> int:
+        """See ``PreparedEvent.work``; measured with messages of 30 bytes and texts of 10 KB."""
+        payload = self.payload
+        if isinstance(payload, Conversation):
+            size = len(payload.around) + sum(map(len, payload.messages))
+            return _WORK + _WORK_PER_MESSAGE * len(payload.messages) + size // _BYTES_A_MICROSECOND
+        return _WORK + len(payload[1]) // _BYTES_A_MICROSECOND
 
 
 def prepare(
@@ -184,22 +200,26 @@ def _insert_payloads(
     payloads: PayloadWriter,
 ) -> tuple[list[IndexedText], list[tuple[int, int]]]:
     """Insert payloads; give what is indexed of them, and by how many bytes each app has grown."""
+    arrived = [
+        Arrived(number, session, *each.payload)
+        for each, (number, _, _, session, *_) in zip(events, rows, strict=True)
+        if isinstance(each.payload, Conversation)
+    ]
+    referring = iter(payloads.insert_messages(connection, arrived) if arrived else ())
     texts, encoded = [], []
     sizes: Counter[int] = Counter()
-    for each, (number, app, _, session, *_) in zip(events, rows, strict=True):
+    for each, (number, app, *_) in zip(events, rows, strict=True):
         payload, text = each.payload, each.text
         if isinstance(payload, Conversation):
             around = payload.around
-            payload, own_messages, size = payloads.insert_messages(
-                connection, number, session, payload
-            )
+            payload, own_messages, size = next(referring)
             sizes[app] += size
             text = fold(text_of_parts(around, own_messages))
         encoded.append((number, *payload))
         sizes[app] += len(payload[1])
         texts.append(IndexedText(number, app, text or ""))
     insert = "INSERT INTO payloads (event, codec, data)"
-    insert_many(connection, insert, [row for row in encoded if len(row[2]) <= _LONG])
-    long = [row for row in encoded if len(row[2]) > _LONG]
+    insert_many(connection, insert, [row for row in encoded if len(row[2]) <= LONG])
+    long = [row for row in encoded if len(row[2]) > LONG]
     connection.executemany(f"{insert} VALUES (?, ?, ?)", long)
     return texts, [(size, app) for app, size in sizes.items()]

@@ -73,8 +73,13 @@ def number_rows(
 
 
 def _numbers_to_come(connection: sqlite3.Connection, table: str) -> Iterator[int]:
-    """Count on from the highest number of a table, which is asked for with the first."""
-    (last,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+    """Count on from the highest number a table ever had, which is asked for with the first."""
+    # Where there is one, the sequence: it also knows of rows that are deleted.
+    (last,) = connection.execute(
+        f"SELECT max(coalesce((SELECT max(id) FROM {table}), 0),"
+        " coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0))",
+        (table,),
+    ).fetchone()
     yield from count(last + 1)
 
 

@@ -9,14 +9,16 @@ deleting an event leaves nothing of it behind.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
 from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.store.sqlite_many import Numbered, insert_many, number_rows
 
 if TYPE_CHECKING:
     import zstandard
@@ -29,10 +31,17 @@ SPLIT: Final = 3  # as SHAPED: where the messages go and their numbers, a line b
 
 #: Shorter lists cost more as rows of their own than they save.
 MIN_MESSAGES: Final = 4
+#: Beyond so many, an event's further messages stay in the event: a row each has its price inside
+#: the transaction for which everybody waits. A conversation of that length fits no model.
+MAX_MESSAGES: Final = 2000
+#: So does a list whose items are shorter on the average: numbers, token ids, embeddings.
+MIN_MESSAGE_BYTES: Final = 24
 
 _DICTIONARY: Final = Path(__file__).parent / "shapes-1.zdict"
 _LEVEL: Final = 3
 _FEW: Final = 8
+#: Longer ones are inserted singly: the driver keeps the last values of each statement it keeps.
+LONG: Final = 16 * 1024
 _MAX_CACHED_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -47,6 +56,24 @@ class Conversation(NamedTuple):
     at: int
     messages: list[bytes]
     around: bytes
+
+
+class Arrived(NamedTuple):
+    """A conversation whose event has its row."""
+
+    event: int
+    session: int
+    at: int
+    messages: list[bytes]
+    around: bytes
+
+
+class _New(NamedTuple):
+    """A message that its session did not have."""
+
+    #: Its number, session, event and digest.
+    key: tuple[int, int, int, bytes]
+    message: bytes
 
 
 class PayloadWriter:
@@ -66,46 +93,45 @@ class PayloadWriter:
         return [next(whole) if payload is None else payload for payload in found]
 
     def insert_messages(
-        self, connection: sqlite3.Connection, event: int, session: int, given: Conversation
-    ) -> tuple[Payload, list[bytes], int]:
-        """Insert the messages that are new in a session.
+        self, connection: sqlite3.Connection, given: Sequence[Arrived]
+    ) -> list[tuple[Payload, list[bytes], int]]:
+        """Insert the messages that are new in their sessions, of all events at once.
 
         Returns:
-            The event's payload, which refers to them, the new ones, and how many bytes those take.
+            For each event its payload, which refers to its messages, those it brought, and how many
+            bytes these take.
         """
-        own: list[bytes] = []
-        sizes: list[int] = []
-        runs = _runs(
-            self._store_message(connection, event, session, message, own, sizes)
-            for message in given.messages
-        )
-        head = orjson.dumps([given.at, runs])
-        return (SPLIT, self._shaped().compress(head + b"\n" + given.around)), own, sum(sizes)
+        hashed = [[blake2b(m, digest_size=16).digest() for m in each.messages] for each in given]
+        keys = {
+            (each.session, digest): None
+            for each, digests in zip(given, hashed, strict=True)
+            for digest in digests
+        }
+        numbered = number_rows(connection, "messages", ("session", "digest"), [*keys])
+        numbers = dict(zip(keys, numbered, strict=True))
+        own = _new_messages(given, hashed, numbers)
+        sizes = iter(self._insert_new(connection, [new for news in own for new in news]))
+        return [
+            (
+                self._refer(each, [numbers[each.session, digest].number for digest in digests]),
+                [new.message for new in news],
+                sum(islice(sizes, len(news))),
+            )
+            for each, digests, news in zip(given, hashed, own, strict=True)
+        ]
 
-    def _store_message(
-        self,
-        connection: sqlite3.Connection,
-        event: int,
-        session: int,
-        message: bytes,
-        own: list[bytes],
-        sizes: list[int],
-    ) -> int:
-        digest = blake2b(message, digest_size=16).digest()
-        found = connection.execute(
-            "SELECT id FROM messages WHERE session = ? AND digest = ?", (session, digest)
-        ).fetchone()
-        if found is not None:
-            return int(found[0])
-        codec, data = self._compress([message])[0]
-        row = connection.execute(
-            "INSERT INTO messages (session, event, digest, codec, data) VALUES (?, ?, ?, ?, ?)",
-            (session, event, digest, codec, data),
-        ).lastrowid
-        assert row is not None
-        own.append(message)
-        sizes.append(len(data))
-        return row
+    def _refer(self, given: Arrived, numbers: Sequence[int]) -> Payload:
+        head = orjson.dumps([given.at, _runs(numbers)])
+        return SPLIT, self._shaped().compress(head + b"\n" + given.around)
+
+    def _insert_new(self, connection: sqlite3.Connection, new: Sequence[_New]) -> list[int]:
+        compressed = self._compress([each.message for each in new])
+        insert = "INSERT INTO messages (id, session, event, digest, codec, data)"
+        rows = [(*each.key, *payload) for each, payload in zip(new, compressed, strict=True)]
+        insert_many(connection, insert, [row for row in rows if len(row[-1]) <= LONG])
+        long = [row for row in rows if len(row[-1]) > LONG]
+        connection.executemany(f"{insert} VALUES (?, ?, ?, ?, ?, ?)", long)
+        return [len(row[-1]) for row in rows]
 
     def _compress(self, raws: Sequence[bytes]) -> list[Payload]:
         """Compress many in one go where zstandard can: each call gives up Python's lock."""
@@ -208,19 +234,47 @@ def _find_messages(received: ReceivedEvent) -> Conversation | None:
     """
     given = received.event["observation"].get("input")
     listed: Any = given.get("messages") if isinstance(given, dict) else given
-    if not isinstance(listed, list) or len(listed) < MIN_MESSAGES:
+    if not isinstance(listed, list) or not _are_messages(listed, len(received.raw)):
         return None
     try:
-        messages = [orjson.dumps(message) for message in listed]
+        messages = [orjson.dumps(message) for message in listed[:MAX_MESSAGES]]
     except orjson.JSONEncodeError:
         return None
-    before, bracket, behind = received.raw.partition(b"[" + b",".join(messages) + b"]")
-    if not bracket:
+    before, found, behind = received.raw.partition(b"[" + b",".join(messages))
+    if not found or behind[:1] != (b"," if len(listed) > MAX_MESSAGES else b"]"):
         return None
-    return Conversation(len(before) + 1, messages, b"%b[]%b" % (before, behind))
+    return Conversation(len(before) + 1, messages, b"%b[%b" % (before, behind))
 
 
-def _runs(numbers: Iterator[int]) -> list[int]:
+def _are_messages(listed: list[Any], event_bytes: int) -> bool:
+    """Whether a list is worth rows of its own: objects, each longer than what a row costs."""
+    return (
+        len(listed) >= MIN_MESSAGES
+        and event_bytes >= MIN_MESSAGE_BYTES * len(listed)
+        and all(type(message) is dict for message in listed[:MAX_MESSAGES])
+    )
+
+
+def _new_messages(
+    given: Sequence[Arrived],
+    hashed: Sequence[Sequence[bytes]],
+    numbers: Mapping[tuple[int, bytes], Numbered],
+) -> list[list[_New]]:
+    """Say which messages each event is the first to bring."""
+    brought: set[int] = set()
+    new: list[list[_New]] = []
+    for each, digests in zip(given, hashed, strict=True):
+        news = []
+        for digest, message in zip(digests, each.messages, strict=True):
+            number, is_new = numbers[each.session, digest]
+            if is_new and number not in brought:
+                brought.add(number)
+                news.append(_New((number, each.session, each.event, digest), message))
+        new.append(news)
+    return new
+
+
+def _runs(numbers: Sequence[int]) -> list[int]:
     """Write ascending neighbours as first, count, first, count, …"""
     runs: list[int] = []
     for number in numbers:
