@@ -95,6 +95,7 @@ THIRD_PARTIES = {
         "server.forwarded", "server.hosts", "server.login",
         "server.ingest", "server.api", "server.pages", "server.refusal",
     },
+    "httptools": {"server.connections"},
     "uvicorn": {"server.connections", "server.serving"},
     "jinja2": {"server.pages"},
     "click": {"cli", "demo"},
