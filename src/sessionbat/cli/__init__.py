@@ -17,6 +17,7 @@ from sessionbat.cli.keys import keys
 from sessionbat.cli.operations import backup, rebuild, restore
 from sessionbat.cli.serving import demo, serve
 from sessionbat.cli.spool import spool
+from sessionbat.cli.store import store
 from sessionbat.errors import SessionBatError
 
 _SERVER_PACKAGES = frozenset({"starlette", "uvicorn", "httptools", "jinja2", "zstandard"})
@@ -64,5 +65,5 @@ def sessionbat() -> None:
 
 for _command in (serve, demo, keys, spool, import_, export):
     sessionbat.add_command(_command)
-for _command in (backup, restore, delete, retention, rebuild):
+for _command in (backup, restore, delete, retention, rebuild, store):
     sessionbat.add_command(_command)

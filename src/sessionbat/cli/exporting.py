@@ -46,9 +46,10 @@ def export(
     error: bool | None,
     output: Path | None,
     force: bool,
-) -> None:
+) -> int:
     """Write events as they were received, one a line; a server may run meanwhile.
 
+    What cannot be read in a damaged store is left out, counted, and makes the exit code 1.
     `sessionbat import --format events` takes them back: same ids, same times, same content.
     """
     from sessionbat.server.records import EventFilter
@@ -66,28 +67,36 @@ def export(
     store = open_existing_store(store_url)
     try:
         if output is None:
-            _write(store, where, sys.stdout.buffer)
-            return
-        with _whole_file(output, force) as stream:
-            count = _write(store, where, stream)
+            _, unreadable = _write(store, where, sys.stdout.buffer)
+        else:
+            with _whole_file(output, force) as stream:
+                count, unreadable = _write(store, where, stream)
+            click.echo(f"{output}: {count:,} events")
     finally:
         store.close()
-    click.echo(f"{output}: {count:,} events")
+    if unreadable:
+        click.echo(
+            f"{unreadable:,} events could not be read; see sessionbat store check [damaged-store]",
+            err=True,
+        )
+    return int(unreadable > 0)
 
 
-def _write(store: Store, where: EventFilter, stream: IO[bytes]) -> int:
-    total, count, after = store.count_events(), 0, None
+def _write(store: Store, where: EventFilter, stream: IO[bytes]) -> tuple[int, int]:
+    """Write every event that can be read; say how many these are, and how many are not."""
+    total, count, unreadable, after = store.count_events(), 0, 0, None
     with bar("Exporting") as on_progress:
         while True:
             page = store.list_received(where, after=after)
             for item in page.items:
                 stream.write(one_line(item.raw))
             count += len(page.items)
+            unreadable += page.unreadable
             on_progress(count, total)
             after = page.next
             if after is None:
                 stream.flush()
-                return count
+                return count, unreadable
 
 
 def one_line(raw: bytes) -> bytes:

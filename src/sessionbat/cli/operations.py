@@ -52,12 +52,10 @@ def rebuild(store_url: str) -> None:
     Derived are titles, sums, labels, statistics and the text index. It is one transaction for the
     most part, in which a server could not store anything; cut short, it changes nothing.
     """
-    from sessionbat.server.store import open_existing_store
+    from sessionbat.server.store import rebuild as make_anew
 
-    store = open_existing_store(store_url, alone=True)
-    try:
-        with bar("Rebuilding") as on_progress:
-            store.rebuild(on_progress)
-        click.echo(f"Everything derived from {store.count_events():,} events is made anew.")
-    finally:
-        store.close()
+    with bar("Rebuilding") as on_progress:
+        count, kept = make_anew(store_url, now=datetime.now(UTC), on_progress=on_progress)
+    click.echo(f"Everything derived from {count:,} events is made anew.")
+    if kept is not None:
+        click.echo(f"The file was damaged, and a new one made; the old one is kept as {kept}.")

@@ -233,6 +233,8 @@ class Page(Generic[Item]):
 
     items: list[Item]
     next: str | None
+    #: Items left out because the file is damaged where they lie; only an export goes on over them.
+    unreadable: int = 0
 
 
 def _parse_int(digits: str) -> int | str:

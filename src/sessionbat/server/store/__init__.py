@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sessionbat.errors import ConfigurationError
+from sessionbat.errors import ConfigurationError, StoreError
 from sessionbat.server.store.protocol import Store
+
+if TYPE_CHECKING:
+    from sessionbat.server.store.sqlite_check import Finding
+    from sessionbat.server.store.sqlite_salvage import Salvaged
 
 __all__ = [
     "Store",
     "back_up",
+    "check",
     "copies_beside",
     "open_existing_store",
     "open_store",
+    "rebuild",
     "restore",
+    "salvage",
     "store_exists",
 ]
 
@@ -109,6 +117,73 @@ def restore(
     from sessionbat.server.store import sqlite_backup
 
     return sqlite_backup.restore(_path_of(url), source, now=now, on_progress=on_progress)
+
+
+def check(
+    url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> Iterator[Finding]:
+    """Check a store from its pages to each event; others may go on using it, nothing is changed.
+
+    Raises:
+        ConfigurationError: The URL names no store that this server knows.
+        StoreError: There is no store.
+    """
+    from sessionbat.server.store import sqlite_backup, sqlite_check
+
+    path = _path_of(url)
+    sqlite_backup.check_is_store(path)
+    return sqlite_check.check(path, on_progress)
+
+
+def salvage(
+    url: str,
+    target: Path,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Salvaged:
+    """Make a new store of everything that can be read out of a damaged one, which is not changed.
+
+    Raises:
+        ConfigurationError: The URL names no store that this server knows.
+        StoreError: Nothing can be read, the target is there already, or cannot be written.
+    """
+    from sessionbat.server.store import sqlite_rescue
+
+    return sqlite_rescue.rescue(_path_of(url), target, on_progress)
+
+
+def rebuild(
+    url: str,
+    *,
+    now: datetime,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[int, Path | None]:
+    """Make everything derived anew from the events; nothing else may use the store.
+
+    Where what is derived is damaged and cannot be replaced in its place, a new file is made of the
+    events, and the old one is kept beside it.
+
+    Returns:
+        How many events there are, and the kept file, if there is one.
+
+    Raises:
+        ConfigurationError: The URL names no store that this server knows.
+        StoreError: Something uses it; or events themselves cannot be read: ``salvage`` says which.
+    """
+    from sessionbat.server.store import sqlite_rescue
+
+    store = None
+    try:
+        store = open_existing_store(url, alone=True)
+        store.rebuild(on_progress)
+        return store.count_events(), None
+    except StoreError as exc:
+        if not sqlite_rescue.is_damage(exc):
+            raise
+    finally:
+        if store is not None:
+            store.close()
+    return sqlite_rescue.renew(_path_of(url), now, on_progress)
 
 
 def copies_beside(url: str) -> list[Path]:

@@ -277,20 +277,18 @@ class SqliteStore:
     ) -> Page[StoredEvent]:
         """List events as they were received; see ``Store.list_received``."""
         number = 0 if after is None else _parse_cursor(after, "r")[0]
-        items: list[StoredEvent] = []
-        size = 0
         with self._readers.lend() as reader:
-            last = sqlite_received.last_number(reader.connection)
-            rows = sqlite_received.rows(reader.connection, where, after=number)
-            end = number + sqlite_received.WINDOW
-            for number, event_id, codec, data in rows:
-                raw = reader.payloads.decode(reader.connection, codec, data)
-                items.append(StoredEvent(unpack_id(event_id), raw))
-                size += len(raw)
-                if len(items) == limit or size >= MAX_PAGE_BYTES:
-                    end = number
-                    break
-        return Page(items, _cursor(end, 0, "r") if end < last else None)
+            found = sqlite_received.read_page(
+                reader.connection,
+                reader.payloads,
+                where,
+                after=number,
+                limit=limit,
+                max_bytes=MAX_PAGE_BYTES,
+            )
+        items = [StoredEvent(unpack_id(event_id), raw) for event_id, raw in found.items]
+        following = None if found.up_to is None else _cursor(found.up_to, 0, "r")
+        return Page(items, following, found.unreadable)
 
     def list_idle_sessions(
         self, *, app: str | None = None, before: datetime | None = None, limit: int = 100

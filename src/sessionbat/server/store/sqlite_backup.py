@@ -35,8 +35,8 @@ def back_up(path: Path, target: Path, *, overwrite: bool, on_progress: Progress)
             f"{str(target)!r} is there already; name another file, or overwrite it with --force",
             slug="file-exists",
         )
-    with _unfinished(target, ".part") as part:
-        _copy(path, "rw", part, on_progress)
+    with unfinished(target, ".part") as part:
+        _copy_store(path, part, on_progress)
         part.chmod(path.stat().st_mode & 0o777)  # it holds no less than the store does
         part.replace(target)
         _sync_directory(target)
@@ -58,13 +58,20 @@ def restore(path: Path, source: Path, *, now: datetime, on_progress: Progress) -
         StoreError: The copy is no store or not whole, or something uses the store.
     """
     check_is_store(source)
-    with _unfinished(path, ".restoring") as part:
+    with unfinished(path, ".restoring") as part:
         _copy_backup(source, part, on_progress)
-        _check_whole(part, source)
+        said = _damage_of(part)
+        if said is not None:
+            raise _damaged(source, said)
         with alone(path):
-            kept = _keep(path, now) if path.exists() else None
-            part.replace(path)
-            _sync_directory(path)
+            return put_in_place(part, path, now)
+
+
+def put_in_place(part: Path, path: Path, now: datetime) -> Path | None:
+    """Put a whole file in a store's place, and keep what was there; nothing else may use it."""
+    kept = _keep(path, now) if path.exists() else None
+    part.replace(path)
+    _sync_directory(path)
     return kept
 
 
@@ -123,7 +130,7 @@ def alone(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _unfinished(target: Path, ending: str) -> Iterator[Path]:
+def unfinished(target: Path, ending: str) -> Iterator[Path]:
     """Give a name beside the target for what is being made; what is left there at the end goes."""
     part = target.with_name(f"{target.name}{ending}")
     try:
@@ -161,18 +168,40 @@ def _copy(source: Path, mode: str, target: Path, on_progress: Progress) -> None:
         os.fsync(file.fileno())
 
 
+def _copy_store(source: Path, target: Path, on_progress: Progress) -> None:
+    """Copy a store and read the copy once through: a copy of damage must not replace a good one."""
+    try:
+        _copy(source, "rw", target, on_progress)
+        said = _damage_of(target)
+    except sqlite3.DatabaseError as exc:
+        if not _is_damage(exc):
+            raise
+        said = str(exc)
+    if said is not None:
+        raise StoreError(
+            f"the store {str(source)!r} is damaged ({said}), so nothing was overwritten; restore an"
+            " earlier backup, or see what can be read with sessionbat store check",
+            slug="damaged-store",
+        )
+
+
+def _is_damage(exc: sqlite3.DatabaseError) -> bool:
+    return exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def _copy_backup(source: Path, target: Path, on_progress: Progress) -> None:
     # Immutable: to read a file of WAL mode, SQLite would put two others beside it.
     mode = "ro" if Path(f"{source}-wal").exists() else "ro&immutable=1"
     try:
         _copy(source, mode, target, on_progress)
     except sqlite3.DatabaseError as exc:
-        if exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if _is_damage(exc):
             raise _damaged(source, str(exc)) from exc
         raise
 
 
-def _check_whole(part: Path, source: Path) -> None:
+def _damage_of(part: Path) -> str | None:
+    """Read a file once through; say what is wrong with it, if anything is."""
     connection = sqlite3.connect(f"{part.absolute().as_uri()}?mode=ro", uri=True)
     try:
         (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
@@ -180,8 +209,7 @@ def _check_whole(part: Path, source: Path) -> None:
         said = str(exc)
     finally:
         connection.close()
-    if said != "ok":
-        raise _damaged(source, said.splitlines()[-1])
+    return None if said == "ok" else str(said).splitlines()[-1]
 
 
 def _keep(path: Path, now: datetime) -> Path:

@@ -4,23 +4,79 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sessionbat.server.records import EventFilter
 from sessionbat.server.store.reading import MAX_LABEL_CHARACTERS, microseconds
+from sessionbat.server.store.sqlite_payloads import PayloadReader
+from sessionbat.server.store.sqlite_salvage import next_readable
 
 #: One page looks at so many events at most, whatever few it finds: no read lasts long.
 WINDOW: Final = 50_000
 
 
-def rows(
-    connection: sqlite3.Connection, where: EventFilter, *, after: int
-) -> Iterator[tuple[int, str | bytes, int, bytes]]:
-    """Read the events of the window after a number: their number, id, codec and payload.
+class Received(NamedTuple):
+    """A page of events: their ids and JSON."""
+
+    items: list[tuple[str | bytes, bytes]]
+    #: The number of the last event that was looked at; None at the end.
+    up_to: int | None
+    #: Events that lie on a damaged page.
+    unreadable: int
+
+
+def read_page(
+    connection: sqlite3.Connection,
+    payloads: PayloadReader,
+    where: EventFilter,
+    *,
+    after: int,
+    limit: int,
+    max_bytes: int,
+) -> Received:
+    """Read the events of the window after a number, up to a count or size, past what is damaged.
 
     Raises:
         ValueError: The user's id is longer than a label is kept.
     """
+    last = last_number(connection)
+    items: list[tuple[str | bytes, bytes]] = []
+    size = unreadable = 0
+    number, end = after, after + WINDOW
+    try:
+        for number, event_id, codec, data in _rows(connection, where, after=after):
+            raw = _decoded(connection, payloads, codec, data)
+            if raw is None:
+                unreadable += 1
+                continue
+            items.append((event_id, raw))
+            size += len(raw)
+            if len(items) == limit or size >= max_bytes:
+                end = number
+                break
+    except sqlite3.DatabaseError as exc:
+        if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        following = next_readable(connection, "payloads", "event", number + 1) or last + 1
+        end = following - 1
+        unreadable += max(end - number, 1)
+    return Received(items, end if end < last else None, unreadable)
+
+
+def _decoded(
+    connection: sqlite3.Connection, payloads: PayloadReader, codec: int, data: bytes
+) -> bytes | None:
+    try:
+        return payloads.decode(connection, codec, data)
+    except sqlite3.DatabaseError:
+        raise
+    except Exception:  # noqa: BLE001 - a damaged frame may be anything; it is counted
+        return None
+
+
+def _rows(
+    connection: sqlite3.Connection, where: EventFilter, *, after: int
+) -> Iterator[tuple[int, str | bytes, int, bytes]]:
     conditions = list(_conditions(where))
     texts = ["events.id > ?", "events.id <= ?", *(text for text, _ in conditions)]
     yield from connection.execute(

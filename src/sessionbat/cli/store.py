@@ -1,0 +1,60 @@
+"""``sessionbat store check`` and ``salvage``: is a file whole, and what can be saved of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sessionbat.cli.stores import bar, store_option, written
+
+
+@click.group()
+def store() -> None:
+    """Check a store's file, and save what can be read of a damaged one."""
+
+
+@store.command()
+@store_option
+def check(store_url: str) -> int:
+    """Read a store from its pages to each event, and compare what is derived with the events.
+
+    A server may run meanwhile; nothing is changed. Exit code 1 when something is not as it should
+    be.
+    """
+    from sessionbat.server.store import check as findings_of
+
+    with bar("Reading") as on_progress:
+        findings = list(findings_of(store_url, on_progress))
+    for finding in findings:
+        click.echo(f"{'ok' if finding.is_well else 'BAD':5}{finding.what:20}{finding.said}")
+    if all(finding.is_well for finding in findings):
+        return 0
+    click.echo(
+        "Where pages or events are bad: restore a backup, or sessionbat store salvage FILE."
+        " Where only what is derived is: sessionbat rebuild.",
+        err=True,
+    )
+    return 1
+
+
+@store.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@store_option
+def salvage(file: Path, store_url: str) -> int:
+    """Make the new store FILE of everything that can be read out of a damaged store.
+
+    The damaged file is not changed. Exit code 1 when something could not be read.
+    """
+    from sessionbat.server.store import salvage as make_new_of
+
+    with bar("Reading") as on_progress:
+        found = make_new_of(store_url, file, on_progress=on_progress)
+    click.echo(
+        f"{file}: {found.events:,} events, {found.keys} keys, {written(file.stat().st_size)}"
+    )
+    if found.unreadable:
+        click.echo(f"{found.unreadable:,} events could not be read.", err=True)
+    if not found.has_all_keys:
+        click.echo("The keys could not all be read; make new ones.", err=True)
+    return int(bool(found.unreadable) or not found.has_all_keys)
