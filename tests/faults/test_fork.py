@@ -91,6 +91,37 @@ def test_fork_while_another_thread_holds_our_lock(endpoint: Endpoint, lock: str)
     assert stored(endpoint) == {"parent": 10, "child": 20, "other": 1}
 
 
+def test_fork_while_a_thread_holds_the_lock_of_the_connections(endpoint: Endpoint) -> None:
+    """Row 12: urllib3 empties its pools at the end of the child, which ends all the same."""
+    done = run(
+        """
+        record(10, "parent")
+        client.flush()
+        manager = client._recorder._transport._worker._sender._pool
+        [pool] = manager.pools._container.values()
+        held, go = threading.Event(), threading.Event()
+        def hold():
+            with pool.pool.mutex:
+                held.set()
+                go.wait(20)
+        threading.Thread(target=hold).start()
+        held.wait()
+        pid = os.fork()
+        if pid == 0:
+            import faulthandler
+            faulthandler.dump_traceback_later(15, exit=True)
+            record(20, "child")
+            sys.exit(0)
+        go.set()
+        _, status = os.waitpid(pid, 0)
+        sys.exit(os.waitstatus_to_exitcode(status))
+        """,
+        endpoint.url,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stored(endpoint) == {"parent": 10, "child": 20}
+
+
 @pytest.mark.parametrize(
     "transport", ["MemoryTransport()", "StdoutTransport(open(os.devnull, 'w'))"]
 )

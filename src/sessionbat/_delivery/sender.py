@@ -126,6 +126,16 @@ class Sender:
         """Close the kept connections."""
         self._pool.clear()
 
+    def abandon_in_child(self) -> None:
+        """Free in a forked child the locks that a thread of the parent may have held.
+
+        urllib3 takes them when the interpreter ends, and would wait for that thread for ever.
+        """
+        for pool in list(self._pool.pools._container.values()):
+            connections = pool.pool
+            if connections is not None and connections.mutex.locked():
+                connections.mutex.release()
+
     def _post(self, body: bytes, headers: dict[str, str]) -> Answer | Outcome:
         deadline = monotonic() + REQUEST_DEADLINE_S
         url = self._url

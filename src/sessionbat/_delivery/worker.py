@@ -242,6 +242,7 @@ class Worker:
         """Begin again in a forked child: nothing waits here, and no lock or socket is shared."""
         if self._keeper is not None:
             self._keeper.spool.abandon_in_child()
+        self._sender.abandon_in_child()
         self._begin()
         for ledger in list(self._known_ledgers):
             ledger.restart(self.queue.lock)
