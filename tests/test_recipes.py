@@ -277,6 +277,26 @@ class TestThreadPool:
 
 
 @pytest.mark.slow
+class TestMultiprocessing:
+    @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+    def test_every_worker_delivers(
+        self, environment: dict[str, str], endpoint: Endpoint, tmp_path: Path, method: str
+    ) -> None:
+        done = subprocess.run(
+            [sys.executable, str(RECIPES / "multiprocessing_pool.py"), method],
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=True,
+        )  # fmt: skip
+        assert len(done.stdout.splitlines()) == 20
+        # On a busy machine a worker's end may leave its last events to the next process.
+        subprocess.run(
+            [sys.executable, "-m", "sessionbat", "spool", "send"],
+            env=environment, timeout=30, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        sessions = Counter(event["session_id"] for event in stored(endpoint))
+        assert sessions == {f"thread_{n}": 1 for n in range(20)}
+
+
+@pytest.mark.slow
 class TestPytestSuite:
     def test_the_suite_passes(self, environment: dict[str, str], tmp_path: Path) -> None:
         suite = RECIPES / "pytest_suite"
