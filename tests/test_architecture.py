@@ -19,7 +19,7 @@ STANDARD_LIBRARY_ONLY = {"_secret_names", "event", "accounting", "errors", "serv
 #: For each part of the SDK, what of the SDK it may import at module level. A package stands for
 #: all that is in it.
 MAY_IMPORT = {
-    "__init__": {"_current", "_version", "accounting", "client", "errors"},
+    "__init__": {"_at_import", "_current", "_version", "accounting", "client", "errors"},
     "__main__": {"errors"},
     "client": {"_current", "accounting", "event", "transports", "_measure"},
     "_recorder": {
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "_async_flush": {"accounting"},
     "_timestamp": set(),
     "_measure": {"_clock"},
+    "_at_import": set(),
     "_current": {"client"},
     "_pickling": {"_current", "_recorder", "_scope", "client", "errors", "transports"},
     "_secret_names": set(),
@@ -48,8 +49,8 @@ MAY_IMPORT = {
     "testing": {"_fault_endpoint", "accounting", "client", "errors", "event", "transports"},
     "_fault_endpoint": set(),
     "_delivery": {
-        "_clock", "_delivery", "_encoding", "_host_log", "_settings", "_version", "accounting",
-        "errors", "event",
+        "_at_import", "_clock", "_delivery", "_encoding", "_host_log", "_settings", "_version",
+        "accounting", "errors", "event",
     },
 }  # fmt: skip
 
@@ -383,6 +384,7 @@ def test_importing_the_package_loads_no_framework_no_server_and_no_http_client()
     ours = {name for name in loaded if name.startswith("sessionbat")}
     assert ours == {
         "sessionbat",
+        "sessionbat._at_import",
         "sessionbat._current",
         "sessionbat._version",
         "sessionbat.accounting",

@@ -9,6 +9,7 @@ session.interaction().llm(model="gpt-5.4-mini", input="Hello", output="Hi!")
 
 from typing import TYPE_CHECKING
 
+import sessionbat._at_import  # noqa: F401 - before anything that imports threading
 from sessionbat._current import current_interaction, current_session
 from sessionbat._version import __version__
 from sessionbat.accounting import FlushResult, Stats

@@ -372,6 +372,39 @@ def test_the_keepers_wait_ends_when_something_is_old_enough_or_the_queue_stops(
     assert not queue.has_keeper
 
 
+def test_the_keepers_wait_ends_when_the_last_spooled_event_is_settled_after_a_stop(
+    queue: EventQueue, ledger: Ledger
+) -> None:
+    put(queue, ledger, 1)
+    spool(queue, queue.unspooled(0)[0])
+    batch = take(queue)
+    queue.stop()
+    answers: list[bool] = []
+    keeper = threading.Thread(target=lambda: answers.append(queue.wait_until_older(0.0)))
+    keeper.start()
+    keeper.join(0.2)
+    assert not answers, "the event may still be delivered"
+    queue.settle(batch, 0, 1)
+    keeper.join(5)
+    assert answers == [False]
+
+
+def test_a_keeper_that_writes_at_once_waits_without_spinning(
+    ledger: Ledger, queue: EventQueue
+) -> None:
+    put(queue, ledger, 1)
+    spool(queue, queue.unspooled(0)[0])
+    keeper = threading.Thread(target=queue.wait_until_older, args=(0.0,))
+    before = time.process_time()
+    keeper.start()
+    keeper.join(0.2)
+    assert keeper.is_alive()
+    assert time.process_time() - before < 0.1
+    put(queue, ledger, 1, first=1)
+    keeper.join(5)
+    assert not keeper.is_alive()
+
+
 @pytest.mark.parametrize("joins", [True, False], ids=["the-open-batch", "a-new-batch"])
 def test_the_keepers_wait_ends_for_what_comes_after_everything_was_written(
     queue: EventQueue, ledger: Ledger, joins: bool

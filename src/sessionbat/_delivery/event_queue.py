@@ -74,7 +74,7 @@ class EventQueue:
         self.bytes_held = 0
         self._appending = False
         self._interrupting: deque[tuple[Ledger, bytes]] = deque()
-        self._taker_waits = False
+        self._put_awaited = False
         self._hurry_through = -1
         self._stopped = False
         self._open = Batch(0)
@@ -126,9 +126,10 @@ class EventQueue:
                     # Nothing can come between these two: only a call lets a signal handler run.
                     self.bytes_held = held
                     ledger.recorded += 1
-                    if self._taker_waits:
+                    if self._put_awaited:
                         self._ready.notify()
-                        self._taker_waits = False
+                        self._ageing.notify()
+                        self._put_awaited = False
             except BaseException:
                 self._mend()
                 raise
@@ -140,8 +141,6 @@ class EventQueue:
 
     def _note_first(self, batch: Batch) -> None:
         batch.born = self.clock()
-        if not self._unsettled:
-            self._ageing.notify()
         self._unsettled[batch.number] = batch
 
     def _mend(self) -> None:
@@ -150,8 +149,9 @@ class EventQueue:
         batch.discard_torn()
         if not batch.count:
             self._unsettled.pop(batch.number, None)
-        self._taker_waits = False
+        self._put_awaited = False
         self._ready.notify_all()
+        self._ageing.notify_all()
 
     def _catch_up(self) -> None:
         """Do what ``put`` leaves to the few calls that meet it: interruptions, and packing."""
@@ -198,9 +198,8 @@ class EventQueue:
                     self.has_taker = False
                     return None
                 else:
-                    self._taker_waits = True
+                    self._put_awaited = True
                     self._ready.wait()
-                    self._taker_waits = False
 
     def take_now(self) -> Batch | None:
         """Take a batch without waiting for one, or for one to fill; None when nothing is there."""
@@ -303,6 +302,8 @@ class EventQueue:
             self._open = Batch(batch.number + 1)
         self.bytes_held -= batch.held
         self._settled.notify_all()
+        if self._stopped:
+            self._ageing.notify_all()
         return batch.extents
 
     # The way to the disk.
@@ -318,8 +319,8 @@ class EventQueue:
                 left = None if born is None else born + age_s - self.clock()
                 if left is not None and left <= 0:
                     return True
-                # ``put`` says only when the first event comes, not when one joins those on disk.
-                self._ageing.wait(age_s if left is None and self._unsettled else left)
+                self._put_awaited = left is None or self._put_awaited
+                self._ageing.wait(left)
             self.has_keeper = False
             return False
 

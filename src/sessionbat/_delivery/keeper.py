@@ -20,6 +20,8 @@ from sessionbat.accounting import Ledger
 
 #: Between two writes: one record holds what came meanwhile.
 WRITE_EVERY_S: Final = 0.05
+#: Between two writes of a child, which may be killed or leave by ``os._exit`` at any moment.
+WRITE_EVERY_IN_CHILD_S: Final = 0.01
 DISK_RETRY_S: Final = 60.0
 ADOPT_EVERY_S: Final = 60.0
 #: Of adopted records in one batch, as they are on disk: deflated ones grow tenfold.
@@ -33,10 +35,15 @@ class Keeper:
         queue: Whose events.
         spool: Where they are kept.
         notices: Told when the disk says no.
+        at_once: Whether an event is written however new it is.
     """
 
-    def __init__(self, queue: EventQueue, spool: Spool, notices: Notices) -> None:
+    def __init__(
+        self, queue: EventQueue, spool: Spool, notices: Notices, *, at_once: bool = False
+    ) -> None:
         self.spool = spool
+        self._write_after_s = 0.0 if at_once else SPOOL_AFTER_S
+        self._write_every_s = WRITE_EVERY_IN_CHILD_S if at_once else WRITE_EVERY_S
         #: What became of the events that earlier processes had left; apart from every client's.
         self.adopted = Ledger(queue.lock)
         self._queue = queue
@@ -57,12 +64,12 @@ class Keeper:
 
     def run(self) -> None:
         """Keep until the queue stops. The keeper's thread runs this."""
-        while self._queue.wait_until_older(SPOOL_AFTER_S):
+        while self._queue.wait_until_older(self._write_after_s):
             try:
-                self.keep(SPOOL_AFTER_S)
+                self.keep(self._write_after_s)
             except Exception as error:  # noqa: BLE001 - by design there is none; it must not end this
                 self._turn_off(type(error).__name__)
-            self._queue.rest(WRITE_EVERY_S)
+            self._queue.rest(self._write_every_s)
 
     def keep(self, age_s: float = 0.0, *, insist: bool = False) -> bool:
         """Write every unsettled event of a batch so old; false when the disk does not take it.

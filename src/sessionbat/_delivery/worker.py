@@ -17,6 +17,7 @@ from math import inf
 from typing import Final
 
 from sessionbat._clock import monotonic
+from sessionbat._delivery import process_end
 from sessionbat._delivery.batch import Batch
 from sessionbat._delivery.event_queue import EventQueue
 from sessionbat._delivery.keeper import Keeper
@@ -87,6 +88,8 @@ class Worker:
         # When the process ends, and how long the slowest of the latest requests took.
         self._answers_until = inf
         self._answer_s = 0.0
+        # Whether each event is on disk when ``record`` returns.
+        self._writes_through = self.options.durability == "sync"
 
     def _new_keeper(self) -> Keeper | None:
         if not self.options.spool:
@@ -95,7 +98,7 @@ class Worker:
         if spool is None:
             self._say_no_home()
             return None
-        return Keeper(self.queue, spool, self._notices)
+        return Keeper(self.queue, spool, self._notices, at_once=process_end.is_child())
 
     def _say_no_home(self) -> None:
         global _said_no_home
@@ -116,7 +119,7 @@ class Worker:
     def record(self, ledger: Ledger, line: bytes) -> None:
         """Take one event. Never waits for the network, never raises.
 
-        Waits for the disk only with ``durability="sync"``.
+        Waits for the disk only with ``durability="sync"``, and when the process is ending.
         """
         queue = self.queue
         try:
@@ -131,7 +134,7 @@ class Worker:
         try:
             if not queue.has_taker:
                 self._start()
-            if self.options.durability == "sync" and self._keeper is not None and not _is_ours():
+            if self._writes_through and self._keeper is not None and not _is_ours():
                 self._keeper.keep()
         except (RecursionError, MemoryError):
             pass  # the host is out of stack, and the event is queued: a later call will do it
@@ -192,10 +195,15 @@ class Worker:
         self._follow_patching()
         self.queue.stop()
 
-    def finish(self, deadline: float) -> None:
+    def finish(self, deadline: float, *, for_good: bool = True) -> None:
         """Deliver while that goes forward, until a point in monotonic time, and keep the rest.
 
         At exit. With a spool, an endpoint that fails or says nothing is not waited for.
+
+        Args:
+            deadline: When to stop delivering.
+            for_good: Whether no thread can go on after this. Otherwise the process may still record
+                and be gone without another word, so each later event is written to disk at once.
         """
         self.stop()
         try:
@@ -204,7 +212,12 @@ class Worker:
             if self.queue.is_empty and self._thread is not None:
                 self._thread.join(EXIT_PATIENCE_S)  # it may still have to delete what is delivered
         finally:  # also when somebody loses patience and presses Ctrl-C
-            self._give_up()
+            self._writes_through = True
+            if for_good:
+                self._give_up()
+            else:
+                self._answers_until = inf
+            self._keep_or_drop()
 
     def _is_too_late(self) -> bool:
         """Whether what is sent now would not be answered before the end, and sent again later."""
@@ -224,10 +237,11 @@ class Worker:
         return self._keeper is not None and self._keeper.keep(insist=True)
 
     def _give_up(self) -> None:
-        """Keep or drop what is left, and from now on whatever is recorded even later."""
         with self.queue.lock:
             self._gave_up = True
             self.queue.has_taker = False
+
+    def _keep_or_drop(self) -> None:
         self._is_kept()
         number = self.queue.drop_unspooled("exit")
         if number:
@@ -254,6 +268,8 @@ class Worker:
     def _start(self) -> None:
         queue, keeper = self.queue, self._keeper
         self._follow_patching()
+        if not process_end.watch(_settle_all):
+            self._writes_through = True
         with queue.lock:
             if queue.has_taker or queue.is_empty:
                 return
@@ -305,6 +321,7 @@ class Worker:
             if self._taker is not taker:
                 return
         try:
+            self._start_keeper(queue, keeper)
             self._adopt(queue, keeper)
             while not self._is_over() and (batch := queue.take()) is not None:
                 self._start_keeper(queue, keeper)
@@ -617,13 +634,17 @@ def shared_worker(destination: Destination, options: DeliveryOptions) -> Worker:
         return worker
 
 
-def _finish_all() -> None:
+def _finish_all(for_good: bool = True) -> None:
     started = monotonic()
     workers = list(_workers.values())
     for worker in workers:
         worker.stop()
     for worker in workers:
-        worker.finish(started + worker.options.exit_timeout)
+        worker.finish(started + worker.options.exit_timeout, for_good=for_good)
+
+
+def _settle_all() -> None:
+    _finish_all(for_good=False)
 
 
 def _restart_all_in_child() -> None:
