@@ -50,6 +50,25 @@ def test_nothing_is_made_before_something_is_written(spool: Spool, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_processes_that_write_first_at_the_same_moment_both_can(
+    spool: Spool, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chmod = Path.chmod
+    other = Spool(directory, ABOUT)
+
+    def interrupted(path: Path, mode: int) -> None:
+        if "about" in path.name and not segments(directory):
+            monkeypatch.setattr(Path, "chmod", chmod)
+            other.append(body(2), 1)
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", interrupted)
+    spool.append(body(1), 1)
+    assert len(segments(directory)) == 2
+    assert json.loads((directory / "about.json").read_text()) == ABOUT
+    assert list(directory.glob(".*")) == []
+
+
 def test_the_directory_and_its_files_are_this_users_only(spool: Spool, directory: Path) -> None:
     before = os.umask(0)
     try:

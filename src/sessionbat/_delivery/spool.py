@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -188,10 +189,15 @@ class Spool:
 
     def _write_about(self) -> None:
         # Under a hidden name first: a disk that takes the file but not its text leaves no wreck.
-        hidden = self.directory / f".{ABOUT}"
-        hidden.write_text(json.dumps(self._about) + "\n")
-        hidden.chmod(0o600)
-        hidden.rename(self.directory / ABOUT)
+        # And under one of its own: several children may begin to write at the same moment.
+        hidden = self.directory / f".{ABOUT}-{secrets.token_hex(4)}"
+        try:
+            hidden.write_text(json.dumps(self._about) + "\n")
+            hidden.chmod(0o600)
+            hidden.rename(self.directory / ABOUT)
+        except OSError:
+            hidden.unlink(missing_ok=True)
+            raise
 
     def _remove(self, segment: Segment) -> None:
         self._open.discard(segment)
