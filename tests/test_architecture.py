@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "_timestamp": set(),
     "_measure": {"_clock"},
     "_at_import": set(),
-    "_current": {"client"},
+    "_current": {"_generators", "client"},
+    "_generators": set(),
     "_pickling": {"_current", "_recorder", "_scope", "client", "errors", "transports"},
     "_secret_names": set(),
     "_settings": {"errors"},
@@ -385,6 +386,7 @@ def test_importing_the_package_loads_no_framework_no_server_and_no_http_client()
     assert ours == {
         "sessionbat",
         "sessionbat._at_import",
+        "sessionbat._generators",
         "sessionbat._current",
         "sessionbat._version",
         "sessionbat.accounting",

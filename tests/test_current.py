@@ -222,3 +222,105 @@ def test_a_context_manager_of_the_host_makes_current(memory: SessionBat) -> None
     with memory.session(session_id="outer"), turn("ada") as interaction:
         assert current_interaction() is interaction
     assert now() == NONE
+
+
+# In generators
+
+
+def stream(memory: SessionBat, name: str) -> Iterator[str]:
+    with memory.session(session_id=name), memory.session(session_id=f"{name}-inner"):
+        yield now()
+        yield now()
+    yield now()
+
+
+def test_each_of_several_generators_read_in_turn_has_its_own_session(memory: SessionBat) -> None:
+    streams = {name: stream(memory, name) for name in "abc"}
+    for _ in range(2):
+        for name, each in streams.items():
+            assert next(each) == f"{name}-inner"
+    for each in streams.values():
+        next(each)
+    assert now() == NONE
+
+
+def test_async_generators_read_in_turn_have_their_own(memory: SessionBat) -> None:
+    async def answer(name: str) -> AsyncIterator[str]:
+        with memory.session(session_id=name) as session, session.interaction():
+            for _ in range(3):
+                await asyncio.sleep(0)
+                yield now()
+
+    async def read() -> list[str]:
+        a, b = answer("a"), answer("b")
+        return [await anext(each) for each in (a, b, b, a, a, b)]
+
+    assert asyncio.run(read()) == ["a", "b", "b", "a", "a", "b"]
+
+
+def test_what_a_generator_calls_is_in_its_session(memory: SessionBat) -> None:
+    def work() -> Iterator[str]:
+        yield now()
+        with memory.session(session_id="deeper"):
+            yield now()
+        yield now()
+
+    def outer(name: str) -> Iterator[str]:
+        with memory.session(session_id=name):
+            yield from work()
+
+    a, b = outer("a"), outer("b")
+    assert [next(each) for each in (a, b, a, b, a, b)] == ["a", "b", "deeper", "deeper", "a", "b"]
+
+
+def test_a_context_manager_of_the_host_works_inside_a_generator(memory: SessionBat) -> None:
+    @contextmanager
+    def opened(name: str) -> Iterator[None]:
+        with memory.session(session_id=name):
+            yield
+
+    def answer(name: str) -> Iterator[str]:
+        with opened(name):
+            yield now()
+            with opened(f"{name}-inner"):
+                yield now()
+
+    a, b = answer("a"), answer("b")
+    assert [next(each) for each in (a, b, a, b)] == ["a", "b", "a-inner", "b-inner"]
+
+
+def test_a_generator_that_waits_as_a_fixture_does_is_current_for_its_reader(
+    memory: SessionBat,
+) -> None:
+    def fixture() -> Iterator[None]:
+        with memory.session(session_id="fixture"):
+            yield
+
+    waiting = fixture()
+    next(waiting)
+    assert now() == "fixture"
+    with memory.session(session_id="inside"):
+        assert now() == "inside"
+    assert now() == "fixture"
+    assert next(waiting, None) is None
+    assert now() == NONE
+
+
+def test_a_generator_goes_on_in_its_own_after_its_reader_entered_another(
+    memory: SessionBat,
+) -> None:
+    a = stream(memory, "a")
+    assert next(a) == "a-inner"
+    with memory.session(session_id="reader"):
+        assert next(a) == "a-inner"
+        assert now() == "reader"
+
+
+def test_generators_that_come_and_go_are_not_taken_for_each_other(memory: SessionBat) -> None:
+    for n in range(200):
+        a = stream(memory, f"a{n}")
+        b = stream(memory, f"b{n}")
+        assert (next(a), next(b), next(a)) == (f"a{n}-inner", f"b{n}-inner", f"a{n}-inner")
+        del a, b
+        gc.collect(0)
+    assert now() == NONE

@@ -1,8 +1,8 @@
 """The session and interaction that are current for the code that runs: one context variable.
 
 ``client`` sets it; integrations and users' code deep in a call stack read it. It follows asyncio
-tasks by itself and threads through ``contextvars.copy_context``. Python gives a
-generator no context of its own: while it waits, what it entered is current for its reader.
+tasks by itself and threads through ``contextvars.copy_context``. A generator has no context of its
+own: what it entered is current in it, and, while it waits, for its reader.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from threading import get_ident
 from typing import TYPE_CHECKING, NamedTuple
 
+from sessionbat._generators import first_of, running_generator
+
 if TYPE_CHECKING:
     from sessionbat.client import Interaction, Session
 
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
 class Current:
     """A block that was entered: its session, and its interaction when it is one's."""
 
-    __slots__ = ("interaction", "left", "place", "session")
+    __slots__ = ("generator", "interaction", "left", "place", "session")
 
     def __init__(self, session: Session, interaction: Interaction | None) -> None:
         self.session = session
         self.interaction = interaction
         #: The thread and task that entered it.
         self.place = _place()
+        #: The generator in which it was entered, and in which nothing else is current.
+        self.generator = running_generator()
         #: Whether another thread or task has left it: then it is over wherever it was known.
         self.left = False
 
@@ -38,7 +42,13 @@ _current: ContextVar[tuple[Current, ...]] = ContextVar("sessionbat_current", def
 
 def current() -> Current | None:
     """Get what is current here, or None outside any session."""
-    return next((block for block in reversed(_current.get()) if not block.left), None)
+    blocks = [block for block in _current.get() if not block.left]
+    owners = {block.generator for block in blocks if block.generator is not None}
+    if owners and len(blocks) > 1:
+        running = first_of(owners)
+        if running is not None:
+            blocks = [block for block in blocks if block.generator == running]
+    return blocks[-1] if blocks else None
 
 
 def enter(session: Session, interaction: Interaction | None) -> None:
