@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 #: Names the rules by which an index was made. Python brings the tables of Unicode.
-FOLDING: Final = f"1/{unicodedata.unidata_version}"
+FOLDING: Final = f"2/{unicodedata.unidata_version}"
 
 #: Stands between two characters that are words of their own. Tokenizers part words at it.
 JOINER: Final = "\u2060"
@@ -76,6 +76,11 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.translate(_MARKS_OF_SNIPPETS) if _has_marks(text) else text
     return _RUN.sub(_fold_match, text.translate(_MARKS_OF_SNIPPETS) if _has_marks(text) else text)
+
+
+def can_part(character: str) -> bool:
+    """Whether a text may be parted before this character: both parts fold as they did together."""
+    return not _extends(character)
 
 
 def holds_word(folded: str) -> bool:

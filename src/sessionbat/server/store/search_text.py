@@ -15,6 +15,10 @@ import orjson
 from sessionbat.server.store.search_folding import fold, holds_word
 
 MAX_TERMS: Final = 32
+#: Characters of one event that are searched; an index step can be no shorter than one event.
+MAX_CHARACTERS: Final = 1024 * 1024
+#: Messages stored apart of one event that are searched.
+MAX_MESSAGES: Final = 2000
 
 _MAX_DEPTH: Final = 64
 # Encoded bytes hold no words, and each would be a word of its own in the index.
@@ -42,8 +46,14 @@ def text_of(event: Mapping[str, Any]) -> str:
 def text_of_parts(raw: bytes, messages: Iterable[bytes]) -> str:
     """Give what is searched of an event in parts: its JSON without messages, and that of each."""
     try:
-        text = text_of(orjson.loads(raw))
-        return "\n".join([text, *(text_in(orjson.loads(message)) for message in messages)])
+        texts = [text_of(orjson.loads(raw))]
+        size = len(texts[0])
+        for message in messages:
+            if size >= MAX_CHARACTERS:
+                break
+            texts.append(text_in(orjson.loads(message)))
+            size += len(texts[-1])
+        return "\n".join(texts)[:MAX_CHARACTERS]
     except orjson.JSONDecodeError:
         return ""  # stored by a store's user that is not ingestion; it shall not stop the others
 
@@ -56,7 +66,12 @@ def text_in(value: Any) -> str:
 def _text_of_all(values: list[Any], levels: int) -> str:
     texts: list[str] = []
     _collect(values, texts, levels)
-    return "\n".join(texts)
+    return "\n".join(texts)[:MAX_CHARACTERS]
+
+
+def indexed(text: str) -> str:
+    """Give what is indexed of a text that is searched; folding may make it longer."""
+    return fold(text)[:MAX_CHARACTERS]
 
 
 def parse_query(query: str) -> list[Term]:

@@ -242,11 +242,17 @@ class SqliteStore:
                 raise StoreError(
                     "search needs an SQLite with FTS5, and Python's here has none", slug="no-search"
                 )
-            hits = sqlite_search.query(
-                reader.connection, reader.payloads, terms, app=app, limit=limit + 1, below=below
+            found = sqlite_search.query(
+                reader.connection,
+                reader.payloads,
+                terms,
+                app=app,
+                limit=limit,
+                below=below,
+                check_time=reader.check_time,
             )
-        items = [hit for _, hit in hits[:limit]]
-        return Page(items, _cursor(hits[limit - 1][0], 0, "s") if len(hits) > limit else None)
+        items = [hit for _, hit in found.hits]
+        return Page(items, _cursor(found.hits[-1][0], 0, "s") if found.is_cut else None)
 
     def statistics(
         self,
@@ -320,6 +326,7 @@ class SqliteStore:
                     sessions[at:],
                     idle_since_us,
                     has_begun=has_begun,
+                    max_events=sqlite_deleting.STEP_EVENTS,
                 )
             removed += step.removed
             at, has_begun = at + step.done, step.has_begun
@@ -563,8 +570,25 @@ class _Reader:
         )
         self.payloads = PayloadReader()
         self.deadline = math.inf
+        self.timeout = math.inf
         # Called every so many steps of SQLite's machine, about each millisecond.
         self.connection.set_progress_handler(lambda: time.monotonic() > self.deadline, 20_000)
+
+
+    def start_clock(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.deadline = time.monotonic() + timeout
+
+    def check_time(self) -> None:
+        """Give the question up when its time is over; SQLite does so by itself."""
+        if time.monotonic() > self.deadline:
+            raise self.too_slow()
+
+    def too_slow(self) -> StoreError:
+        return StoreError(
+            f"the question took longer than {self.timeout:g} s; ask for less",
+            slug="query-too-slow",
+        )
 
 
 class _Readers:
@@ -587,14 +611,11 @@ class _Readers:
                 _raise_closed()
             if reader is None:
                 reader = _Reader(self._path)
-            reader.deadline = time.monotonic() + self._timeout
+            reader.start_clock(self._timeout)
             yield reader
         except sqlite3.OperationalError as exc:
-            if exc.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                raise StoreError(
-                    f"the question took longer than {self._timeout:g} s; ask for less",
-                    slug="query-too-slow",
-                ) from exc
+            if reader is not None and exc.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise reader.too_slow() from exc
             raise _store_failed(exc) from exc
         except sqlite3.Error as exc:
             raise _store_failed(exc) from exc

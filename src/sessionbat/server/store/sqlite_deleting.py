@@ -21,6 +21,10 @@ from sessionbat.server.store.sqlite_payloads import PayloadReader
 #: milliseconds in which nobody else writes.
 STEP_EVENTS: Final = 125
 STEP_BYTES: Final = 1024 * 1024
+#: Or of so many characters of indexed text; what is taken out costs what putting it in did.
+STEP_CHARACTERS: Final = 512 * 1024
+#: Messages of one event, or left behind in a session, that one step deletes.
+STEP_MESSAGES: Final = 5000
 
 _ALWAYS: Final = 2**63 - 1
 
@@ -42,6 +46,7 @@ def delete_step(
     idle_since_us: int | None,
     *,
     has_begun: bool,
+    max_events: int,
 ) -> Step:
     """Delete as many events of these sessions as one step takes, in the caller's transaction.
 
@@ -49,9 +54,9 @@ def delete_step(
     have to be off: to check those of an interaction, SQLite would read through all events.
     """
     removed = Removed()
-    room_events, room_bytes = STEP_EVENTS, STEP_BYTES
+    room_events, room_bytes, room_text = max_events, STEP_BYTES, STEP_CHARACTERS
     for done, (app, session_id) in enumerate(sessions):
-        if room_events <= 0 or room_bytes <= 0:
+        if room_events <= 0 or room_bytes <= 0 or room_text <= 0:
             return Step(removed, done, False)
         goes_anyway = idle_since_us is None or (has_begun and done == 0)
         found = connection.execute(
@@ -62,15 +67,19 @@ def delete_step(
         if found is None:
             continue
         events = _latest_events(connection, found[0], room_events, room_bytes)
-        size = _delete_events(connection, payloads, events)
+        gone, size, characters = _delete_events(connection, payloads, events, room_text)
+        is_gone, left_behind = _delete_if_empty(connection, found[0])
+        size += left_behind
         connection.execute("UPDATE apps SET bytes = max(0, bytes - ?) WHERE name = ?", (size, app))
-        is_gone = _delete_if_empty(connection, found[0])
-        removed += Removed(int(is_gone), len(events), size)
+        removed += Removed(int(is_gone), len(gone), size)
+        if not is_gone and not _has_events(connection, found[0]):
+            return Step(removed, done, True)  # of long conversations, messages are left
         if not is_gone:
-            _sum_up_rest(connection, found[0], sum(cost_nanos(event.cost_usd) for event in events))
+            _sum_up_rest(connection, found[0], sum(cost_nanos(event.cost_usd) for event in gone))
             return Step(removed, done, True)
-        room_events -= len(events) or 1
+        room_events -= len(gone) or 1
         room_bytes -= size
+        room_text -= characters
     return Step(removed, len(sessions), False)
 
 
@@ -108,41 +117,77 @@ def _latest_events(
 
 
 def _delete_events(
-    connection: sqlite3.Connection, payloads: PayloadReader, events: Sequence[_Event]
-) -> int:
-    """Delete events and what only they brought; give the size of their JSON as it was stored."""
+    connection: sqlite3.Connection, payloads: PayloadReader, events: Sequence[_Event], room: int
+) -> tuple[Sequence[_Event], int, int]:
+    """Delete events and what only they brought: so many of the first as one step takes.
+
+    Of an event with more messages than a step takes, they are left for when its session is empty.
+
+    Returns:
+        Those events, the size of their JSON as it was stored, and the characters of their text.
+    """
     progress = dict(connection.execute("SELECT name, up_to FROM progress"))
-    sqlite_search.unindex(
-        connection, payloads, [event.number for event in events if event.number <= progress["text"]]
-    )
+    in_index = [event.number for event in events if event.number <= progress["text"]]
+    taken, characters = sqlite_search.unindex(connection, payloads, in_index, room)
+    events = events[
+        : len(events) - len(in_index) + taken
+    ]  # the latest come first, and may not be in it yet
     # What is not counted yet is not there any more when it would be.
     counted = [event for event in events if event.number <= progress["statistics"]]
     sqlite_statistics.subtract(connection, counted)
     numbers = [(event.number,) for event in events]
-    size = 0
-    for table, column in (("messages", "event"), ("payloads", "event")):
-        for number in numbers:
-            (length,) = connection.execute(
-                f"SELECT coalesce(sum(length(data)), 0) FROM {table} WHERE {column} = ?", number
-            ).fetchone()
-            size += length
-        connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", numbers)
+    size = _delete_messages(connection, "event", [number for (number,) in numbers])
+    for number in numbers:
+        (length,) = connection.execute(
+            "SELECT length(data) FROM payloads WHERE event = ?", number
+        ).fetchone()
+        size += length
+    connection.executemany("DELETE FROM payloads WHERE event = ?", numbers)
     connection.executemany("DELETE FROM events WHERE id = ?", numbers)
+    return events, size, characters
+
+
+def _delete_messages(connection: sqlite3.Connection, column: str, values: Sequence[int]) -> int:
+    """Delete the messages of these events or this session, as long as there is room for them.
+
+    Returns:
+        Their size as they were stored.
+    """
+    size, room = 0, STEP_MESSAGES
+    for value in values:
+        ids = f"SELECT id FROM messages WHERE {column} = ? LIMIT ?"
+        count, length = connection.execute(
+            f"SELECT count(*), coalesce(sum(length(data)), 0) FROM messages WHERE id IN ({ids})",
+            (value, room),
+        ).fetchone()
+        if count:
+            connection.execute(f"DELETE FROM messages WHERE id IN ({ids})", (value, room))
+        size += length
+        room -= count
     return size
 
 
-def _delete_if_empty(connection: sqlite3.Connection, session: int) -> bool:
-    if connection.execute("SELECT 1 FROM events WHERE session = ?", (session,)).fetchone():
-        return False
+def _has_events(connection: sqlite3.Connection, session: int) -> bool:
+    found = connection.execute("SELECT 1 FROM events WHERE session = ?", (session,)).fetchone()
+    return found is not None
+
+
+def _delete_if_empty(connection: sqlite3.Connection, session: int) -> tuple[bool, int]:
+    """Delete what is left of a session without events: whether it is gone, and what was stored."""
+    if _has_events(connection, session):
+        return False, 0
+    size = _delete_messages(connection, "session", [session])
+    if connection.execute("SELECT 1 FROM messages WHERE session = ?", (session,)).fetchone():
+        return False, size
     labels = connection.execute(
         "SELECT label FROM session_labels WHERE session = ?", (session,)
     ).fetchall()
     connection.execute("DELETE FROM session_labels WHERE session = ?", (session,))
     connection.executemany("UPDATE labels SET sessions = sessions - 1 WHERE id = ?", labels)
     connection.executemany("DELETE FROM labels WHERE id = ? AND sessions <= 0", labels)
-    for table, column in (("messages", "session"), ("interactions", "session"), ("sessions", "id")):
+    for table, column in (("interactions", "session"), ("sessions", "id")):
         connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (session,))
-    return True
+    return True, size
 
 
 def _sum_up_rest(connection: sqlite3.Connection, session: int, cost_nanos: int) -> None:

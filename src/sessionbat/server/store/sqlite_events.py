@@ -17,8 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
-from sessionbat.server.store.search_folding import fold
-from sessionbat.server.store.search_text import text_of, text_of_parts
+from sessionbat.server.store.search_text import MAX_MESSAGES, indexed, text_of, text_of_parts
 from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
 from sessionbat.server.store.sqlite_many import insert_many, with_values
 from sessionbat.server.store.sqlite_payloads import (
@@ -73,7 +72,7 @@ def prepare(
             read(received.event, received.received_at_us, context_keys),
             pack_id(received.event["id"]),
             payload,
-            None if isinstance(payload, Conversation) else fold(text_of(received.event)),
+            None if isinstance(payload, Conversation) else indexed(text_of(received.event)),
         )
         for received, payload in zip(events, payloads.encode(events), strict=True)
     ]
@@ -214,7 +213,7 @@ def _insert_payloads(
             around = payload.around
             payload, own_messages, size = next(referring)
             sizes[app] += size
-            text = fold(text_of_parts(around, own_messages))
+            text = indexed(text_of_parts(around, own_messages[:MAX_MESSAGES]))
         encoded.append((number, *payload))
         sizes[app] += len(payload[1])
         texts.append(IndexedText(number, app, text or ""))

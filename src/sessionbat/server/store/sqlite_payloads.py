@@ -176,18 +176,25 @@ class PayloadReader:
         return around[:at] + messages + around[at:]
 
     def decode_own(
-        self, connection: sqlite3.Connection, event: int, codec: int, data: bytes
+        self,
+        connection: sqlite3.Connection,
+        event: int,
+        codec: int,
+        data: bytes,
+        most_messages: int,
     ) -> tuple[bytes, list[bytes]]:
         """Give an event's JSON without what earlier events of its session brought already.
 
         Returns:
-            The JSON, and that of each message which this event brought and which is not in it.
+            The JSON, and that of the first messages which this event brought and which are not in
+            it.
         """
         text = self._decompress(codec, data)
         if codec != SPLIT:
             return text, []
         rows = connection.execute(
-            "SELECT codec, data FROM messages WHERE event = ? ORDER BY id", (event,)
+            "SELECT codec, data FROM messages WHERE event = ? ORDER BY id LIMIT ?",
+            (event, most_messages),
         )
         return _split_head(text)[2], [self._decompress(*row) for row in rows]
 

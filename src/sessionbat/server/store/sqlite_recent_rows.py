@@ -6,7 +6,7 @@ before. Only a short cut: what is not here is read from the disk. Used by one th
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -60,7 +60,7 @@ class RecentRows(Generic[Row]):
         Args:
             number: Rows before it are dropped.
             limit: So many at the most.
-            max_weight: No further ones once there is as much.
+            max_weight: No more than this together, unless the first alone is.
         """
         start = number - self._rows[0][0] if self._rows else 0  # there are no gaps
         if start < 0:
@@ -68,7 +68,7 @@ class RecentRows(Generic[Row]):
         taken = self._rows[start : start + limit]
         if max_weight is not None:
             weights = [*accumulate(map(self._weigh, taken))]
-            taken = taken[: bisect_left(weights, max_weight) + 1]
+            taken = taken[: bisect_right(weights, max_weight) or 1]
         gone = self._rows[: start + len(taken)]
         del self._rows[: len(gone)]
         self._weight -= self._weight_of(gone)

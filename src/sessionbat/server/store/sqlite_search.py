@@ -6,33 +6,50 @@ newest take a millisecond. Snippets are made by the same tokenizer, from the few
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import SearchHit
 from sessionbat.server.store.reading import rfc3339
-from sessionbat.server.store.search_folding import FOLDING, Trace, fold
-from sessionbat.server.store.search_text import Term, text_of_parts
+from sessionbat.server.store.search_folding import FOLDING
+from sessionbat.server.store.search_snippets import (
+    BEGIN,
+    END,
+    LEFT_OUT,
+    WORDS,
+    Snippet,
+    Window,
+    find_window,
+    read_snippet,
+)
+from sessionbat.server.store.search_text import (
+    MAX_CHARACTERS,
+    MAX_MESSAGES,
+    Term,
+    indexed,
+    text_of_parts,
+)
 from sessionbat.server.store.sqlite_events import unpack_id
 from sessionbat.server.store.sqlite_payloads import PayloadReader
 from sessionbat.server.store.sqlite_progress import advance, progress_of
 from sessionbat.server.store.sqlite_recent_rows import IndexedText, RecentRows
 
-#: One transaction of indexing ends at so much text: it bounds memory and how long it locks.
-_MAX_CHARACTERS: Final = 4 * 1024 * 1024
+#: One transaction takes no more text, unless that of one event is as long: it bounds memory and how
+#: long it locks. A million characters take a tenth of a second, 0.4 s if no word repeats.
+_MAX_CHARACTERS: Final = MAX_CHARACTERS // 2
+#: A page of hits ends early once so much JSON was read for it.
+_MAX_READ_BYTES: Final = 8 * 1024 * 1024
 
+_AUTOMERGE: Final = 16
 _CRISIS_MERGE: Final = 64
+_NO_CRISIS: Final = 1999  # the most there is
 
 # Marks that folding has left are parts of words: vowels of Devanagari, say.
 _TOKENIZER: Final = "tokenize = \"unicode61 remove_diacritics 0 categories 'L* N* Co M*'\""
-_SNIPPET_WORDS: Final = 24
-_MARKED = re.compile("\x02([^\x03]*)\x03")
-
 
 # The text first: in an index of several columns, FTS5 spends two bytes more on each word of each
 # event in any but the first. scope: a word that stands for the app, so that a search within one app
@@ -57,7 +74,6 @@ def create_index(connection: sqlite3.Connection) -> bool:
     if not _is_as_now(connection):  # another process may have been faster
         connection.execute("DROP TABLE IF EXISTS texts")
         connection.execute(_CREATE)
-        connection.execute("INSERT INTO texts(texts, rank) VALUES ('automerge', 16)")
         connection.execute("INSERT INTO texts(texts, rank) VALUES ('hashsize', 16777216)")
         advance(connection, "text", 0)
         connection.execute("UPDATE progress SET made_by = ? WHERE name = 'text'", (FOLDING,))
@@ -72,11 +88,22 @@ def _bound_merges(connection: sqlite3.Connection) -> None:
     At the default, 16 as well, a merge is never begun but when it has to be done whole: one step of
     a deletion out of 100,000 events took 1.1 s of CPU, and takes 0.2 s.
     """
-    setting = connection.execute("SELECT v FROM texts_config WHERE k = 'crisismerge'").fetchone()
-    if setting != (_CRISIS_MERGE,):
-        connection.execute(
-            "INSERT INTO texts(texts, rank) VALUES ('crisismerge', ?)", (_CRISIS_MERGE,)
-        )
+    for name, value in (("crisismerge", _CRISIS_MERGE), ("automerge", _AUTOMERGE)):
+        query = "SELECT v FROM texts_config WHERE k = ?"
+        if connection.execute(query, (name,)).fetchone() != (value,):
+            connection.execute("INSERT INTO texts(texts, rank) VALUES (?, ?)", (name, value))
+
+
+def set_merging(connection: sqlite3.Connection, *, is_on: bool) -> None:
+    """Let writes merge segments, or not: the end of a merge overwrites all that it has merged.
+
+    That goes through the log, for which a full disk has no room. Off, it is on again when the store
+    is opened the next time.
+    """
+    if _exists(connection):
+        settings = (_AUTOMERGE, _CRISIS_MERGE) if is_on else (0, _NO_CRISIS)
+        for name, value in zip(("automerge", "crisismerge"), settings, strict=True):
+            connection.execute("INSERT INTO texts(texts, rank) VALUES (?, ?)", (name, value))
 
 
 def _is_as_now(connection: sqlite3.Connection) -> bool:
@@ -136,12 +163,13 @@ def _read_texts(
     texts: list[IndexedText] = []
     size = 0
     for number, app, codec, data in rows:
-        text = _searched_text(connection, payloads, number, codec, data)
-        texts.append(IndexedText(number, app, fold(text)))
-        size += len(texts[-1].text)
-        if size >= _MAX_CHARACTERS:
+        text, _ = _searched_text(connection, payloads, number, codec, data)
+        text = indexed(text)
+        size += len(text)
+        if texts and size > _MAX_CHARACTERS:
             rows.close()
             break
+        texts.append(IndexedText(number, app, text))
     return texts
 
 
@@ -161,33 +189,44 @@ def _insert(connection: sqlite3.Connection, texts: Sequence[IndexedText]) -> Non
 
 
 def unindex(
-    connection: sqlite3.Connection, payloads: PayloadReader, numbers: Sequence[int]
-) -> None:
+    connection: sqlite3.Connection, payloads: PayloadReader, numbers: Sequence[int], room: int
+) -> tuple[int, int]:
     """Take events out that ``follow`` has put in, before their payloads and messages are deleted.
+
+    Returns:
+        How many, from the first, and of how many characters: the first at least, further ones as
+        long as there is room for their text.
 
     Raises:
         StoreError: There is an index, and this SQLite cannot write to it.
     """
     if not _exists(connection):
-        return
+        return len(numbers), 0
     if not has_fts5(connection):
         raise StoreError(
             "the text index of this store can only be changed by an SQLite with FTS5, and Python's"
             " here has none",
             slug="no-search",
         )
-    texts = []
+    texts: list[tuple[int, str, str]] = []
+    size = 0
     for number in numbers:
         app, codec, data = connection.execute(
             "SELECT app, codec, data FROM events JOIN payloads ON event = id WHERE id = ?",
             (number,),
         ).fetchone()
         # Exactly what was put in: the index has no copy to look it up.
-        text = fold(_searched_text(connection, payloads, number, codec, data))
+        text = indexed(_searched_text(connection, payloads, number, codec, data)[0])
+        if texts and size + len(text) > room:
+            break
+        size += len(text)
         texts.append((number, _scope(app), _as_indexed(text)))
+    # In the order of their numbers: for each that is lower than the one before it, FTS5 would begin
+    # a segment, and 64 of them are merged at once.
     connection.executemany(
-        "INSERT INTO texts (texts, rowid, scope, text) VALUES ('delete', ?, ?, ?)", texts
+        "INSERT INTO texts (texts, rowid, scope, text) VALUES ('delete', ?, ?, ?)", sorted(texts)
     )
+    return len(texts), size
 
 
 def _scope(app: int) -> str:
@@ -226,6 +265,14 @@ def size_in_pages(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
+class Found(NamedTuple):
+    """A page of hits, each with its event's number."""
+
+    hits: list[tuple[int, SearchHit]]
+    #: Whether there are further ones.
+    is_cut: bool
+
+
 def query(
     connection: sqlite3.Connection,
     payloads: PayloadReader,
@@ -234,14 +281,24 @@ def query(
     app: str | None,
     limit: int,
     below: int,
-) -> list[tuple[int, SearchHit]]:
-    """Find events that hold all terms, newest first, each with its number."""
-    match = " AND ".join(f'"{term.words}"{"*" if term.is_prefix else ""}' for term in terms)
-    scoped = f"text : ({match})"
+    check_time: Callable[[], None],
+) -> Found:
+    """Find events that hold all terms, newest first; fewer when they are large.
+
+    Args:
+        connection: Reads.
+        payloads: Reads, too.
+        terms: What to look for.
+        app: In which app; None: in all.
+        limit: At most so many.
+        below: Only events with lower numbers.
+        check_time: Called between two events; raises when the time is over.
+    """
+    scoped = f"text : ({_match(terms, ' AND ')})"
     if app is not None:
         found = connection.execute("SELECT id FROM apps WHERE name = ?", (app,)).fetchone()
         if found is None:
-            return []
+            return Found([], False)
         scoped = f"scope : app{found[0]} AND {scoped}"
     rows = connection.execute(
         "SELECT events.id, apps.name, session_id, event_id, at_us, kind, codec, data"
@@ -250,87 +307,63 @@ def query(
         " CROSS JOIN sessions ON sessions.id = events.session"
         " CROSS JOIN apps ON apps.id = events.app"
         " WHERE texts MATCH ? AND texts.rowid < ? ORDER BY texts.rowid DESC LIMIT ?",
-        (scoped, below, limit),
-    ).fetchall()
-    texts = {row[0]: _searched_text(connection, payloads, row[0], *row[6:]) for row in rows}
-    snippets = _snippets(connection, texts, match)
-    return [
-        (
-            number,
-            SearchHit(
-                name, session_id, unpack_id(event_id), rfc3339(at_us), kind, *snippets[number]
-            ),
-        )
-        for number, name, session_id, event_id, at_us, kind, *_ in rows
-    ]
+        (scoped, below, limit + 1),
+    )
+    met: list[tuple[Any, ...]] = []
+    windows: list[Window] = []
+    read, is_cut = 0, False
+    for row in rows:
+        if len(met) == limit or read >= _MAX_READ_BYTES:
+            is_cut = True
+            rows.close()
+            break
+        check_time()
+        text, size = _searched_text(connection, payloads, row[0], *row[6:])
+        read += size
+        met.append(row)
+        windows.append(find_window(text, terms))
+    snippets = _snippets(connection, windows, terms)
+    return Found([_hit(*each) for each in zip(met, snippets, strict=True)], is_cut)
+
+
+def _hit(row: Sequence[Any], snippet: Snippet) -> tuple[int, SearchHit]:
+    number, app, session_id, event_id, at_us, kind, *_ = row
+    return number, SearchHit(app, session_id, unpack_id(event_id), rfc3339(at_us), kind, *snippet)
+
+
+def _match(terms: Sequence[Term], operator: str) -> str:
+    return operator.join(f'"{term.words}"{"*" if term.is_prefix else ""}' for term in terms)
 
 
 def _searched_text(
     connection: sqlite3.Connection, payloads: PayloadReader, number: int, codec: int, data: bytes
-) -> str:
-    return text_of_parts(*payloads.decode_own(connection, number, codec, data))
+) -> tuple[str, int]:
+    """Give what is searched of an event, and how much JSON was read for it."""
+    raw, messages = payloads.decode_own(connection, number, codec, data, MAX_MESSAGES)
+    return text_of_parts(raw, messages), len(raw) + sum(map(len, messages))
 
 
 def _snippets(
-    connection: sqlite3.Connection, texts: dict[int, str], match: str
-) -> dict[int, tuple[str, list[tuple[int, int]]]]:
+    connection: sqlite3.Connection, windows: Sequence[Window], terms: Sequence[Term]
+) -> list[Snippet]:
+    """Make a snippet of each window, with a small index that is gone afterwards."""
     connection.execute(
         f"CREATE VIRTUAL TABLE IF NOT EXISTS temp.shown USING fts5(text, {_TOKENIZER})"
     )
-    folded = {number: _as_indexed(fold(text)) for number, text in texts.items()}
     connection.execute("BEGIN")
     try:
-        connection.executemany("INSERT INTO temp.shown (rowid, text) VALUES (?, ?)", folded.items())
-        found: list[tuple[int, str]] = connection.execute(
-            "SELECT rowid, snippet(shown, 0, char(2), char(3), char(1), ?) FROM temp.shown"
-            " WHERE shown MATCH ?",
-            (_SNIPPET_WORDS, match),
+        connection.executemany(
+            "INSERT INTO temp.shown (rowid, text) VALUES (?, ?)",
+            [(number, window.folded) for number, window in enumerate(windows)],
+        )
+        found = connection.execute(
+            "SELECT rowid, snippet(shown, 0, ?, ?, ?, ?) FROM temp.shown WHERE shown MATCH ?",
+            # Terms that are far from each other are not all in one window.
+            (BEGIN, END, LEFT_OUT, WORDS, _match(terms, " OR ")),
         ).fetchall()
     finally:
         connection.execute("ROLLBACK")
-    snippets = dict.fromkeys(texts, ("", list[tuple[int, int]]()))
+    snippets: list[Snippet] = [("", []) for _ in windows]
     for number, snippet in found:
-        snippets[number] = _unmark(_as_written(texts[number], folded[number], snippet))
+        snippets[number] = read_snippet(windows[number], snippet)
     return snippets
-
-
-def _as_written(text: str, folded: str, snippet: str) -> str:
-    """Give a snippet of a folded text as it stands in the text itself, with its marks."""
-    within = snippet.strip("\x01")
-    start = folded.find(within.replace("\x02", "").replace("\x03", ""))
-    trace = Trace(text)
-    places, at = list[tuple[int, str]](), start
-    for part in _MARK.split(within):
-        if part == "\x02":
-            places.append((trace.start_of(at), part))
-        elif part == "\x03":
-            places.append((trace.end_of(at), part))
-        else:
-            at += len(part)
-    begin, end = trace.start_of(start), trace.end_of(at)
-    written, last = ["…" if snippet.startswith("\x01") else ""], begin
-    for place, mark in places:
-        written += [_without_marks(text[last:place]), mark]
-        last = max(last, place)
-    written += [_without_marks(text[last:end]), "…" if snippet.endswith("\x01") else ""]
-    return "".join(written)
-
-
-_MARK: Final = re.compile("([\x02\x03])")
-
-
-def _without_marks(text: str) -> str:
-    return text.replace("\x02", " ").replace("\x03", " ")
-
-
-def _unmark(marked: str) -> tuple[str, list[tuple[int, int]]]:
-    """Take the marks out of a snippet: its plain text, and where the marked words were."""
-    text = " ".join(marked.split())
-    text = text.replace("\x03\x02", "")  # neighbours in a phrase of one-character words
-    plain, highlights, end = "", list[tuple[int, int]](), 0
-    for match in _MARKED.finditer(text):
-        plain += text[end : match.start()]
-        highlights.append((len(plain), len(plain) + len(match[1])))
-        plain += match[1]
-        end = match.end()
-    return plain + text[end:], highlights
