@@ -41,6 +41,7 @@ from sessionbat.server.retention import Retention, RetentionKeeper
 from sessionbat.server.settings import Settings
 from sessionbat.server.stopping import Stopping, stopping_refusal
 from sessionbat.server.store import Store
+from sessionbat.server.store_watch import StoreWatch, is_told_already, refusal_of, trouble
 
 _log = logging.getLogger("sessionbat.server")
 
@@ -85,6 +86,7 @@ def create_app(
     guard = Guard(store, cookie, may_be_open=not settings.needs_keys)
     logins = login.Login(guard, cookie, show=pages.login_page, refuse=pages.refusal_page)
     keeper = RetentionKeeper(store, retention)
+    watch = StoreWatch(store)
     ingestion = Ingestion(store, settings, measures, stopping)
     # Each of these shows a key of one app that app only, or is the same for everybody.
     reading = [
@@ -103,12 +105,14 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         keeper.start()
+        watch.start()
         yield
         ingestion.close()
         keeper.close()
+        watch.close()
         store.close()
 
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[
             Middleware(Forwarded, settings=settings),
@@ -129,6 +133,8 @@ def create_app(
         },
         lifespan=lifespan,
     )
+    pages.show_trouble(app, lambda: trouble(store))
+    return app
 
 
 def operations(store: Store, settings: Settings) -> list[Operation]:
@@ -157,7 +163,13 @@ def _door(guard: Guard, settings: Settings, reading: Sequence[BaseRoute]) -> Mid
         reading=paths,
         pages={path for path in paths if not path.startswith("/api/") and "." not in path},
     )
-    return Middleware(Door, hosts=Hosts(settings), guard=guard, rules=rules, answer=_turned_away)
+
+    def answer(scope: Scope, refused: Refused) -> Response:
+        if refused.status == 503 and route_path(scope) in rules.pages:
+            return pages.refusal_page(Request(scope), refused)
+        return _turned_away(scope, refused)
+
+    return Middleware(Door, hosts=Hosts(settings), guard=guard, rules=rules, answer=answer)
 
 
 class _RefuseWhileStopping:
@@ -225,12 +237,17 @@ async def _answer_http_exception(request: Request, exc: Exception) -> Response:
     return refusal_response(refused)
 
 
-async def _answer_store_error(_: Request, exc: Exception) -> Response:
+async def _answer_store_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, StoreError)
-    _log.error("a question could not be answered: %s", exc)
+    if not is_told_already(exc):
+        _log.error("a question could not be answered: %s", exc)
     message = _STORE_ADVICE.get(exc.slug, "the store failed; the log of the server says why")
-    status = 501 if exc.slug == "no-search" else 503
-    return refusal_response(Refused(status, exc.slug, message))
+    if exc.slug == "no-search":
+        return refusal_response(Refused(501, exc.slug, message))
+    refused = refusal_of(exc, message)
+    if route_path(request.scope) in login.PATHS:
+        return pages.refusal_page(request, refused)
+    return refusal_response(refused)
 
 
 _STORE_ADVICE: Final = {

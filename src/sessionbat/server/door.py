@@ -20,6 +20,7 @@ from sessionbat.server.addresses import addresses_of, route_path
 from sessionbat.server.auth import EVERYTHING, Access, Guard, access_of, grant, not_allowed
 from sessionbat.server.hosts import Hosts
 from sessionbat.server.refusal import Refused
+from sessionbat.server.store_watch import is_told_already, refusal_of
 
 #: On every answer, whatever it is. No inline code, nothing from elsewhere, no frame around it.
 HEADERS: Final = {
@@ -109,11 +110,9 @@ class Door:
                 return _to_login(scope)
             return self._answer(scope, refused)
         except StoreError as exc:
-            _log.error("a key could not be looked up: %s", exc)
-            return self._answer(
-                scope,
-                Refused(503, exc.slug, "the store failed; try again", headers={"Retry-After": "1"}),
-            )
+            if not is_told_already(exc):
+                _log.error("a key could not be looked up: %s", exc)
+            return self._answer(scope, refusal_of(exc, "the store failed; try again"))
         return None
 
     def _is_open(self, path: str) -> bool:

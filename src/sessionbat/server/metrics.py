@@ -79,6 +79,33 @@ class Gauge:
             yield "", self._labels, value
 
 
+class States:
+    """Which of a few states something is in: 1 for that, 0 for each other.
+
+    Args:
+        name: Its name.
+        help: What it is.
+        states: Every state.
+        read: Gives the state it is in.
+    """
+
+    type: Final = "gauge"
+
+    def __init__(
+        self, name: str, help: str, states: Sequence[str], read: Callable[[], str]
+    ) -> None:
+        self.name = name
+        self.help = help
+        self._states = tuple(states)
+        self._read = read
+
+    def samples(self) -> Iterator[_Sample]:
+        """Give each state."""
+        now = self._read()
+        for state in self._states:
+            yield "", _write_labels([("state", state)]), state == now
+
+
 class Histogram:
     """How often a value was how large."""
 
@@ -109,7 +136,7 @@ class Histogram:
         yield "_count", "", up_to[-1]
 
 
-Metric = Counter | Gauge | Histogram
+Metric = Counter | Gauge | States | Histogram
 
 
 def write(metrics: Iterable[Metric]) -> bytes:

@@ -13,9 +13,10 @@ from typing import Final
 
 from sessionbat._version import __version__
 from sessionbat.errors import StoreError
-from sessionbat.server.metrics import SECONDS, SIZES, Counter, Gauge, Histogram, Metric
+from sessionbat.server.metrics import SECONDS, SIZES, Counter, Gauge, Histogram, Metric, States
 from sessionbat.server.records import StoreMeasures
 from sessionbat.server.store.protocol import Store
+from sessionbat.server.store_watch import STATES
 
 #: A process as it came to be; near enough, since the server is imported when it starts.
 _STARTED_AT: Final = time.time()
@@ -120,15 +121,24 @@ class Measures:
 
 def _store_metrics(store: Store) -> list[Metric]:
     measures = _measure(store)
-    up = Gauge(
-        "sessionbat_store_up",
-        "1 when the store answers; 0 when it fails, and its figures are missing.",
-        lambda: measures is not None,
-    )
+    health = store.health()
+    state: list[Metric] = [
+        Gauge(
+            "sessionbat_store_up",
+            "1 when the store takes events and answers; else 0, and its figures may be missing.",
+            lambda: measures is not None and health.is_well,
+        ),
+        States(
+            "sessionbat_store_state",
+            "1 for the state that the store is in.",
+            STATES,
+            lambda: health.state,
+        ),
+    ]
     if measures is None:
-        return [up]
+        return state
     return [
-        up,
+        *state,
         Gauge("sessionbat_store_events", "Events stored.", lambda: measures.events),
         Gauge(
             "sessionbat_follower_lag_events",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from sessionbat.errors import StoreError
 from sessionbat.server.addresses import addresses_of, route_path
 from sessionbat.server.auth import access_of, logout_token_of
 from sessionbat.server.login_cookie import LOGIN_DAYS
@@ -36,10 +39,13 @@ from sessionbat.server.reading.times import parse_time
 from sessionbat.server.records import Item, Page, SessionSummary, StoredEvent
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
+from sessionbat.server.store_watch import is_told_already, refusal_of
 from sessionbat.server.visible import Visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+_log = logging.getLogger("sessionbat.server")
 
 SESSIONS_PER_PAGE: Final = 50
 OBSERVATIONS_PER_PAGE: Final = 200
@@ -68,7 +74,15 @@ def routes(store: Store) -> list[BaseRoute]:
 def refusal_page(request: Request, refused: Refused) -> Response:
     """Say on a page why a request is not granted, to a person who came with a browser."""
     title = _TITLES.get(refused.slug, "This cannot be shown")
-    return _html(_render("refusal.html", request, refused=refused, title=title), refused.status)
+    text = _render("refusal.html", request, refused=refused, title=title)
+    response = _html(text, refused.status)
+    response.headers.update(refused.headers)
+    return response
+
+
+def show_trouble(app: Starlette, trouble: Callable[[], str]) -> None:
+    """Have each page of an application say what is wrong with its store, if something is."""
+    app.state.trouble = trouble
 
 
 def login_page(
@@ -225,8 +239,15 @@ def _page(show: Callable[[Request], str]) -> Callable[[Request], Response]:
             return _html(show(request))
         except Refused as refused:
             return refusal_page(request, refused)
+        except StoreError as exc:
+            if not is_told_already(exc):
+                _log.error("a page could not be shown: %s", exc)
+            return refusal_page(request, refusal_of(exc, _STORE_FAILED))
 
     return endpoint
+
+
+_STORE_FAILED: Final = "the store failed; the log of the server says why"
 
 
 def _twin(answer: Callable[[Request], bytes]) -> Callable[[Request], Response]:
@@ -352,6 +373,7 @@ def _render(template: str, request: Request, **values: Any) -> str:
         .render(
             now=now,
             addresses=addresses_of(request.scope),
+            trouble=request.app.state.trouble(),
             logout_token=logout_token_of(request.scope),
             session_address=lambda summary: _session_address(request, summary),
             ago=lambda moment: units.ago(moment, now),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
@@ -17,6 +17,8 @@ Span = Literal["hour", "day"]
 SessionSort = Literal["last_activity", "duration", "cost", "errors"]
 Group = Literal["app", "model", "tool"]
 KeyKind = Literal["ingest", "read", "admin"]
+#: gone: moved, deleted or replaced while open. failing: the disk answers with errors.
+StoreState = Literal["well", "gone", "damaged", "full", "read-only", "failing", "slow"]
 
 
 class ReceivedEvent(NamedTuple):
@@ -39,6 +41,27 @@ class PreparedEvent:
     def work(self) -> int:
         """What storing it takes inside the transaction: microseconds, roughly."""
         raise NotImplementedError
+
+
+class StoreHealth(NamedTuple):
+    """How the store is as a whole, beside what a single question meets."""
+
+    state: StoreState
+    #: What is wrong and what to do; empty when it is well. Names the file, so not for strangers.
+    message: str
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it takes new events."""
+        return self.state == "well"
+
+    @property
+    def slug(self) -> str:
+        """The name of its entry in ``docs/messages.md``, and of errors raised for it."""
+        return f"store-{self.state}"
+
+
+WELL: Final = StoreHealth("well", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Final
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.records import AppMeasures, Removed, SessionSummary
 from sessionbat.server.store.protocol import Store
+from sessionbat.server.store_watch import is_told_already
 
 #: Less than this no store needs.
 MIN_STORE_BYTES: Final = 4 * 1024 * 1024
@@ -146,7 +147,8 @@ class RetentionKeeper:
             except _Stopped:
                 return
             except Exception as exc:  # noqa: BLE001 - a full disk now must not end retention for good
-                _log.error("retention: %s; trying again in %g s", exc, self._interval)
+                if not is_told_already(exc):
+                    _log.error("retention: %s; trying again in %g s", exc, self._interval)
             self._closing.wait(self._interval)
 
     def _enforce(self) -> None:

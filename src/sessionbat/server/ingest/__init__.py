@@ -33,6 +33,7 @@ from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import Settings
 from sessionbat.server.stopping import Stopping, stopping_refusal
 from sessionbat.server.store.protocol import Store
+from sessionbat.server.store_watch import refusal_of, refuse_while_unwell
 
 _log = logging.getLogger("sessionbat.server")
 
@@ -55,6 +56,7 @@ class Ingestion:
     def __init__(
         self, store: Store, settings: Settings, measures: Measures, stopping: Stopping
     ) -> None:
+        self._store = store
         self._settings = settings
         self._measures = measures
         self._room = _Room(settings.max_waiting_requests, settings.max_waiting_bytes)
@@ -102,9 +104,7 @@ class Ingestion:
             return Response(status_code=400)  # nobody reads it
         except StoreError as exc:
             self._measures.bodies_refused.add(1, exc.slug)
-            return refusal_response(
-                Refused(503, exc.slug, "the store failed; try again", headers=_RETRY_AFTER)
-            )
+            return refusal_response(refusal_of(exc, "the store failed; try again"))
         except Exception as exc:  # noqa: BLE001 - here, so that 500 carries the capabilities
             _log.error("an ingestion request failed: %s", describe_failure(exc))
             return refusal_response(
@@ -116,6 +116,7 @@ class Ingestion:
             raise Refused(405, "method-not-allowed", "use POST", headers={"Allow": "POST"})
         is_ndjson, encoding = _is_ndjson(request), _encoding(request)
         app = access_of(request.scope).app
+        refuse_while_unwell(self._store)
         with self._room.request() as room:
             data = await self._read(request, room)
             return await self._group_commit.commit(Body(data, encoding, is_ndjson, app))

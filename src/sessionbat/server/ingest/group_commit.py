@@ -25,6 +25,7 @@ from sessionbat.server.ingest.settling import Settlement, Stored, describe_failu
 from sessionbat.server.ingest.values import MAX_VALUES
 from sessionbat.server.records import PreparedEvent
 from sessionbat.server.store.protocol import Store
+from sessionbat.server.store_watch import is_told_already
 
 _log = logging.getLogger("sessionbat.server")
 
@@ -136,8 +137,7 @@ class GroupCommit:
                 is_new += self._store.append(part)
                 self._store_between()
         except Exception as exc:  # noqa: BLE001 - as in _store_group
-            _log.error("events could not be stored: %s", describe_failure(exc))
-            settle([(request.waiter, exc)])
+            _settle_failed([request], exc)
             return
         self._on_commit(time.perf_counter() - started, 1, len(request.events))
         settle([(request.waiter, _stored(request.decoded, is_new))])
@@ -172,12 +172,11 @@ class GroupCommit:
 
     def _store_apart(self, group: Sequence[DecodedRequest], exc: Exception) -> None:
         """After a failure, find the request that caused it, so that the others do not share it."""
-        if len(group) > 1:
+        if len(group) > 1 and not is_told_already(exc):
             for request in group:
                 self._store_group([request])
         else:
-            _log.error("events could not be stored: %s", describe_failure(exc))
-            settle([(group[0].waiter, exc)])
+            _settle_failed(group, exc)
 
 
 class _Room:
@@ -219,6 +218,12 @@ def _parts(events: Sequence[PreparedEvent]) -> Iterator[list[PreparedEvent]]:
         part.append(event)
         work += event.work
     yield part
+
+
+def _settle_failed(group: Sequence[DecodedRequest], exc: Exception) -> None:
+    if not is_told_already(exc):
+        _log.error("events could not be stored: %s", describe_failure(exc))
+    settle([(request.waiter, exc) for request in group])
 
 
 def _stored(decoded: Decoded, is_new: Sequence[bool]) -> Stored:

@@ -28,6 +28,7 @@ from sessionbat.server.records import (
     Statistic,
     StoredEvent,
     StoredKey,
+    StoreHealth,
     StoreMeasures,
 )
 
@@ -180,7 +181,8 @@ class Store(Protocol):
             on_progress: As for ``rebuild``; the total is an estimate. It may raise, to stop.
 
         Returns:
-            False when somebody was reading what has to be overwritten; try again later.
+            False when somebody was reading what has to be overwritten, or the disk is too full for
+            all of it; try again later.
         """
 
     def size_bytes(self) -> int:
@@ -206,6 +208,15 @@ class Store(Protocol):
 
     def measure(self) -> StoreMeasures:
         """Say how full the store is, and how far behind search and statistics are."""
+
+    def health(self) -> StoreHealth:
+        """Say how the store is, as last seen; touches no disk and waits for nothing."""
+
+    def look(self) -> None:
+        """Look how the store is, for ``health``; may wait for the disk. Raises nothing."""
+
+    def tell_health(self, listener: Callable[[StoreHealth], None]) -> None:
+        """Call back at each change of ``health``, in whatever thread noticed it."""
 
     def add_key(self, key: StoredKey) -> None:
         """Keep a new key; when this returns, ``find_key`` finds it, in every process."""

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from queue import LifoQueue
@@ -36,6 +36,7 @@ from sessionbat.server.records import (
     Statistic,
     StoredEvent,
     StoredKey,
+    StoreHealth,
     StoreMeasures,
 )
 from sessionbat.server.store import (
@@ -58,6 +59,7 @@ from sessionbat.server.store.sqlite_events import (
     unpack_id,
 )
 from sessionbat.server.store.sqlite_following import STEP, Follower
+from sessionbat.server.store.sqlite_health import Health, identity_of
 from sessionbat.server.store.sqlite_known import KnownRows
 from sessionbat.server.store.sqlite_payloads import PayloadReader, PayloadWriter
 from sessionbat.server.store.sqlite_rebuild import rebuild_rows
@@ -71,6 +73,7 @@ _MAX_READERS: Final = 4
 _STEPS_BETWEEN_STATISTICS: Final = 16
 _PAGES_GIVEN_BACK: Final = 128  # 1 MB, some milliseconds
 _PAGES_MERGED: Final = 250  # of the text index, 1 MB, some 50 ms
+_INDEX_PAGE_BYTES: Final = 4096
 _LONGEST_PAUSE: Final = 0.25
 _LOG_TRIES: Final = 20
 # How long a write waits for another process's: a command's steps take some hundredth of a second,
@@ -111,17 +114,18 @@ class SqliteStore:
         self._encoder = PayloadWriter()
         self._writing = threading.Lock()  # guards _writer and what is remembered of its writing
         self._writer: sqlite3.Connection | None = _open_writer(self._path, self._context_keys)
+        self._health = Health(self._path)
         self._has_text_index = sqlite_search.has_fts5(self._writer)
         self._payloads = PayloadWriter()
         self._known = KnownRows()
         self._recent_texts = recent_texts()
         self._recent_figures = RecentRows[sqlite_statistics.Figures]()
         self._data_version = 0
-        self._written = PayloadReader()  # of the following thread
-        self._readers = _Readers(self._path, query_timeout)
-        self._keys = sqlite_keys.KeyReader(self._path)
+        self._written = PayloadReader()  # used inside transactions
+        self._readers = _Readers(self._path, query_timeout, self._health)
+        self._keys = sqlite_keys.KeyReader(self._path, self._health.note_failure)
         self._steps = 0  # of the following thread
-        self._follower = Follower(self._follow)
+        self._follower = Follower(self._follow, is_known=self._health.has_told)
         self._follower.tell(self._count_unfollowed())
 
     def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[Prepared]:
@@ -139,12 +143,13 @@ class SqliteStore:
             for each in events
         ]
         tallies = tally_of(prepared)
-        with self._transaction(remembers=True) as connection:
+        with self._transaction(remembers=True, grows=True) as connection:
             self._known.trim()
             inserted = insert_events(connection, prepared, tallies, self._payloads, self._known)
             if self._has_text_index:
                 self._recent_texts.add(inserted.texts)
             self._recent_figures.add(inserted.figures)
+        self._health.note_written()
         self._follower.tell(sum(inserted.is_new))
         return inserted.is_new
 
@@ -318,29 +323,103 @@ class SqliteStore:
         """Delete sessions; see ``Store.delete_sessions``."""
         idle_since_us = None if idle_since is None else microseconds(idle_since)
         removed, at, has_begun = Removed(), 0, False
-        while at < len(sessions):
+        with self._sparing_room():
+            while at < len(sessions):
+                step = self._delete_some(sessions[at:], idle_since_us, has_begun=has_begun)
+                removed += step.removed
+                at, has_begun = at + step.done, step.has_begun
+                on_progress(step.removed.events)
+        return removed
+
+    @contextmanager
+    def _sparing_room(self) -> Iterator[None]:
+        """Use little of the log in the block, if the disk is as good as full."""
+        if not self._health.lacks_room():
+            yield
+            return
+        self._set_merging(is_on=False)
+        try:
+            yield
+        finally:
+            with suppress(StoreError):
+                self._give_back_all_space()
+                self._empty_log()
+                self._set_merging(is_on=True)
+
+    def _set_merging(self, *, is_on: bool) -> None:
+        with self._transaction() as connection:
+            sqlite_search.set_merging(connection, is_on=is_on)
+
+    def _delete_some(
+        self,
+        sessions: Sequence[tuple[str, str]],
+        idle_since_us: int | None,
+        *,
+        has_begun: bool,
+        max_events: int | None = None,
+    ) -> sqlite_deleting.Step:
+        self._empty_log_if_needed()
+        max_events = max_events or sqlite_deleting.STEP_EVENTS
+        try:
             with self._short_step(), self._transaction(foreign_keys=False) as connection:
-                step = sqlite_deleting.delete_step(
+                return sqlite_deleting.delete_step(
                     connection,
                     self._written,
-                    sessions[at:],
+                    sessions,
                     idle_since_us,
                     has_begun=has_begun,
-                    max_events=sqlite_deleting.STEP_EVENTS,
+                    max_events=max_events,
                 )
-            removed += step.removed
-            at, has_begun = at + step.done, step.has_begun
-            on_progress(step.removed.events)
-        return removed
+        except StoreError as exc:
+            if exc.slug != "store-full" or max_events == 1:
+                raise
+        # What is deleted is written to the log first: a little may still have its place.
+        return self._delete_some(
+            sessions, idle_since_us, has_begun=has_begun, max_events=max_events // 8 or 1
+        )
 
     def compact(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> bool:
         """Give back room; see ``Store.compact``."""
-        self._merge_text_index(on_progress)
+        is_merged = True
+        with self._giving_back_first():
+            try:
+                self._merge_text_index(on_progress)
+            except StoreError as exc:
+                if exc.slug != "store-full":
+                    raise
+                is_merged = False  # what can be given back without it still is
+        self._give_back_all_space()
+        return self._empty_log() and is_merged
+
+    @contextmanager
+    def _giving_back_first(self) -> Iterator[None]:
+        """Free pages without overwriting them in the block, if the disk is as good as full.
+
+        They would go through the log first, all of a merge at once. They leave the file afterwards.
+        """
+        with self._readers.lend() as reader:
+            index_bytes = sqlite_search.size_in_pages(reader.connection) * _INDEX_PAGE_BYTES
+        if not self._health.lacks_room(beside=2 * index_bytes):
+            yield
+            return
+        self._give_back_all_space()
+        self._empty_log()
+        self._set_overwriting("FAST")
+        try:
+            yield
+        finally:
+            self._set_overwriting("ON")
+
+    def _set_overwriting(self, how: str) -> None:
+        with self._writing:
+            if self._writer is not None:
+                self._writer.execute(f"PRAGMA secure_delete = {how}").fetchone()
+
+    def _give_back_all_space(self) -> None:
         while True:
             with self._short_step():
                 if self._give_back_space(least_part=0):
                     break
-        return self._empty_log()
 
     def size_bytes(self) -> int:
         """Measure the file; see ``Store.size_bytes``."""
@@ -383,6 +462,21 @@ class SqliteStore:
                 reader.connection, self._path, text_too=self._has_text_index
             )
 
+    def health(self) -> StoreHealth:
+        """Say how the store is; see ``Store.health``."""
+        return self._health.now
+
+    def look(self) -> None:
+        """Look how the store is; see ``Store.look``."""
+        with suppress(StoreError):
+            if self._health.look():
+                self._try_writing()
+            self._readers.try_reading()
+
+    def tell_health(self, listener: Callable[[StoreHealth], None]) -> None:
+        """Call back at each change; see ``Store.tell_health``."""
+        self._health.tell(listener)
+
     def add_key(self, key: StoredKey) -> None:
         """Keep a new key; see ``Store.add_key``."""
         with self._transaction() as connection:
@@ -421,8 +515,13 @@ class SqliteStore:
                 self._writer.close()
                 self._writer = None
 
+    def _try_writing(self) -> None:
+        with self._transaction() as connection:
+            connection.execute("UPDATE progress SET up_to = up_to")
+        self._health.note_written()
+
     def _follow(self) -> bool:
-        with self._transaction(remembers=True, is_durable=False) as connection:
+        with self._transaction(remembers=True, is_durable=False, grows=True) as connection:
             is_done = not self._has_text_index or sqlite_search.follow(
                 connection, self._written, self._recent_texts, STEP
             )
@@ -448,6 +547,7 @@ class SqliteStore:
             total = sqlite_search.size_in_pages(reader.connection)
         done, is_done = 0, not self._has_text_index
         while not is_done:
+            self._empty_log_if_needed()
             with self._short_step(), self._transaction() as connection:
                 is_done = sqlite_search.merge(connection, _PAGES_MERGED, begin=not done)
             done += _PAGES_MERGED
@@ -474,13 +574,31 @@ class SqliteStore:
                 return True
         return False
 
+    def _empty_log_if_needed(self) -> None:
+        if self._health.is_tight():
+            with self._writing:
+                if self._writer is not None:
+                    self._empty_log_quickly(self._writer)
+
+    def _empty_log_quickly(self, connection: sqlite3.Connection) -> None:
+        """Bring the log into the file and give back its room, unless a reader or the disk objects.
+
+        The caller holds the lock on writing.
+        """
+        connection.execute("PRAGMA busy_timeout = 100")
+        try:
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
     def _give_back_space(self, least_part: float = 0.02) -> bool:
         """Shorten the file a little, as merging the text index leaves unused pages behind.
 
         Returns:
             True when no more than this part of it is left to give.
         """
-        with self._writing:
+        with self._writing, self._telling():
             if self._writer is None:
                 return True
             (pages,) = self._writer.execute("PRAGMA page_count").fetchone()
@@ -490,6 +608,13 @@ class SqliteStore:
             # A script, because `execute` stops after the first page.
             self._writer.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})")
             return False
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise self._health.note_failure(exc) from exc
 
     def _count_unfollowed(self) -> int:
         with self._readers.lend() as reader:
@@ -502,7 +627,12 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(
-        self, *, remembers: bool = False, foreign_keys: bool = True, is_durable: bool = True
+        self,
+        *,
+        remembers: bool = False,
+        foreign_keys: bool = True,
+        is_durable: bool = True,
+        grows: bool = False,
     ) -> Iterator[sqlite3.Connection]:
         """Lend the writer for one transaction.
 
@@ -512,11 +642,20 @@ class SqliteStore:
             foreign_keys: Whether SQLite looks after them.
             is_durable: Whether it has to survive a power cut by itself: what is derived is made
                 again. What is committed later is not there without it.
+            grows: Whether it is refused while the disk is nearly full.
         """
         with self._writing:
             connection = self._writer
             if connection is None:
                 _raise_closed()
+            self._health.check_files()
+            if grows:
+                if self._health.is_tight():
+                    self._empty_log_quickly(connection)
+                self._health.check_writable()
+                if not is_durable:
+                    self._health.check_room_for_index()
+            self._health.begin_writing()
             try:
                 if (
                     not foreign_keys
@@ -529,14 +668,17 @@ class SqliteStore:
                     self._forget()
                 yield connection
                 connection.execute("COMMIT")
+                self._health.check_files()  # else it is committed to nowhere
             except BaseException as exc:
                 self._forget()
                 if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                    with suppress(sqlite3.Error):  # a disk that fails may fail this, too
+                        connection.execute("ROLLBACK")
                 if isinstance(exc, sqlite3.Error):
-                    raise _store_failed(exc) from exc
+                    raise self._health.note_failure(exc) from exc
                 raise
             finally:
+                self._health.end_writing()
                 if not is_durable:
                     connection.execute("PRAGMA synchronous = FULL")
                 if not foreign_keys:
@@ -574,7 +716,6 @@ class _Reader:
         # Called every so many steps of SQLite's machine, about each millisecond.
         self.connection.set_progress_handler(lambda: time.monotonic() > self.deadline, 20_000)
 
-
     def start_clock(self, timeout: float) -> None:
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
@@ -594,9 +735,10 @@ class _Reader:
 class _Readers:
     """Up to four readers, opened when first needed, lent to one thread each."""
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: Path, timeout: float, health: Health) -> None:
         self._path = path
         self._timeout = timeout
+        self._health = health
         self._closed = False
         self._free: LifoQueue[_Reader | None] = LifoQueue()
         for _ in range(_MAX_READERS):
@@ -609,6 +751,7 @@ class _Readers:
         try:
             if self._closed:
                 _raise_closed()
+            self._health.check_files()
             if reader is None:
                 reader = _Reader(self._path)
             reader.start_clock(self._timeout)
@@ -616,11 +759,28 @@ class _Readers:
         except sqlite3.OperationalError as exc:
             if reader is not None and exc.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 raise reader.too_slow() from exc
-            raise _store_failed(exc) from exc
+            raise self._health.note_failure(exc) from exc
         except sqlite3.Error as exc:
-            raise _store_failed(exc) from exc
+            raise self._health.note_failure(exc) from exc
         finally:
             self._free.put(reader)
+
+    def try_reading(self) -> None:
+        """Read the head of the file as somebody would who opens it now.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        self._health.check_files()
+        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError:
+            pass  # too many files are open, or the file is locked: not for this to say
+        except sqlite3.DatabaseError as exc:
+            raise self._health.note_failure(exc) from exc
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close all, each once its thread has given it back."""
@@ -633,9 +793,9 @@ class _Readers:
 
 def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connection:
     try:
-        before = _identity(path)
+        before = identity_of(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        opened = before or _identity(path)
+        opened = before or identity_of(path)
     except sqlite3.Error as exc:
         raise _unusable(path, exc) from exc
     try:
@@ -656,21 +816,12 @@ def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connectio
         connection.execute("ROLLBACK")
     except (sqlite3.Error, OSError) as exc:
         connection.close()
-        if opened != _identity(path):
+        if opened != identity_of(path):
             # Another was put in its place while this waited for its lock (sqlite_backup.restore):
             # SQLite refuses to write to a file that has been moved.
             return _open_writer(path, context_keys)
         raise _unusable(path, exc) from exc
     return connection
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell a file from any other, whatever they are called; None when there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _size_bytes(connection: sqlite3.Connection) -> int:
@@ -687,10 +838,6 @@ def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreError:
         " may be written",
         slug="store-unusable",
     )
-
-
-def _store_failed(exc: sqlite3.Error) -> StoreError:
-    return StoreError(f"the store failed: {exc}", slug="store-failed")
 
 
 def _raise_closed() -> NoReturn:

@@ -26,13 +26,18 @@ class Follower:
 
     Args:
         step: Does one transaction's worth; True when nothing is left to do.
+        is_known: Whether an error of it is told elsewhere and not worth a line in the log.
         clock: Seconds.
     """
 
     def __init__(
-        self, step: Callable[[], bool], clock: Callable[[], float] = time.monotonic
+        self,
+        step: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+        is_known: Callable[[Exception], bool] = lambda _exc: False,
     ) -> None:
         self._step = step
+        self._is_known = is_known
         self._clock = clock
         self._changed = threading.Condition()  # guards these four
         self._new = 0
@@ -74,7 +79,8 @@ class Follower:
                         if self._changed.wait_for(lambda: self._closing, 0.001):
                             return
             except Exception as exc:  # noqa: BLE001 - a full disk now must not end search for good
-                _log.error("search and statistics are behind: %s; trying again", exc)
+                if not self._is_known(exc):
+                    _log.error("search and statistics are behind: %s; trying again", exc)
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing, _RETRY)
                     self._new += 1

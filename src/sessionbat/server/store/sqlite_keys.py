@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -62,11 +62,16 @@ def secret(connection: sqlite3.Connection, name: str) -> bytes:
 class KeyReader:
     """A read-only connection of its own: looking up a key never waits for a slow question.
 
+    Args:
+        path: The file.
+        note_failure: Takes an error of SQLite into account; gives what to raise.
+
     Raises:
         StoreError: From any method, when the file cannot be read or after ``close``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, note_failure: Callable[[sqlite3.Error], StoreError]) -> None:
+        self._note_failure = note_failure
         self._lock = threading.Lock()  # guards the connection
         self._connection: sqlite3.Connection | None = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
@@ -100,7 +105,7 @@ class KeyReader:
                 # All rows, so that no statement stays open and holds an old state of the file.
                 rows = self._connection.execute(query, values).fetchall()
             except sqlite3.Error as exc:
-                raise StoreError(f"the store failed: {exc}", slug="store-failed") from exc
+                raise self._note_failure(exc) from exc
         return rows[0] if rows else None
 
 
