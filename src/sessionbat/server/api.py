@@ -8,9 +8,8 @@ declared in ``contract/asking``.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -27,6 +26,7 @@ from sessionbat.server.contract.parameters import Query
 from sessionbat.server.records import SessionFilter, SessionSummary, Span
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
+from sessionbat.server.views import AtOnce, on_the_beat
 from sessionbat.server.visible import Visible
 
 _SPANS: Final[dict[Span, timedelta]] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -60,27 +60,37 @@ def endpoints(context_keys: Sequence[str]) -> list[Endpoint]:
 
 def routes(store: Store) -> list[BaseRoute]:
     """Give the routes of the read API."""
-    room = threading.Semaphore(_AT_ONCE)
+    turns, of_searches = AtOnce(_AT_ONCE), AtOnce(_SEARCHES_AT_ONCE)
+
+    def answer(each: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        if each.operation is asking.SEARCH:
+            return on_the_beat(of_searches(_answerer(store, each)), _is_of_one_app)
+        return turns(_answerer(store, each))
+
     return [
-        Route(each.operation.path, _route(store, each, room), methods=["GET"])
+        Route(each.operation.path, answer(each), methods=["GET"])
         for each in endpoints(store.context_keys)
     ]
+
+
+def _is_of_one_app(request: Request) -> bool:
+    return access_of(request.scope).app is not None
 
 
 # Answers made at once: more than the store has readers, and few enough that those of 8 MB each do
 # not fill the memory.
 _AT_ONCE: Final = 8
+# Fewer than the store has readers: a search may take seconds, and all else goes on meanwhile.
+_SEARCHES_AT_ONCE: Final = 2
 
 
-def _route(
-    store: Store, endpoint: Endpoint, room: threading.Semaphore
-) -> Callable[[Request], Response]:
+def _answerer(store: Store, endpoint: Endpoint) -> Callable[[Request], Response]:
     operation, answer = endpoint
 
     def respond(request: Request) -> Response:  # not async: it waits for the disk, in a thread
         query = Query(operation.name, operation.parameters, request.query_params.multi_items())
         visible = Visible(store, access_of(request.scope).app)
-        with room, _timed(operation.name, request):
+        with _timed(operation.name, request):
             return Response(orjson.dumps(answer(visible, query)), media_type="application/json")
 
     return respond

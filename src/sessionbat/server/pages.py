@@ -40,6 +40,7 @@ from sessionbat.server.records import Item, Page, SessionSummary, StoredEvent
 from sessionbat.server.refusal import Refused
 from sessionbat.server.store.protocol import Store
 from sessionbat.server.store_watch import is_told_already, refusal_of
+from sessionbat.server.views import AtOnce
 from sessionbat.server.visible import Visible
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ _log = logging.getLogger("sessionbat.server")
 SESSIONS_PER_PAGE: Final = 50
 OBSERVATIONS_PER_PAGE: Final = 200
 
+_LISTS_AT_ONCE: Final = 8
+# Each holds 8 MB of JSON, one event decoded whole, and what is shown of all: 100 MB at worst. They
+# compute, so that more at once would not be faster, and make the lists slower.
+_SESSIONS_AT_ONCE: Final = 2
+
 _HERE: Final = Path(__file__).parent
 #: What is below needs no login: the form is made with it.
 STATIC: Final = "/static/"
@@ -58,15 +64,16 @@ STATIC: Final = "/static/"
 def routes(store: Store) -> list[BaseRoute]:
     """List the routes of the pages, their twins and their static files.
 
-    Handlers are plain functions, which Starlette runs in threads: each waits for the store.
+    Handlers are plain functions, run in threads: each waits for the store.
     """
     pages = _Pages(store)
+    lists, sessions = AtOnce(_LISTS_AT_ONCE), AtOnce(_SESSIONS_AT_ONCE)
     return [
         Route("/", lambda request: RedirectResponse(addresses_of(request.scope).sessions())),
-        Route("/sessions", _page(pages.sessions), name="sessions"),
-        Route("/sessions.json", _twin(pages.sessions_data)),
-        Route("/session", _page(pages.session), name="session"),
-        Route("/session.json", _twin(pages.session_data)),
+        Route("/sessions", lists(_page(pages.sessions)), name="sessions"),
+        Route("/sessions.json", lists(_twin(pages.sessions_data))),
+        Route("/session", sessions(_page(pages.session)), name="session"),
+        Route("/session.json", sessions(_twin(pages.session_data))),
         Mount(STATIC.rstrip("/"), _Static(directory=_HERE / "static"), name="static"),
     ]
 

@@ -43,14 +43,10 @@ class Line:
 class JsonText:
     """A JSON value, printed; ``cut`` when lines or characters were left out."""
 
-    value: Any
+    #: What it holds, in one line.
+    gist: str
     lines: list[Line]
     cut: bool
-
-    @property
-    def gist(self) -> str:
-        """What it holds, in one line."""
-        return gist(self.value)
 
 
 def clip(text: str, limit: int) -> Clipped:
@@ -62,7 +58,7 @@ def print_json(value: Any, *, max_lines: int, max_characters: int) -> JsonText:
     """Print a value in indented lines, at most so many, each string at most so long."""
     printer = _Printer(max_characters)
     lines = list(islice(printer.lines(value), max_lines + 1))
-    return JsonText(value, lines[:max_lines], printer.cut or len(lines) > max_lines)
+    return JsonText(gist(value), lines[:max_lines], printer.cut or len(lines) > max_lines)
 
 
 def _on_one_line(value: Any, room: int, depth: int = 0) -> str | None:

@@ -18,13 +18,21 @@ class Limits:
     documents: int
     #: Characters of payload on a whole page; beyond them texts shrink.
     page_characters: int
+    #: JSON values that a whole page, and one event on it, keeps in memory.
+    page_values: int = 400_000
+    event_values: int = 50_000
 
 
 ON_A_PAGE: Final = Limits(
     characters=8_000, lines=80, messages=20, documents=20, page_characters=1_200_000
 )
 IN_FULL: Final = Limits(
-    characters=1_000_000, lines=50_000, messages=10_000, documents=10_000, page_characters=10**8
+    characters=1_000_000,
+    lines=50_000,
+    messages=10_000,
+    documents=10_000,
+    page_characters=10**8,
+    event_values=250_000,
 )
 #: Only what was said in each turn, and nothing of the evidence.
 WORDS_ONLY: Final = Limits(

@@ -34,6 +34,7 @@ from sessionbat.server.reading.event import (
     status_of,
 )
 from sessionbat.server.reading.json_values import gist
+from sessionbat.server.reading.values import Values
 from sessionbat.server.records import StoredEvent
 
 
@@ -129,7 +130,8 @@ def present_session(
         limits: How much of each observation is shown.
     """
     place = place or Place()
-    readings = [read_event(event) for event in events]
+    values = Values(limits.page_values, limits.event_values)
+    readings = [read_event(event, values) for event in events]
     context, tags = _shared_context(readings), _shared_tags(readings)
     room = Room(limits)
     observations = _present_all(readings, room, context, set(tags))

@@ -15,8 +15,15 @@ from sessionbat.server.reading.chat import (
     read_input,
     read_output,
 )
-from sessionbat.server.reading.json_values import gist, is_number, mapping, text, unwrap
+from sessionbat.server.reading.json_values import (
+    MAX_EVENT_VALUES,
+    gist,
+    is_number,
+    mapping,
+    text,
+)
 from sessionbat.server.reading.times import are_unknown, parse_time
+from sessionbat.server.reading.values import Values
 from sessionbat.server.records import StoredEvent
 
 
@@ -52,9 +59,10 @@ class Reading:
     unreadable_times: list[tuple[str, Any]]
 
 
-def read_event(stored: StoredEvent) -> Reading:
-    """Take an event apart; wrong kinds become empty ones."""
-    event = stored.event
+def read_event(stored: StoredEvent, values: Values | None = None) -> Reading:
+    """Take an event apart, as far as there is room for its values; wrong kinds become empty."""
+    values = values or Values(MAX_EVENT_VALUES)
+    event = values.read(stored)
     observation = mapping(event.get("observation"))
     metrics = mapping(observation.get("metrics"))
     created_at = parse_time(event.get("created_at"))
@@ -69,8 +77,8 @@ def read_event(stored: StoredEvent) -> Reading:
         interaction_id=text(event.get("interaction_id")) or None,
         tags=[tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
         context=mapping(event.get("context")),
-        input=unwrap(given_in),
-        output=unwrap(given_out),
+        input=values.unwrap(given_in),
+        output=values.unwrap(given_out),
         error=observation.get("error"),
         metadata=mapping(observation.get("metadata")),
         metrics=metrics,

@@ -31,14 +31,28 @@ def without_empty(values: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k not in keys and v not in (None, "", [], {})}
 
 
-def unwrap(value: Any) -> Any:
-    """Read a string that holds a JSON object or array as that; anything else stays as it is."""
+#: What one event may hold of them on a page, and what a string is read for.
+MAX_EVENT_VALUES: Final = 50_000
+
+
+def unwrap(value: Any, most: int = MAX_EVENT_VALUES) -> Any:
+    """Read a string that holds a JSON object or array as that; anything else stays as it is.
+
+    So does a string that holds more values than ``most``.
+    """
     if not isinstance(value, str) or value[:1] not in ("{", "[") or value[-1:] not in ("}", "]"):
+        return value
+    if len(value) > most and count_roughly(value) > most:
         return value
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
+
+
+def count_roughly(json_text: str) -> int:
+    """Count the values in a JSON text, and what only looks like one inside its strings."""
+    return json_text.count(",") + json_text.count("{") + json_text.count("[")
 
 
 def gist(value: Any, limit: int = 120) -> str:

@@ -1,0 +1,95 @@
+"""How many JSON values a page keeps in memory: ``{},`` is three bytes of an event and 64 of Python.
+
+What is beyond is cut and counted where it stood; the event as it was received has all of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sessionbat.server.reading.json_values import MAX_EVENT_VALUES, count_roughly, unwrap
+from sessionbat.server.records import StoredEvent
+
+#: Of one event once the page is full.
+_TIGHT: Final = 1_000
+#: Of each of an event's minor parts, when it has too many in all.
+_MINOR: Final = 1_000
+
+
+class Values:
+    """How many values a page still has room for.
+
+    Args:
+        most: On the whole page.
+        most_of_one: Of one event.
+    """
+
+    def __init__(self, most: int, most_of_one: int = MAX_EVENT_VALUES) -> None:
+        self._left = most
+        self._most_of_one = most_of_one
+
+    def read(self, stored: StoredEvent) -> dict[str, Any]:
+        """Decode an event, without the values that are too many."""
+        allowed = self._allowed()
+        event = stored.event
+        count = len(stored.raw) - len(stored.raw.translate(None, b",{["))
+        if count > allowed:
+            event = _cut_event(event, allowed)
+        self._left -= min(count, allowed)
+        return event
+
+    def unwrap(self, value: Any) -> Any:
+        """Read a string that holds JSON as that; as long as there is room for what it holds."""
+        unwrapped = unwrap(value, self._allowed())
+        if unwrapped is not value:
+            self._left -= count_roughly(value)
+        return unwrapped
+
+    def _allowed(self) -> int:
+        return self._most_of_one if self._left > 0 else _TIGHT
+
+
+def _cut_event(event: dict[str, Any], most: int) -> dict[str, Any]:
+    """Cut each part of an event: what was given and got have most of the room."""
+    observation = event.get("observation")
+    rest = {key: value for key, value in event.items() if key != "observation"}
+    cut: dict[str, Any] = _Cutter(_MINOR).cut(rest)
+    if isinstance(observation, dict):
+        sizes = {"input": most // 2, "output": most // 2}
+        known = dict(list(observation.items())[:_MINOR])
+        cut["observation"] = {
+            key: _Cutter(sizes.get(key, _MINOR)).cut(value) for key, value in known.items()
+        }
+    return cut
+
+
+class _Cutter:
+    """Copies a value as far as it has room."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def cut(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return self._cut_list(value)
+        return self._cut_dict(value) if isinstance(value, dict) else value
+
+    def _cut_list(self, values: list[Any]) -> list[Any]:
+        kept: list[Any] = []
+        for value in values:
+            if self._room <= 0:
+                kept.append(f"… and {len(values) - len(kept)} more")
+                break
+            self._room -= 1
+            kept.append(self.cut(value))
+        return kept
+
+    def _cut_dict(self, values: dict[str, Any]) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for key, value in values.items():
+            if self._room <= 0:
+                kept["…"] = f"and {len(values) - len(kept)} more"
+                break
+            self._room -= 1
+            kept[key] = self.cut(value)
+        return kept

@@ -1,0 +1,162 @@
+"""How many answers are made at once, and when they are given."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from tests.conftest import eventually
+from wire import Wire, event
+
+from sessionbat.server import pages
+from sessionbat.server.store.sqlite import SqliteStore
+from sessionbat.server.views import AtOnce, on_the_beat
+
+
+async def never_gone() -> dict[str, Any]:
+    await asyncio.Event().wait()
+    return {}
+
+
+def request() -> Request:
+    return Request({"type": "http", "method": "GET", "path": "/", "headers": []}, never_gone)
+
+
+def test_no_more_are_made_at_once() -> None:
+    lock, now, most = threading.Lock(), 0, 0
+
+    def answer(_: Request) -> Response:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with lock:
+            now -= 1
+        return Response()
+
+    async def ask() -> None:
+        endpoint = AtOnce(3)(answer)
+        await asyncio.gather(*(endpoint(request()) for _ in range(30)))
+
+    asyncio.run(ask())
+    assert most == 3
+
+
+def test_an_answer_that_fails_makes_room_for_the_next() -> None:
+    def fail(_: Request) -> Response:
+        raise ValueError
+
+    async def ask() -> None:
+        endpoint = AtOnce(1)(fail)
+        for _ in range(3):
+            with pytest.raises(ValueError):
+                await endpoint(request())
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("others", ["/session?app=support-bot&id=thread_1", "/api/v1/search?q=x"])
+def test_the_list_waits_for_nobody_who_looks_at_sessions_or_searches(
+    others: str, server: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert server.send(event()).status == 202
+    gate = threading.Event()
+
+    def held(*_: Any, **__: Any) -> Any:
+        gate.wait(20)
+        raise ValueError
+
+    monkeypatch.setattr(pages, "present_session", held)
+    monkeypatch.setattr(SqliteStore, "search", held)
+    threads = [
+        threading.Thread(target=server.request, args=("GET", others), daemon=True)
+        for _ in range(60)
+    ]
+    for each in threads:
+        each.start()
+    try:
+        for _ in range(5):
+            assert server.get("/sessions").status == 200
+            assert server.get("/api/v1/sessions").status == 200
+            assert server.get("/metrics").status == 200
+    finally:
+        gate.set()
+        for each in threads:
+            each.join()
+
+
+def test_answers_on_the_beat_take_one_of_a_few_times() -> None:
+    async def quick(_: Request) -> Response:
+        return Response()
+
+    async def slower(_: Request) -> Response:
+        await asyncio.sleep(0.02)
+        return Response()
+
+    async def failing(_: Request) -> Response:
+        raise ValueError
+
+    async def time_of(answer: Any, is_kept: bool = True) -> float:
+        started = time.perf_counter()
+        with suppress(ValueError):
+            await on_the_beat(answer, lambda _: is_kept)(request())
+        return time.perf_counter() - started
+
+    async def ask() -> list[float]:
+        return [await time_of(each) for each in (quick, failing, slower)]
+
+    taken = asyncio.run(ask())
+    assert min(taken) >= 0.0124
+    assert taken[2] >= 0.0249
+    assert asyncio.run(time_of(quick, is_kept=False)) < 0.0124
+
+
+@pytest.mark.usefixtures("server")
+def test_a_key_of_one_app_cannot_tell_by_the_clock_which_words_another_app_holds(
+    server: Wire, make_key: Callable[..., str], tmp_path: Path
+) -> None:
+    one, every = make_key("read", "A"), make_key("admin")
+    writer = server.with_key(every)
+    words = [event(f"e{n}", app="B", observation__input=f"acquisition{n}") for n in range(3000)]
+    assert writer.send_lines(*words, event("mine", app="A")).status == 202
+    eventually(lambda: len(writer.get("/api/v1/search", q="acquisition2999").json["items"]) == 1)
+
+    def median(query: str) -> float:
+        times = []
+        for _ in range(21):
+            started = time.perf_counter()
+            assert server.with_key(one).get("/api/v1/search", q=query).json["items"] == []
+            times.append(time.perf_counter() - started)
+        return sorted(times)[10]
+
+    assert min(median("acq*"), median("zzq*")) >= 0.0125
+
+
+HOSTILE = {
+    "of tiny objects": "[" + ",".join(["{}"] * 100_000) + "]",
+    "in a string": json.dumps("[" + ",".join(["{}"] * 100_000) + "]"),
+    "of many names": json.dumps({f"k{n}": {} for n in range(60_000)}),
+}
+
+
+@pytest.mark.parametrize("given", HOSTILE.values(), ids=HOSTILE)
+def test_a_page_of_hostile_events_is_small_and_says_what_it_leaves_out(
+    given: str, server: Wire
+) -> None:
+    for place in ("input", "output"):
+        raw = json.dumps(event(place, type="tool", **{f"observation__{place}": "@@"}))
+        assert server.send(raw.replace('"@@"', given).encode()).status == 202
+    answer = server.get("/session", app="support-bot", id="thread_1")
+    assert answer.status == 200
+    assert len(answer.body) < 200_000
+    assert server.get("/session.json", app="support-bot", id="thread_1").status == 200
