@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 import orjson
 
 from sessionbat.event import find_problem, is_event_id
+from sessionbat.server.ingest.repeated_names import find_repeated_name
 from sessionbat.server.ingest.values import (
     MAX_EVENT_VALUES,
     MAX_VALUES,
@@ -295,7 +296,13 @@ def _read_event(raw: bytes, values: int, index: int, app: str | None) -> _Read |
     if values > MAX_DEPTH and _is_too_deep(raw, event):
         message = f"nested deeper than {MAX_DEPTH} levels; flatten it or send it as a string"
         return Rejected(_id_of(event), "too-deep", f"events[{index}]", message)
-    return _Read(_with_app(raw, app) if is_without_app else raw, event)
+    if is_without_app:
+        raw = _with_app(raw, app)
+    repeated = find_repeated_name(raw, event)
+    if repeated:
+        at = f"events[{index}].{repeated[:80]}"
+        return Rejected(_id_of(event), "bad-event", at, "stands here twice; name it once")
+    return _Read(raw, event)
 
 
 def _with_app(raw: bytes, app: str | None) -> bytes:

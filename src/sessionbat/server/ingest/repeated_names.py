@@ -1,0 +1,99 @@
+"""A name that an object has twice: parsers differ in which value they take, so it is not taken.
+
+Checked is the value that our parser sees; handed out are the bytes, which another parser may read
+otherwise. So the objects that are read here have each name once: the event, its context, its
+observation, and in that the metadata, the metrics and the error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any, Final
+
+import orjson
+
+_WHITESPACE: Final = b" \t\r\n"
+_LOOKED_INTO: Final = frozenset(
+    (
+        "context",
+        "observation",
+        "observation.metadata",
+        "observation.metrics",
+        "observation.error",
+    )
+)
+#: Of these objects, the names that are read; any other may stand there as often as it likes, and
+#: is handed out as it came.
+_READ: Final = {
+    "": frozenset(
+        (
+            "type",
+            "id",
+            "created_at",
+            "app",
+            "session_id",
+            "interaction_id",
+            "tags",
+            "context",
+            "observation",
+        )
+    ),
+    "observation": frozenset(
+        ("kind", "name", "started_at", "input", "output", "error", "metadata", "metrics")
+    ),
+}
+# Numbers are passed over, not read: they may be of any length.
+_DECODER: Final[Any] = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+_BLANKS: Final = re.compile(r"[ \t\r\n]*")
+
+
+def find_repeated_name(raw: bytes, event: dict[str, Any]) -> str:
+    """Give the place of a name that stands twice, ``observation.input``; empty when none does.
+
+    Args:
+        raw: One event, as it was received.
+        event: The same, decoded.
+    """
+    # Decoding keeps each name once. Whatever is written anew with the same characters, blanks
+    # aside, had each once; so it is of all that is sent by our SDK and of most else.
+    again = orjson.dumps(event)
+    if again == raw or again.translate(None, _WHITESPACE) == raw.translate(None, _WHITESPACE):
+        return ""
+    text = raw.decode()
+    return _look_into(text, text.index("{"), "")
+
+
+def _look_into(text: str, start: int, path: str) -> str:
+    seen: set[str] = set()
+    for name, at in _members(text, start):
+        place = f"{path}.{name}" if path else name
+        if name in seen and name in _READ.get(path, (name,)):
+            return place
+        seen.add(name)
+        if place in _LOOKED_INTO and text[at] == "{":
+            found = _look_into(text, at, place)
+            if found:
+                return found
+    return ""
+
+
+def _members(text: str, start: int) -> Iterator[tuple[str, int]]:
+    """Give the names of an object and where their values begin; the text is valid JSON."""
+    at = _after_blanks(text, start + 1)
+    while text[at] == '"':
+        key, at = scanstring(text, at + 1)
+        at = _after_blanks(text, _after_blanks(text, at) + 1)  # past the colon
+        yield key, at
+        _, at = _DECODER.scan_once(text, at)
+        at = _after_blanks(text, at)
+        if text[at] != ",":
+            return
+        at = _after_blanks(text, at + 1)
+
+
+def _after_blanks(text: str, at: int) -> int:
+    match = _BLANKS.match(text, at)
+    return match.end() if match else at
