@@ -95,7 +95,7 @@ THIRD_PARTIES = {
     "starlette": {
         "server.access", "server.addresses", "server.app", "server.auth", "server.door",
         "server.forwarded", "server.hosts", "server.login",
-        "server.ingest", "server.api", "server.pages", "server.refusal",
+        "server.ingest", "server.api", "server.pages", "server.refusal", "server.views",
     },
     "httptools": {"server.connections"},
     "uvicorn": {"server.connections", "server.serving"},

@@ -260,7 +260,7 @@ def _message(state: StoreState, path: Path, detail: str) -> str:
             f" {_enough(reserve) / 1e6:.1f} MB are free: delete sessions, or make room"
         )
     advice = {
-        "damaged": "stop the server, copy the file, and restore a backup",
+        "damaged": "stop the server and ask sessionbat store check; restore a backup or salvage",
         "read-only": "make it writable again",
         "failing": "see the disk and its mount",
         "slow": "see what else writes to the disk or holds the file",
