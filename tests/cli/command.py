@@ -30,7 +30,9 @@ sys.exit(main())
 
 def environment_of(cwd: Path, more: dict[str, str] | None = None) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SESSIONBAT_")}
-    return kept | {"PYTHONPATH": str(SOURCE), "TMPDIR": str(cwd), "COLUMNS": "200"} | (more or {})
+    # A spool of its own: what the user's own programs left there would be told of.
+    own = {"PYTHONPATH": str(SOURCE), "TMPDIR": str(cwd), "XDG_STATE_HOME": str(cwd)}
+    return kept | own | {"COLUMNS": "200"} | (more or {})
 
 
 def run(

@@ -25,6 +25,9 @@ from sessionbat.event import is_event_id, new_event_id
 from sessionbat.testing import Answer, Endpoint, Recording, receipt, unused_port
 from tests.faults.host import run
 
+# Run where freezegun and time-machine are installed: beside the other tools that hosts use.
+pytestmark = pytest.mark.slow
+
 
 def library(name: str) -> Any:
     """Load what moves the time; absent is no reason to skip where all tests have to run."""
