@@ -175,6 +175,11 @@ def test_one_step_of_indexing_takes_little_text(
     assert sum(sizes) >= 12 * 199_000
 
 
+@pytest.mark.parametrize("text", ["天" * 500_000, "ﷺ" * 200_000, "hay " * 500_000])
+def test_of_what_grows_as_it_is_folded_no_more_is_indexed(text: str) -> None:
+    assert len(search_text.indexed(text)) <= search_text.MAX_CHARACTERS
+
+
 def test_so_does_one_step_of_what_is_read_from_the_disk(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def test_once_the_file_is_gone_no_event_is_acknowledged(
 def test_that_the_file_is_gone_is_noticed_although_nobody_asks(
     go: Callable[[Path], None], path: Path, running: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
+    eventually(lambda: metric(running, "sessionbat_follower_lag_events") == "0")
     go(path)
     eventually(lambda: lines(caplog))
     assert metric(running, "sessionbat_store_up") == "0"

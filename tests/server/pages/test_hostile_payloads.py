@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,6 +19,7 @@ from test_login import Browser
 from tests.conftest import eventually
 from wire import Wire, event
 
+from sessionbat.server import pages
 from sessionbat.server.presenting.room import IN_FULL, ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.presenting.session import present_session
 from sessionbat.server.records import StoredEvent
@@ -204,3 +207,10 @@ def test_what_is_not_a_page_is_never_taken_for_one(exhibition: Wire) -> None:
         assert headers["content-type"] == "application/json"
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("element", ["a", "b", "code", "span", "p", "pre", "dd", "td", "li", "h1"])
+def test_marks_of_direction_end_with_the_element_they_stand_in(element: str) -> None:
+    css = (Path(pages.__file__).parent / "static" / "site.css").read_text()
+    rules = re.findall(r"([^{}]+)\{ unicode-bidi: isolate; \}", re.sub(r"/\*.*?\*/", "", css))
+    assert element in {each.strip() for rule in rules for each in rule.split(",")}
