@@ -31,7 +31,8 @@ sys.exit(main())
 def environment_of(cwd: Path, more: dict[str, str] | None = None) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SESSIONBAT_")}
     # A spool of its own: what the user's own programs left there would be told of.
-    own = {"PYTHONPATH": str(SOURCE), "TMPDIR": str(cwd), "XDG_STATE_HOME": str(cwd)}
+    state = os.environ.get("SESSIONBAT_SPOOL_DIR", str(cwd))
+    own = {"PYTHONPATH": str(SOURCE), "TMPDIR": str(cwd), "XDG_STATE_HOME": state}
     return kept | own | {"COLUMNS": "200"} | (more or {})
 
 

@@ -93,7 +93,9 @@ def test_what_was_refused_is_not_sent_again_either(endpoint: Endpoint, root: Pat
     run(NEXT, endpoint.url)
     assert len({i for i in endpoint.acknowledged if i in set(ids)}) == 320
     again = [event_id for event_id, times in sent(endpoint).items() if times > 1]
-    assert len(again) <= 12
+    # What was in flight; and the first one of each process, whose refusal is doubted as long as the
+    # endpoint has taken nothing.
+    assert len(again) <= 12 + 2
 
 
 @pytest.mark.slow

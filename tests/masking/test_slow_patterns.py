@@ -12,6 +12,9 @@ from sessionbat._masking import slow_patterns
 from sessionbat.transports import MemoryTransport
 from tests.masking.test_mask import masked_input, record
 
+#: Each makes a store of 2,000 events, or searches for seconds: run by CI.
+pytestmark = pytest.mark.slow
+
 #: The e-mail pattern that many copy: it tries each start of a run of letters to its end.
 QUADRATIC = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
 #: The one of docs/masking.md.

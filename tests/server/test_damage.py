@@ -16,6 +16,9 @@ from sessionbat.cli import run
 from sessionbat.server.records import ReceivedEvent, StoredKey
 from sessionbat.server.store import open_store
 
+#: Each makes a store of 2,000 events, or searches for seconds: run by CI.
+pytestmark = pytest.mark.slow
+
 EVENTS = 2000
 PAGE = 8192
 
