@@ -50,7 +50,7 @@ Part = Words | Call | Result | Other
 class Message:
     """One message of a conversation, in one spelling."""
 
-    #: ``system``, ``user``, ``assistant``, ``tool``, or as it came when it is none of these.
+    #: ``system``, ``user``, ``assistant``, ``tool``; any other role as it came.
     role: str
     name: str
     parts: tuple[Part, ...]

@@ -174,7 +174,7 @@ def _copy_store(source: Path, target: Path, on_progress: Progress) -> None:
         _copy(source, "rw", target, on_progress)
         said = _damage_of(target)
     except sqlite3.DatabaseError as exc:
-        if not _is_damage(exc):
+        if not is_damage(exc):
             raise
         said = str(exc)
     if said is not None:
@@ -185,8 +185,10 @@ def _copy_store(source: Path, target: Path, on_progress: Progress) -> None:
         )
 
 
-def _is_damage(exc: sqlite3.DatabaseError) -> bool:
-    return exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+def is_damage(exc: sqlite3.DatabaseError) -> bool:
+    """Whether a page of the file cannot be read, or it is no database."""
+    code = getattr(exc, "sqlite_errorcode", 0)  # the driver's own errors have none
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _copy_backup(source: Path, target: Path, on_progress: Progress) -> None:
@@ -195,7 +197,7 @@ def _copy_backup(source: Path, target: Path, on_progress: Progress) -> None:
     try:
         _copy(source, mode, target, on_progress)
     except sqlite3.DatabaseError as exc:
-        if _is_damage(exc):
+        if is_damage(exc):
             raise _damaged(source, str(exc)) from exc
         raise
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sessionbat.errors import StoreError
+from sessionbat.server.store import sqlite_backup
 from sessionbat.server.store.sqlite import SqliteStore
 from sessionbat.server.store.sqlite_backup import alone, put_in_place, unfinished
 from sessionbat.server.store.sqlite_salvage import Salvaged, salvage
@@ -19,10 +20,7 @@ Progress = Callable[[int, int], None]
 def is_damage(exc: StoreError) -> bool:
     """Whether a store failed because a page of its file cannot be read."""
     cause = exc.__cause__
-    return isinstance(cause, sqlite3.DatabaseError) and (
-        getattr(cause, "sqlite_errorcode", 0) & 0xFF
-        in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    )
+    return isinstance(cause, sqlite3.DatabaseError) and sqlite_backup.is_damage(cause)
 
 
 def rescue(path: Path, target: Path, on_progress: Progress) -> Salvaged:

@@ -39,13 +39,6 @@ class Salvaged(NamedTuple):
     has_all_keys: bool
 
 
-class Unreadable:
-    """Counts the rows that are known to be missing."""
-
-    def __init__(self) -> None:
-        self.numbers: set[int] = set()
-
-
 def salvage(
     path: Path,
     append: Callable[[list[ReceivedEvent]], object],
@@ -66,7 +59,8 @@ def salvage(
     with closing(_open(path)) as connection:
         total = _highest_number(connection)
         batch: list[ReceivedEvent] = []
-        found, bad = 0, Unreadable()
+        found = 0
+        bad: set[int] = set()
         for number, event in _events(connection, bad):
             batch.append(event)
             found += 1
@@ -78,7 +72,7 @@ def salvage(
             append(batch)
         on_progress(total, total)
         copied, is_whole = _copy_keys(connection, keys_into)
-    return Salvaged(found, len(bad.numbers), copied, is_whole)
+    return Salvaged(found, len(bad), copied, is_whole)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -108,18 +102,18 @@ def _highest_number(connection: sqlite3.Connection) -> int:
     return 0
 
 
-def _events(connection: sqlite3.Connection, bad: Unreadable) -> Iterator[tuple[int, ReceivedEvent]]:
-    numbers = {number for (number,) in readable_rows(connection, "events", "id", "id")}
+def _events(connection: sqlite3.Connection, bad: set[int]) -> Iterator[tuple[int, ReceivedEvent]]:
     received = dict(readable_rows(connection, "events", "id", "id, received_at_us"))
+    missing = set(received)
     payloads = PayloadReader()
     for number, codec, data in readable_rows(connection, "payloads", "event", "event, codec, data"):
-        numbers.discard(number)
+        missing.discard(number)
         event = _decoded(connection, payloads, codec, data, received.get(number))
         if event is None:
-            bad.numbers.add(number)
+            bad.add(number)
         else:
             yield number, event
-    bad.numbers |= numbers
+    bad |= missing
 
 
 def _decoded(
