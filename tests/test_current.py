@@ -106,6 +106,7 @@ def test_generators_that_are_read_in_turn_leave_nothing_current(memory: SessionB
     assert now() == NONE
 
 
+@pytest.mark.slow
 def test_a_generator_that_nobody_finishes_leaves_when_it_is_collected(memory: SessionBat) -> None:
     stream: Any = answer(memory, "ada")
     next(stream)
@@ -129,6 +130,7 @@ def test_async_generators_that_are_read_in_turn_leave_nothing_current(memory: Se
     assert asyncio.run(main()) == NONE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["aclose", "collected"])
 def test_an_async_generator_closed_by_another_task_ends_where_it_began(
     memory: SessionBat, how: str

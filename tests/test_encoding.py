@@ -403,6 +403,7 @@ def test_fault_40_a_value_met_twice_is_no_cycle() -> None:
     assert written([shared, shared]) == [{"a": ["1"]}, {"a": ["1"]}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [2, 1000])
 def test_fault_40_a_structure_that_shares_its_parts_does_not_explode(width: int) -> None:
     exploding: Any = ["leaf"]

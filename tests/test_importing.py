@@ -73,6 +73,7 @@ def test_every_assistant_message_is_a_model_call_and_every_tool_call_a_tool_obse
     )
 
 
+@pytest.mark.slow
 def test_the_page_of_each_session_shows_each_of_its_observations(
     server: str, airline: Path
 ) -> None:
@@ -86,6 +87,7 @@ def test_the_page_of_each_session_shows_each_of_its_observations(
             assert [item["id"] for item in items if item["id"] not in page] == []
 
 
+@pytest.mark.slow
 def test_importing_twice_stores_nothing_twice(server: str, airline: Path) -> None:
     import_file(server, airline)
     before = figures(server)
@@ -178,6 +180,7 @@ def test_an_empty_file_brings_nothing_and_is_complete(server: str) -> None:
 # When the endpoint does not take it
 
 
+@pytest.mark.slow
 def test_reading_stops_at_an_endpoint_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "MAX_UNDELIVERED_BYTES", 100_000)
     text = "\n".join(chat_line(f"s{n}", HELLO, {**HI, "content": "x" * 1000}) for n in range(1000))

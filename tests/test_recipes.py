@@ -335,6 +335,7 @@ class TestGunicorn:
 
 
 class TestCelery:
+    @pytest.mark.slow
     def test_a_child_delivers_before_it_ends(self, recipe: Any, endpoint: Endpoint) -> None:
         signals = pytest.importorskip("celery.signals", reason="Celery is not installed")
         module = recipe("celery_prefork")

@@ -60,6 +60,7 @@ def test_what_waits_is_written_out_as_events(port: int) -> None:
     assert [line.decode() for line in read_events(spooled)] == lines
 
 
+@pytest.mark.slow
 def test_what_waits_is_sent_once_the_endpoint_is_up(port: int) -> None:
     late = Endpoint(receipt, port)
     done = command("send")

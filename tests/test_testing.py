@@ -123,6 +123,7 @@ def run_suite(directory: Path, test: str, **environment: str) -> subprocess.Comp
     )
 
 
+@pytest.mark.slow
 def test_the_fixtures_come_with_one_line_even_where_recording_is_off(tmp_path: Path) -> None:
     done = run_suite(
         tmp_path,
@@ -147,6 +148,7 @@ def test_the_fixtures_come_with_one_line_even_where_recording_is_off(tmp_path: P
     assert "3 passed" in done.stdout, done.stdout
 
 
+@pytest.mark.slow
 def test_a_failed_question_shows_what_was_recorded(tmp_path: Path) -> None:
     done = run_suite(
         tmp_path,

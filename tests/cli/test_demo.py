@@ -12,6 +12,7 @@ import pytest
 from tests.cli.command import get, run, serving
 
 
+@pytest.mark.slow
 def test_demo_once_shows_what_was_recorded_and_where(tmp_path: Path) -> None:
     done = run("demo", "--once", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -7,9 +7,12 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.cli.command import CHAT, get, row, run, serving, start
 
 
+@pytest.mark.slow
 def test_import_tells_where_to_what_and_how_much(tmp_path: Path) -> None:
     (tmp_path / "[b]chats.jsonl").write_text(CHAT)
     with serving("serve", "--port", "0", cwd=tmp_path) as (_, url):

@@ -13,6 +13,9 @@ import pytest
 from sessionbat.server.store import open_store
 from tests.cli.command import CHAT, get, run, serving
 
+#: Each starts processes: run by CI.
+pytestmark = pytest.mark.slow
+
 
 def test_a_key_alone_is_printed_and_shown_once(tmp_path: Path) -> None:
     made = run("keys", "create", "--app", "support-bot", "--name", "CI", cwd=tmp_path)

@@ -10,6 +10,9 @@ import pytest
 
 from tests.cli.command import CHAT, run
 
+#: Each starts processes: run by CI.
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),

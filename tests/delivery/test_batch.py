@@ -106,6 +106,7 @@ def sums(parts: Iterable[tuple[Ledger, int, int]]) -> dict[int, tuple[int, int]]
     return found
 
 
+@pytest.mark.slow
 @given(OWNERS, st.integers(0, 6), st.integers(1, 6))
 def test_events_that_come_after_a_settlement_are_waiting(
     owners: list[int], settled: int, more: int

@@ -125,6 +125,7 @@ def test_a_damaged_record_is_set_aside_and_delivery_goes_on(
     assert list_spools() == []
 
 
+@pytest.mark.slow
 def test_a_record_that_inflates_without_end_takes_no_memory(
     endpoint: Endpoint, new_client: NewClient, directory: Path
 ) -> None:

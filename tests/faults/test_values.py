@@ -127,6 +127,7 @@ ROWS: dict[str, tuple[Callable[[], Any], Callable[[dict[str, Any]], bool]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_value(endpoint: Endpoint, client: SessionBat, row: str) -> None:
     """Rows 39 to 47, and rows 49 to 50: arrives as valid JSON that says what there was."""

@@ -35,6 +35,7 @@ def config_of(recorded: Recorded, caller: str) -> dict[str, Any]:
     return recorded.config(configurable={"thread_id": caller}, metadata={"user_id": caller})
 
 
+@pytest.mark.slow
 def test_64_threads_with_one_handler_mix_nothing(recorded: Recorded) -> None:
     asking = chain()
 
@@ -47,6 +48,7 @@ def test_64_threads_with_one_handler_mix_nothing(recorded: Recorded) -> None:
     assert_nothing_is_mixed(recorded)
 
 
+@pytest.mark.slow
 def test_64_tasks_with_one_handler_mix_nothing(recorded: Recorded) -> None:
     asking = chain()
 

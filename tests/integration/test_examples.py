@@ -32,6 +32,7 @@ def run_example(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
 
+@pytest.mark.slow
 def test_the_chain_records_both_turns_of_one_session() -> None:
     events = run_example("langchain_chain.py")
     assert [event["type"] for event in events] == ["llm", "llm"]

@@ -83,6 +83,7 @@ def test_what_langchain_notes_of_the_method_is_recorded(recorded: Recorded) -> N
     assert len(schema["schema_hash"]) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
 def test_the_real_clients_structured_output_names_its_schema(
     method: Any, recorded: Recorded, provider_url: str

@@ -204,6 +204,7 @@ def run(path: Path, steps: Sequence[tuple[str, Any]]) -> tuple[list[ReceivedEven
     return left, said
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(ROUNDS)
 def test_after_any_deletions_all_answers_are_those_of_a_store_with_the_rest_alone(

@@ -102,6 +102,7 @@ def check_rounds(directory: Path, rounds: int) -> None:
     assert len(acknowledged) > rounds  # there was something to lose
 
 
+@pytest.mark.slow
 def test_what_was_answered_202_is_there_once_after_kill_9(tmp_path: Path) -> None:
     check_rounds(tmp_path, rounds=3)
 
@@ -127,6 +128,7 @@ def test_a_kill_while_the_store_is_made_harms_no_later_start(tmp_path: Path) -> 
         assert stored_ids(path / "store.db") == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_the_file_is_synced_before_the_answer_is_sent(tmp_path: Path) -> None:
     port = free_port()

@@ -34,6 +34,7 @@ def test_a_count_takes_as_many_bytes_as_the_largest_needs(most: int, width: int)
     assert len(Histogram(7, (1, most, 1)).pack()) == 3 + 3 * width
 
 
+@pytest.mark.slow
 @given(st.lists(counts, max_size=5))
 def test_merging_adds_up_bucket_by_bucket(several: list[dict[int, int]]) -> None:
     merged = merge(histogram_of(each) for each in several)
@@ -56,6 +57,7 @@ def test_nothing_has_no_percentiles() -> None:
     assert merge([NOTHING, NOTHING]).percentiles((0.5, 0.99)) == [None, None]
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0.02, 1e7), min_size=1, max_size=50), st.sampled_from([0.5, 0.95, 0.99]))
 def test_a_percentile_is_within_its_error(latencies: list[float], part: float) -> None:
     histogram = histogram_of(Counter(bucket_of(latency) for latency in latencies))

@@ -79,6 +79,7 @@ def test_a_line_break_in_a_value_begins_no_line() -> None:
     assert len(stream.getvalue().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_what_happens_often_is_logged_once_a_minute_with_its_count(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -128,6 +129,7 @@ def command(directory: Path, port: int, *options: str) -> Iterator[subprocess.Po
         process.communicate()
 
 
+@pytest.mark.slow
 def test_a_json_log_is_json_from_the_start_to_the_stop(tmp_path: Path) -> None:
     port = free_port()
     with command(tmp_path, port, "--log-format", "json", "--access-log") as process:
@@ -149,6 +151,7 @@ def test_a_json_log_is_json_from_the_start_to_the_stop(tmp_path: Path) -> None:
     assert {line["slug"] for line in lines} == {"started", "request", "refused-bodies", "stopped"}
 
 
+@pytest.mark.slow
 def test_a_log_of_text_says_nothing_when_all_is_well(tmp_path: Path) -> None:
     port = free_port()
     with command(tmp_path, port) as process:

@@ -98,6 +98,7 @@ def stored_ids(url: str) -> set[str]:
         store.close()
 
 
+@pytest.mark.slow
 def test_of_a_thousand_damaged_bodies_no_good_event_is_lost(tmp_path: Path) -> None:
     check_mutations(tmp_path, range(1_000))
 
@@ -108,6 +109,7 @@ def test_of_a_hundred_thousand_damaged_bodies_no_good_event_is_lost(tmp_path: Pa
     check_mutations(tmp_path, range(100_000))
 
 
+@pytest.mark.slow
 def test_a_good_event_after_a_damaged_body_is_stored_over_real_sockets(server: Wire) -> None:
     for seed in range(300):
         body = mutate(seed)
@@ -118,6 +120,7 @@ def test_a_good_event_after_a_damaged_body_is_stored_over_real_sockets(server: W
     assert len(server.stored("after")) == 300
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     data=st.binary(max_size=300),

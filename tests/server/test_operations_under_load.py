@@ -116,6 +116,7 @@ def test_what_is_answered_202_while_commands_work_is_stored_once(
     assert staying <= {json.loads(line)["id"] for line in exported} <= set(counts)
 
 
+@pytest.mark.slow
 def test_a_backup_under_load_is_whole_sessions_as_of_one_moment(
     serving: Wire, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def end(process: subprocess.Popen[str]) -> str:
     return output
 
 
+@pytest.mark.slow
 def test_the_server_opens_no_connection_and_says_nothing_secret(tmp_path: Path) -> None:
     with watched(tmp_path) as (process, wire):
         wire.send(event(app="a", observation__input=SECRET))  # while it is open
@@ -139,6 +140,7 @@ def test_the_watch_that_the_test_above_relies_on_does_watch() -> None:
         assert (done.returncode, "FORBIDDEN" in done.stdout) == (77, True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_no_system_call_connects_either(tmp_path: Path) -> None:
     log = tmp_path / "calls"

@@ -336,6 +336,7 @@ def with_large_window(data: bytes) -> bytes:
     return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "compress", "slug"),
     [
@@ -358,6 +359,7 @@ def test_a_bomb_is_refused(
 WIDE = b"[" + b"{}," * 300_000 + b"{}]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inside", "slug"),
     [

@@ -59,6 +59,7 @@ REPETITIVE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text, query, marked", REPETITIVE.values(), ids=REPETITIVE)
 def test_a_search_for_what_an_event_repeats_is_quick(
     text: str, query: str, marked: str, store: SqliteStore
@@ -148,6 +149,7 @@ LONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
 def test_a_long_text_leaves_the_index_as_it_came_in(text: Any, store: SqliteStore) -> None:
     event = received("e1", None, given=text)
@@ -175,6 +177,7 @@ def test_one_step_of_indexing_takes_little_text(
     assert sum(sizes) >= 12 * 199_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["天" * 500_000, "ﷺ" * 200_000, "hay " * 500_000])
 def test_of_what_grows_as_it_is_folded_no_more_is_indexed(text: str) -> None:
     assert len(search_text.indexed(text)) <= search_text.MAX_CHARACTERS
@@ -197,6 +200,7 @@ def steps_of_deletion(store: SqliteStore, *sessions: str) -> list[int]:
     return steps
 
 
+@pytest.mark.slow
 def test_events_of_much_text_go_a_few_at_a_time(store: SqliteStore) -> None:
     put(store, *(received(f"e{number}", "hay " * 50_000) for number in range(12)))
     assert max(steps_of_deletion(store, "s")) <= 3

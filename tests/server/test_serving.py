@@ -80,6 +80,7 @@ def wire_to(port: int) -> Wire:
     return Wire(f"http://127.0.0.1:{port}")
 
 
+@pytest.mark.slow
 def test_a_started_process_says_where_it_serves(tmp_path: Path) -> None:
     port = free_port()
     with served(tmp_path, port) as process:
@@ -88,6 +89,7 @@ def test_a_started_process_says_where_it_serves(tmp_path: Path) -> None:
     assert "store.db" in line
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_a_process_is_ready_soon_and_small_when_idle(tmp_path: Path) -> None:
     # Promised: 0.8 s and 70 MB. Here processor time, and five times that: machines vary in speed
@@ -100,6 +102,7 @@ def test_a_process_is_ready_soon_and_small_when_idle(tmp_path: Path) -> None:
     assert rss < 70_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_process_in_peace(tmp_path: Path, number: int) -> None:
     port = free_port()

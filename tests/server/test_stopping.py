@@ -49,6 +49,7 @@ class Sender(threading.Thread):
             self.acknowledged += ids
 
 
+@pytest.mark.slow
 def test_a_stop_under_load_keeps_all_it_has_acknowledged(tmp_path: Path) -> None:
     port = free_port()
     with served(tmp_path, port) as process:
@@ -80,6 +81,7 @@ def begin_request(port: int, body: bytes) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 def test_while_a_request_is_finished_new_ones_are_told_to_come_again(tmp_path: Path) -> None:
     port = free_port()
     wire = wire_to(port)

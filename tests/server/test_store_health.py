@@ -204,6 +204,7 @@ def fill_by_events(store: SqliteStore) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_deleting_makes_room_on_a_disk_that_events_have_filled(disk: Path) -> None:
     with closing(SqliteStore(str(disk / "store.db"))) as store:
         count = fill_by_events(store)
@@ -216,6 +217,7 @@ def test_deleting_makes_room_on_a_disk_that_events_have_filled(disk: Path) -> No
         assert store.count_events() == 21
 
 
+@pytest.mark.slow
 def test_another_process_can_delete_there(disk: Path) -> None:
     path = disk / "store.db"
     with closing(SqliteStore(str(path))) as store:

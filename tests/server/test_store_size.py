@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import orjson
+import pytest
 from bench.store import Words, generate
 
 from sessionbat.server.records import ReceivedEvent
@@ -20,6 +21,7 @@ LATER_US = 4_000_000_000_000_000
 COUNT = 4_000
 
 
+@pytest.mark.slow
 def test_events_of_a_kilobyte_take_less_room_than_their_json(tmp_path: Path) -> None:
     """0.78 × at a million; a small file has more beside, and before it is at rest."""
     path = tmp_path / "store.db"

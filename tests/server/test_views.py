@@ -149,6 +149,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", HOSTILE.values(), ids=HOSTILE)
 def test_a_page_of_hostile_events_is_small_and_says_what_it_leaves_out(
     given: str, server: Wire

@@ -120,6 +120,7 @@ _json = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     kind=st.sampled_from(KINDS),
     fields=st.fixed_dictionaries({}, optional=dict.fromkeys(_FIELDS, _json)),

@@ -11,6 +11,9 @@ import pytest
 from payloads import ATTRIBUTE, MARKUP
 from wire import Wire, event
 
+#: Each needs a browser, and seconds: run by CI.
+pytestmark = pytest.mark.slow
+
 #: What Chromium itself reports: each answer that is not 2xx, of which that of a missing page is
 #: meant, and that a test was faster with a field than the page's autofocus.
 CHROMIUMS_OWN = ("404 (Not Found)", "Autofocus processing was blocked")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ def printed(value: Any, **limits: int) -> str:
     return "\n".join(line.indent + line.key + line.text + line.tail for line in text.lines)
 
 
+@pytest.mark.slow
 @given(json_values)
 def test_what_is_printed_whole_is_the_same_json(value: Any) -> None:
     assert json.loads(printed(value)) == value
@@ -47,6 +49,7 @@ def test_lines_and_strings_beyond_the_limit_are_cut_and_said_to_be() -> None:
     assert not print_json(list(range(900)), max_lines=902, max_characters=9).cut
 
 
+@pytest.mark.slow
 @given(json_values, st.integers(10, 200))
 def test_a_gist_is_one_line_of_bounded_length(value: Any, limit: int) -> None:
     text = gist(value, limit)

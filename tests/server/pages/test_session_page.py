@@ -297,6 +297,7 @@ def test_what_is_not_there_is_answered_by_a_page(
     assert Document(answer.body.decode()).one("p", "code").text == f"{status} {slug}"
 
 
+@pytest.mark.slow
 def test_a_page_of_a_long_agent_session_stays_small(server: Wire, read: Read) -> None:
     server.send(long_agent_session(200))
     page = read("/session", app="support-bot", id="long-agent")
@@ -304,6 +305,7 @@ def test_a_page_of_a_long_agent_session_stays_small(server: Wire, read: Read) ->
     assert len(page.html) < 700_000
 
 
+@pytest.mark.slow
 def test_presenting_a_page_takes_a_few_times_its_decoding() -> None:
     stored = [StoredEvent(e["id"], json.dumps(e).encode()) for e in long_agent_session(200)]
 

@@ -139,6 +139,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values)
 def test_no_value_is_too_odd_to_read(value: Any) -> None:
     for chat in (read_input(value), read_output(value)):

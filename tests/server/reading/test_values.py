@@ -40,6 +40,7 @@ def test_a_part_of_too_many_values_is_cut_and_the_others_stay(part: str) -> None
     assert left[-1] == f"… and {90_000 - len(left) + 1} more"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["context", "tags", "unknown"])
 def test_so_is_one_of_the_envelope(part: str) -> None:
     read = Values(10**6).read(
