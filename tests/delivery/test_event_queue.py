@@ -346,6 +346,21 @@ def test_a_wait_for_progress_ends_with_the_first_settled_event(
     assert not queue.wait_for_progress(0.05)
 
 
+def test_what_is_offered_to_an_empty_queue_is_progress(
+    queue: EventQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(queue.lock)
+
+    def offered_meanwhile(timeout: float) -> None:
+        queue.lock.release()
+        queue.offer([Batch.adopted(ledger, [(NOWHERE, set())])])
+        queue.lock.acquire()
+
+    monkeypatch.setattr(queue._settled, "wait", offered_meanwhile)
+    assert queue.wait_for_progress(0.05), "the end of a process gave up what it had just found"
+    assert not queue.is_empty
+
+
 def test_stopping_ends_a_pause(queue: EventQueue) -> None:
     pause = threading.Thread(target=queue.pause, args=(60,))
     pause.start()

@@ -395,13 +395,16 @@ class EventQueue:
             return self._waiting(recorded, ledger, ticket)
 
     def wait_for_progress(self, seconds: float) -> bool:
-        """Wait until an event is settled; false when none was, though there are some, in time."""
+        """Wait until an event is settled; false when none was, though there are some, in time.
+
+        Events that are offered meanwhile to a queue that was empty are progress as well.
+        """
         with self.lock:
-            before = self._settled_events
+            before, was_empty = self._settled_events, self.is_empty
             self._progress_awaited = True
-            self._settled.wait(0.005 if self.is_empty else seconds)
+            self._settled.wait(0.005 if was_empty else seconds)
             self._progress_awaited = False
-            return self._settled_events > before or self.is_empty
+            return self._settled_events > before or was_empty or self.is_empty
 
     def stop(self) -> None:
         """Take no time any more: ``take`` hands out what is left, then None."""
