@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sessionbat import SessionBat
+from sessionbat._delivery.batch import Batch
 from sessionbat._delivery.event_queue import EventQueue
 from sessionbat._delivery.keeper import Keeper
 from sessionbat._delivery.notices import Notices
@@ -104,3 +105,24 @@ def test_a_keeper_outlives_an_error_that_nobody_expected(
     monkeypatch.setattr(Spool, "append", fail_once)
     client.session().interaction().llm(input="hello")
     eventually(lambda: client.stats().spooled == 1)
+
+
+def test_what_is_being_adopted_is_still_to_come(
+    queue: EventQueue, keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a process ends between taking a segment over and sending what is in it."""
+    left = Spool(tmp_path / "spool", {})
+    left.append(b'{"id":"old"}\n', 1)
+    left.close()
+    told: list[bool] = []
+    offer = queue.offer
+
+    def offered(batches: list[Batch]) -> None:
+        told.append(keeper.may_find_more())
+        offer(batches)
+
+    monkeypatch.setattr(queue, "offer", offered)
+    assert keeper.adopt_next()
+    assert told == [True]
+    assert not keeper.may_find_more()
+    assert not queue.is_empty

@@ -55,6 +55,8 @@ class Keeper:
         self._interrupted = False
         self._disk_off_until = 0.0
         self._next_look = 0.0
+        # From the moment a segment is taken over until its events are queued.
+        self._adopting = False
 
     def renew_locks(self) -> None:
         """Make new locks, of the kind that the process has now; nobody uses the old ones."""
@@ -169,6 +171,13 @@ class Keeper:
         now = self._queue.clock()
         if now < self._next_look:
             return False
+        self._adopting = True
+        try:
+            return self._adopt(now)
+        finally:
+            self._adopting = False
+
+    def _adopt(self, now: float) -> bool:
         segment = self.spool.adopt()
         if segment is None:
             self._next_look = now + ADOPT_EVERY_S
@@ -181,7 +190,9 @@ class Keeper:
         return True
 
     def may_find_more(self) -> bool:
-        """Whether there are segments that were not looked at yet."""
+        """Whether there are segments that were not looked at yet, or not queued yet."""
+        if self._adopting:
+            return True
         return self._queue.clock() >= self._next_look and self.spool.has_orphans()
 
     def settle(self, settled: Settled) -> None:

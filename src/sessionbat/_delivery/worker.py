@@ -36,11 +36,6 @@ from sessionbat.accounting import FlushResult, Ledger
 EXIT_PATIENCE_S: Final = 0.4
 #: One that has answered to this process may take longer: what it takes unheard is sent again.
 ANSWERING_PATIENCE_S: Final = 1.0
-#: How much of the slowest answer is remembered from one to the next: half after some thirty.
-ANSWER_DECAY: Final = 0.98
-#: The last part of an exit in which nothing is begun that an earlier process left: a busy machine
-#: may take much longer for an answer than it took for those before.
-LAST_SHARE: Final = 0.25
 #: A helper pays once this many single events wait for each thread that sends them.
 EVENTS_PER_SENDER: Final = 4
 #: So many events are tried in a minute at an address that has refused each and never taken one.
@@ -224,13 +219,10 @@ class Worker:
                 self._answers_until = inf
             self._keep_or_drop()
 
-    def _is_too_late(self, batch: Batch | None = None) -> bool:
-        """Whether what is sent now might not be answered before the end, and sent again later."""
-        at_least = 0.0
-        if batch is not None and batch.number < 0:  # nobody waits for what others left
-            at_least = self.options.exit_timeout * LAST_SHARE
+    def _is_too_late(self) -> bool:
+        """Whether what is sent now would not be answered before the end, and sent again later."""
         left = self._answers_until - monotonic()
-        return left < max(at_least, min(2 * self._answer_s, self.options.exit_timeout / 2))
+        return left < min(2 * self._answer_s, self.options.exit_timeout / 2)
 
     def _deliver_until(self, deadline: float) -> None:
         while self._has_work() and (left := deadline - monotonic()) > 0:
@@ -256,9 +248,10 @@ class Worker:
             self._notices.dropped("exit", number)
 
     def _has_work(self) -> bool:
-        if not self.queue.is_empty:
+        keeper = self._keeper
+        if self.queue.has_taker and keeper is not None and keeper.may_find_more():
             return True
-        return self.queue.has_taker and self._keeper is not None and self._keeper.may_find_more()
+        return not self.queue.is_empty  # asked last: what was being adopted may be there by now
 
     def restart_in_child(self) -> None:
         """Begin again in a forked child: nothing waits here, and no lock or socket is shared."""
@@ -331,12 +324,11 @@ class Worker:
         try:
             self._start_keeper(queue, keeper)
             self._adopt(queue, keeper)
-            batch: Batch | None = None
-            while not self._is_over(batch) and (batch := queue.take()) is not None:
+            while not self._is_over() and (batch := queue.take()) is not None:
                 self._start_keeper(queue, keeper)
                 self._deliver(queue, batch)
                 self._adopt(queue, keeper)
-            if self._is_over(batch):
+            if self._is_over():
                 queue.pause(0)  # who waits for progress hears that there will be none
         except BaseException:  # noqa: BLE001
             # Nothing below raises by design. If it does, the events are kept: the next ``record``
@@ -344,10 +336,8 @@ class Worker:
             queue.put_back()
             _log.exception("the delivery thread stopped; another will take over. [worker-died]")
 
-    def _is_over(self, latest: Batch | None) -> bool:
-        if self._gave_up:
-            return True
-        return self._is_too_late(None if self.queue.has_own else latest)
+    def _is_over(self) -> bool:
+        return self._gave_up or self._is_too_late()
 
     def _adopt(self, queue: EventQueue, keeper: Keeper | None) -> None:
         """Take up what an earlier process left, when nothing else is ready and the endpoint is."""
@@ -366,7 +356,7 @@ class Worker:
         waiting: deque[Parcel] = deque()
         self._add(queue, waiting, batch)
         while waiting and not self._gave_up:
-            if self._is_too_late(waiting[0].batch):
+            if self._is_too_late():
                 return
             if _gives_way(queue, waiting[0].batch):
                 waiting = _without_others(queue, waiting)
@@ -491,7 +481,7 @@ class Worker:
         self._doubts = 0
 
     def _note_answer(self, started: float) -> None:
-        self._answer_s = max(monotonic() - started, ANSWER_DECAY * self._answer_s)
+        self._answer_s = max(monotonic() - started, 0.9 * self._answer_s)
 
     def _deliver_side_by_side(self, queue: EventQueue, waiting: deque[Parcel]) -> None:
         """Send single events from several threads, which end with the work or at a failure."""
@@ -515,7 +505,7 @@ class Worker:
                 parcel = waiting.popleft()
             except IndexError:
                 return
-            if _gives_way(queue, parcel.batch) or self._is_too_late(parcel.batch):
+            if _gives_way(queue, parcel.batch) or self._is_too_late():
                 waiting.appendleft(parcel)
                 return
             if parcel.count > 1:  # what was left of a batch when the endpoint refused batches
