@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "_generators": set(),
     "_pickling": {"_current", "_recorder", "_scope", "client", "errors", "transports"},
     "_secret_names": set(),
-    "_settings": {"errors"},
+    "_settings": {"errors", "event"},
     "_version": set(),
     "spooled": {"_delivery", "transports"},
     "accounting": set(),

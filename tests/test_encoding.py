@@ -40,14 +40,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessionbat._encoding import (
-    MIN_EVENT_BYTES,
     Snapshot,
     encode_event,
     encode_value,
     is_plain,
 )
 from sessionbat._encoding.plain_values import MAX_DEPTH, MAX_NODES, _first_of
-from sessionbat.event import MAX_EVENT_BYTES
+from sessionbat.event import MAX_EVENT_BYTES, MIN_EVENT_BYTES
 
 EVENT_FORMAT = Path(__file__).parent.parent / "docs" / "event-format.md"
 OBSERVATION_KEYS = {

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from sessionbat.errors import ConfigurationError
+from sessionbat.event import MIN_EVENT_BYTES
 
 DEFAULT_ENDPOINT = "https://ingest.sessionbat.com/api/v1/ingestion/events"
 INGESTION_PATH = "/api/v1/ingestion/events"
 DEFAULT_APP = "default"
 
-#: Between these a host may choose ``max_event_bytes``.
-MIN_EVENT_BYTES = 16 * 1024
-MAX_EVENT_BYTES = 16 * 1024 * 1024
+#: The most that a host may choose as ``max_event_bytes``.
+MAX_CHOSEN_EVENT_BYTES = 16 * 1024 * 1024
 
 _OFF = frozenset({"0", "false", "no", "off"})
 _API_KEY = re.compile(r"[\x21-\x7e]+\Z")
@@ -102,10 +102,10 @@ def settle_max_event_bytes(limit: int) -> int:
     Raises:
         ConfigurationError: Too small for an envelope, or larger than an endpoint would take.
     """
-    if type(limit) is not int or not MIN_EVENT_BYTES <= limit <= MAX_EVENT_BYTES:
+    if type(limit) is not int or not MIN_EVENT_BYTES <= limit <= MAX_CHOSEN_EVENT_BYTES:
         raise ConfigurationError(
-            f"max_event_bytes is a number of bytes from {MIN_EVENT_BYTES} to {MAX_EVENT_BYTES},"
-            f" got {limit!r}. Leave it out for 1 MiB.",
+            f"max_event_bytes is a number of bytes from {MIN_EVENT_BYTES} to"
+            f" {MAX_CHOSEN_EVENT_BYTES}, got {limit!r}. Leave it out for 1 MiB.",
             slug="bad-max-event-bytes",
         )
     return limit

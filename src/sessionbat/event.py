@@ -21,6 +21,8 @@ RESERVED_CONTEXT: Final = ("user_id", "workspace_id", "environment", "release")
 
 MAX_ID_CHARACTERS: Final = 128
 MAX_EVENT_BYTES: Final = 1024 * 1024
+#: No event is cut below this; room for its envelope.
+MIN_EVENT_BYTES: Final = 16 * 1024
 
 
 class EncodedEvent(NamedTuple):

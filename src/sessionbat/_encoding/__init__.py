@@ -3,12 +3,6 @@
 ``encoder`` is where to begin reading; what other parts of the SDK need most is named here.
 """
 
-from sessionbat._encoding.encoder import (
-    MIN_EVENT_BYTES,
-    Snapshot,
-    encode_event,
-    encode_value,
-    is_plain,
-)
+from sessionbat._encoding.encoder import Snapshot, encode_event, encode_value, is_plain
 
-__all__ = ["MIN_EVENT_BYTES", "Snapshot", "encode_event", "encode_value", "is_plain"]
+__all__ = ["Snapshot", "encode_event", "encode_value", "is_plain"]

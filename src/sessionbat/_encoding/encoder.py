@@ -29,9 +29,6 @@ from sessionbat._encoding.plain_values import MAX_DEPTH, MAX_NODES, Conversion, 
 from sessionbat._encoding.well_formed import only_numbers, split_metrics
 from sessionbat.event import MAX_EVENT_BYTES
 
-#: No event is cut below this; room for its envelope.
-MIN_EVENT_BYTES: Final = 16 * 1024
-
 # What the look has not seen, because another thread put it there since, orjson shall not know.
 _OPTIONS: Final = (
     orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -102,7 +99,7 @@ def encode_event(
         envelope: The outer fields without ``observation``; it is completed in place.
         observation: The inner fields, holding any Python values; a ``Snapshot`` may be ``input`` or
             ``output``. What is no finite number in ``metrics`` moves to ``metadata``.
-        max_bytes: The longest line allowed, at least ``MIN_EVENT_BYTES``. Of a longer one the
+        max_bytes: The longest line allowed, at least ``event.MIN_EVENT_BYTES``. Of a longer one the
             longest strings are cut, and items left out where that is not enough.
     """
     try:

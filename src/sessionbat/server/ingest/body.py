@@ -17,11 +17,11 @@ import orjson
 from sessionbat.event import find_problem, is_event_id
 from sessionbat.server.ingest.repeated_names import find_repeated_name
 from sessionbat.server.ingest.values import (
-    MAX_EVENT_VALUES,
     MAX_VALUES,
     count_roughly,
     holds_more_than,
 )
+from sessionbat.server.reading.json_values import MAX_EVENT_VALUES
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.refusal import Refused
 
@@ -147,10 +147,17 @@ def too_large(max_bytes: int) -> Refused:
 
 
 def split_lines(text: bytes, max_events: int) -> list[bytes]:
-    """Split NDJSON into its lines, without blank ones."""
-    if text.count(b"\n") > max_events:
+    """Split NDJSON into its lines, without blank ones.
+
+    Raises:
+        Refused: There are more than ``max_events``, or twice that of blank ones (413).
+    """
+    if text.count(b"\n") > 2 * max_events:  # before it is split: 32 MB may be as many lines
         raise _too_many(max_events)
-    return [line for each in text.split(b"\n") if (line := each.strip(_WHITESPACE))]
+    lines = [line for each in text.split(b"\n") if (line := each.strip(_WHITESPACE))]
+    if len(lines) > max_events:
+        raise _too_many(max_events)
+    return lines
 
 
 def split_array(text: bytes, max_events: int) -> list[bytes]:

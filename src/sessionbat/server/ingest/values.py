@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: Of one event; the SDK sends a fifth of that at most.
-MAX_EVENT_VALUES: Final = 250_000
 #: Of all events of a body.
 MAX_VALUES: Final = 1_000_000
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sessionbat.server.presenting.json_text import Clipped, JsonText, clip, print_json
+from sessionbat.server.reading.json_values import MAX_EVENT_VALUES, MAX_SHOWN_VALUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Limits:
     page_characters: int
     #: JSON values that a whole page, and one event on it, keeps in memory.
     page_values: int = 400_000
-    event_values: int = 50_000
+    event_values: int = MAX_SHOWN_VALUES
 
 
 ON_A_PAGE: Final = Limits(
@@ -32,7 +33,7 @@ IN_FULL: Final = Limits(
     messages=10_000,
     documents=10_000,
     page_characters=10**8,
-    event_values=250_000,
+    event_values=MAX_EVENT_VALUES,
 )
 #: Only what was said in each turn, and nothing of the evidence.
 WORDS_ONLY: Final = Limits(

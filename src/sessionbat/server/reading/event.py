@@ -16,7 +16,7 @@ from sessionbat.server.reading.chat import (
     read_output,
 )
 from sessionbat.server.reading.json_values import (
-    MAX_EVENT_VALUES,
+    MAX_SHOWN_VALUES,
     gist,
     is_number,
     mapping,
@@ -61,7 +61,7 @@ class Reading:
 
 def read_event(stored: StoredEvent, values: Values | None = None) -> Reading:
     """Take an event apart, as far as there is room for its values; wrong kinds become empty."""
-    values = values or Values(MAX_EVENT_VALUES)
+    values = values or Values(MAX_SHOWN_VALUES)
     event = values.read(stored)
     observation = mapping(event.get("observation"))
     metrics = mapping(observation.get("metrics"))

@@ -31,11 +31,13 @@ def without_empty(values: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k not in keys and v not in (None, "", [], {})}
 
 
-#: What one event may hold of them on a page, and what a string is read for.
-MAX_EVENT_VALUES: Final = 50_000
+#: Of one event; the SDK sends a fifth of that at most.
+MAX_EVENT_VALUES: Final = 250_000
+#: Of one event on a page of a whole session, and of JSON in a string that is read as such.
+MAX_SHOWN_VALUES: Final = 50_000
 
 
-def unwrap(value: Any, most: int = MAX_EVENT_VALUES) -> Any:
+def unwrap(value: Any, most: int = MAX_SHOWN_VALUES) -> Any:
     """Read a string that holds a JSON object or array as that; anything else stays as it is.
 
     So does a string that holds more values than ``most``.

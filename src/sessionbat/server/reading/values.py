@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sessionbat.server.reading.json_values import MAX_EVENT_VALUES, count_roughly, unwrap
+from sessionbat.server.reading.json_values import MAX_SHOWN_VALUES, count_roughly, unwrap
 from sessionbat.server.records import StoredEvent
 
 #: Of one event once the page is full.
@@ -24,7 +24,7 @@ class Values:
         most_of_one: Of one event.
     """
 
-    def __init__(self, most: int, most_of_one: int = MAX_EVENT_VALUES) -> None:
+    def __init__(self, most: int, most_of_one: int = MAX_SHOWN_VALUES) -> None:
         self._left = most
         self._most_of_one = most_of_one
 

@@ -17,8 +17,6 @@ from sessionbat.server.store.search_folding import fold, holds_word
 MAX_TERMS: Final = 32
 #: Characters of one event that are searched; an index step can be no shorter than one event.
 MAX_CHARACTERS: Final = 1024 * 1024
-#: Messages stored apart of one event that are searched.
-MAX_MESSAGES: Final = 2000
 
 _MAX_DEPTH: Final = 64
 # Encoded bytes hold no words, and each would be a word of its own in the index.

@@ -68,6 +68,8 @@ from sessionbat.server.store.sqlite_schema import check_file, create_or_migrate
 
 #: A page of events ends early once it holds this much JSON, so that large events fit in memory.
 MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
+#: Seconds after which a question is given up, within a step of SQLite and between two.
+QUERY_TIMEOUT: Final = 5.0
 
 _MAX_READERS: Final = 4
 _STEPS_BETWEEN_STATISTICS: Final = 16
@@ -103,7 +105,7 @@ class SqliteStore:
     """
 
     def __init__(
-        self, path: str, context_keys: Sequence[str] = (), query_timeout: float = 5.0
+        self, path: str, context_keys: Sequence[str] = (), query_timeout: float = QUERY_TIMEOUT
     ) -> None:
         self._path = Path(path)
         self._context_keys: tuple[str, ...] = tuple(

@@ -17,11 +17,12 @@ from typing import Any, Final, NamedTuple
 
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.reading import Reading, read
-from sessionbat.server.store.search_text import MAX_MESSAGES, indexed, text_of, text_of_parts
+from sessionbat.server.store.search_text import indexed, text_of, text_of_parts
 from sessionbat.server.store.sqlite_known import KnownRows, KnownSession
 from sessionbat.server.store.sqlite_many import insert_many, with_values
 from sessionbat.server.store.sqlite_payloads import (
     LONG,
+    MAX_MESSAGES,
     Arrived,
     Conversation,
     Payload,

@@ -32,7 +32,8 @@ SPLIT: Final = 3  # as SHAPED: where the messages go and their numbers, a line b
 #: Shorter lists cost more as rows of their own than they save.
 MIN_MESSAGES: Final = 4
 #: Beyond so many, an event's further messages stay in the event: a row each has its price inside
-#: the transaction for which everybody waits. A conversation of that length fits no model.
+#: the transaction for which everybody waits. Nor are more of one event searched, which an earlier
+#: version may have stored. A conversation of that length fits no model.
 MAX_MESSAGES: Final = 2000
 #: So does a list whose items are shorter on the average: numbers, token ids, embeddings.
 MIN_MESSAGE_BYTES: Final = 24

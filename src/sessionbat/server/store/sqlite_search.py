@@ -28,13 +28,12 @@ from sessionbat.server.store.search_snippets import (
 )
 from sessionbat.server.store.search_text import (
     MAX_CHARACTERS,
-    MAX_MESSAGES,
     Term,
     indexed,
     text_of_parts,
 )
 from sessionbat.server.store.sqlite_events import unpack_id
-from sessionbat.server.store.sqlite_payloads import PayloadReader
+from sessionbat.server.store.sqlite_payloads import MAX_MESSAGES, PayloadReader
 from sessionbat.server.store.sqlite_progress import advance, progress_of
 from sessionbat.server.store.sqlite_recent_rows import IndexedText, RecentRows
 
