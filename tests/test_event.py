@@ -14,7 +14,13 @@ from uuid import UUID
 import pytest
 
 from sessionbat import event as event_module
-from sessionbat.event import EncodedEvent, find_problem, is_event_id, new_event_id
+from sessionbat.event import (
+    MAX_NAME_CHARACTERS,
+    EncodedEvent,
+    find_problem,
+    is_event_id,
+    new_event_id,
+)
 
 EVENT: dict[str, Any] = {
     "type": "llm",
@@ -162,6 +168,17 @@ def test_what_may_be_missing_or_unknown_is_no_problem(path: str, value: object) 
 )
 def test_a_problem_names_its_place_and_what_to_do(path: str, value: object, message: str) -> None:
     assert find_problem(changed(path, value)) == (path, message)
+
+
+@pytest.mark.parametrize("path", ["type", "app", "session_id", "interaction_id", "created_at"])
+def test_a_name_of_the_limit_is_taken_and_a_longer_one_is_not(path: str) -> None:
+    def problem(length: int) -> object:
+        event = changed(path, "é" * length)
+        event["observation"]["kind"] = event["type"]
+        return find_problem(event)
+
+    assert problem(MAX_NAME_CHARACTERS) is None
+    assert problem(MAX_NAME_CHARACTERS + 1) == (path, "longer than 1024 characters; shorten it")
 
 
 @pytest.mark.parametrize("given", [None, [], "x", 5])

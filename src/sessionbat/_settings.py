@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from sessionbat.errors import ConfigurationError
-from sessionbat.event import MIN_EVENT_BYTES
+from sessionbat.event import MAX_NAME_CHARACTERS, MIN_EVENT_BYTES
 
 DEFAULT_ENDPOINT = "https://ingest.sessionbat.com/api/v1/ingestion/events"
 INGESTION_PATH = "/api/v1/ingestion/events"
@@ -117,10 +117,21 @@ def recording_enabled() -> bool:
 
 
 def app_name(app: str | None) -> str:
-    """Settle the app's name: the argument, ``SESSIONBAT_APP``, else ``default``."""
-    return (str(app).strip() if app is not None else "") or (
+    """Settle the app's name: the argument, ``SESSIONBAT_APP``, else ``default``.
+
+    Raises:
+        ConfigurationError: It is longer than a server takes.
+    """
+    name = (str(app).strip() if app is not None else "") or (
         os.environ.get("SESSIONBAT_APP", "").strip() or DEFAULT_APP
     )
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise ConfigurationError(
+            f"app is a name of at most {MAX_NAME_CHARACTERS} characters, got {len(name)}. Pass"
+            " app=... or set SESSIONBAT_APP.",
+            slug="bad-app",
+        )
+    return name
 
 
 def settle_destination(endpoint: str | None, api_key: str | None) -> Destination:

@@ -20,6 +20,8 @@ FEEDBACK: Final = "feedback"  # reserved: stored as it comes, recorded by nothin
 RESERVED_CONTEXT: Final = ("user_id", "workspace_id", "environment", "release")
 
 MAX_ID_CHARACTERS: Final = 128
+#: Of an event's app, session, interaction and type: each stands in lists of a thousand.
+MAX_NAME_CHARACTERS: Final = 1024
 MAX_EVENT_BYTES: Final = 1024 * 1024
 #: No event is cut below this; room for its envelope.
 MIN_EVENT_BYTES: Final = 16 * 1024
@@ -117,8 +119,10 @@ def _is_usual(event: dict[str, Any]) -> bool:
         and app != ""
         and type(session_id := get("session_id")) is str
         and session_id != ""
-        and type(get("interaction_id")) is str
-        and type(get("created_at")) is str
+        and type(interaction_id := get("interaction_id")) is str
+        and type(created_at := get("created_at")) is str
+        and len(kind) + len(app) + len(session_id) + len(interaction_id) + len(created_at)
+        <= MAX_NAME_CHARACTERS
         and type(get("context")) is dict
         and type(tags) is list
         and all(type(tag) is str for tag in tags)
@@ -145,6 +149,8 @@ def _text_problem(owner: dict[str, Any], name: str, *, required: bool) -> Proble
         return Problem(name, f"must be a string, not {_json_type(value)}")
     if required and not value:
         return Problem(name, "must not be empty")
+    if len(value) > MAX_NAME_CHARACTERS:
+        return Problem(name, f"longer than {MAX_NAME_CHARACTERS} characters; shorten it")
     return None
 
 

@@ -206,7 +206,7 @@ def test_what_is_read_back_is_what_was_sent_byte_for_byte(server: Wire) -> None:
     assert raw + b"," + raw.replace(b"e1", b"e2") in answer.body
 
 
-@pytest.mark.parametrize("name", ["nul\0nul", "ünïcödé 🦇", "a/b?c=d&e#f", "x" * 5_000])
+@pytest.mark.parametrize("name", ["nul\0nul", "ünïcödé 🦇", "a/b?c=d&e#f", "x" * 1024])
 def test_any_text_names_an_app_and_a_session(server: Wire, name: str) -> None:
     server.send(event("e1", app=name, session_id=name))
     session = server.get("/api/v1/session", app=name, session_id=name).json

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sessionbat.errors import ConfigurationError
+from sessionbat.event import MAX_NAME_CHARACTERS
 from sessionbat.server.records import KeyKind, StoredKey
 
 _ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"  # 32 characters, none like another
@@ -48,9 +49,10 @@ def new_key(kind: KeyKind, app: str | None, name: str) -> tuple[str, StoredKey]:
             " key",
             slug="key-app",
         )
-    if app is not None and not (app and app.isprintable()):
+    if app is not None and not _is_app(app):
         raise ConfigurationError(
-            f"an app's name is printable text, got {app!r}; name the app as it names itself",
+            f"an app's name is printable text, {MAX_NAME_CHARACTERS} characters at the most, got"
+            f" {app[:MAX_NAME_CHARACTERS]!r}; name the app as it names itself",
             slug="key-app",
         )
     if not name.isprintable():
@@ -61,6 +63,10 @@ def new_key(kind: KeyKind, app: str | None, name: str) -> tuple[str, StoredKey]:
     key = f"sbat_{kind}_{key_id}{secret}"
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return key, StoredKey(key_id, kind, app, name, _digest(key), created_at=now)
+
+
+def _is_app(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME_CHARACTERS and name.isprintable()
 
 
 def id_of(key: str) -> str | None:

@@ -9,6 +9,9 @@ from typing import Final
 
 from sessionbat.errors import ConfigurationError
 
+#: It stands before each address of a page.
+MAX_ROOT_PATH_CHARACTERS: Final = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -97,7 +100,7 @@ def clean_root_path(text: str) -> str | None:
     path = text.removesuffix("/")
     if not path:
         return ""
-    if len(path) > 200 or _ROOT_PATH.fullmatch(path) is None:
+    if len(path) > MAX_ROOT_PATH_CHARACTERS or _ROOT_PATH.fullmatch(path) is None:
         return None
     return None if path.split("/")[1] in OWN_SEGMENTS else path
 

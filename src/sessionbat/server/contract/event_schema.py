@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sessionbat.event import MAX_ID_CHARACTERS
+from sessionbat.event import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS
 
-_TEXT: Final = {"type": "string", "minLength": 1}
-_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS}
+_TEXT_OR_NULL: Final = {"type": ["string", "null"], "maxLength": MAX_NAME_CHARACTERS}
 _OBJECT_OR_NULL: Final = {"type": ["object", "null"]}
 
 EVENT: Final[dict[str, Any]] = {
