@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import http.client
 import json
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from test_robustness import GET, POST, answered, connect, ended, is_closed
+from test_robustness import GET, POST, answered, connect, ended, is_closed, read_answer
+from tests.conftest import eventually
 from wire import Wire, event
 
 from sessionbat.errors import ConfigurationError
 from sessionbat.event import MAX_NAME_CHARACTERS
-from sessionbat.server import door, login
+from sessionbat.server import api, door, login, pages, serving
 from sessionbat.server.connections import BYTES_A_PIECE, MAX_HEADERS, MAX_PIECES
 from sessionbat.server.contract.asking import MAX_LIMIT, MAX_SPANS
 from sessionbat.server.contract.parameters import MAX_NUMBER
 from sessionbat.server.ingest.body import Body, Decoded, decode_body
 from sessionbat.server.ingest.values import MAX_VALUES
 from sessionbat.server.keys import new_key
-from sessionbat.server.reading.json_values import MAX_EVENT_VALUES
+from sessionbat.server.presenting.room import ON_A_PAGE
+from sessionbat.server.reading.json_values import MAX_EVENT_VALUES, MAX_SHOWN_VALUES
+from sessionbat.server.reading.values import Values
+from sessionbat.server.records import EventFilter, ReceivedEvent, StoredEvent
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import MAX_ROOT_PATH_CHARACTERS, Settings
-from sessionbat.server.store import reading
+from sessionbat.server.store import reading, sqlite_received
 from sessionbat.server.store.search_text import MAX_TERMS, parse_query
+from sessionbat.server.store.sqlite import SqliteStore
 
 API = "/api/v1"
 DEFAULTS = Settings()
@@ -281,3 +290,91 @@ def test_a_key_is_made_for_an_app_of_the_longest_name_and_for_no_longer_one() ->
     assert new_key("read", "a" * MAX_NAME_CHARACTERS, "")[1].app is not None
     with pytest.raises(ConfigurationError, match=r"\[key-app\]"):
         new_key("read", "a" * (MAX_NAME_CHARACTERS + 1), "")
+
+
+# At once
+
+
+@pytest.mark.parametrize(
+    ("address", "method", "most"),
+    [
+        (f"{API}/sessions", "list_sessions", api._AT_ONCE),
+        (f"{API}/search?q=word", "search", api._SEARCHES_AT_ONCE),
+        ("/sessions", "list_sessions", pages._LISTS_AT_ONCE),
+        ("/session?app=support-bot&id=thread_1", "list_events", pages._SESSIONS_AT_ONCE),
+    ],
+)
+def test_so_many_answers_of_a_kind_are_made_at_once(
+    server: Wire, monkeypatch: pytest.MonkeyPatch, address: str, method: str, most: int
+) -> None:
+    server.send(event("e1"))
+    lock, released, seen = threading.Lock(), threading.Event(), [0, 0]  # now, at most
+    answer_of = getattr(SqliteStore, method)
+
+    def wait(store: SqliteStore, *arguments: Any, **options: Any) -> Any:
+        with lock:
+            seen[0] += 1
+            seen[1] = max(seen)
+        assert released.wait(60)
+        with lock:
+            seen[0] -= 1
+        return answer_of(store, *arguments, **options)
+
+    monkeypatch.setattr(SqliteStore, method, wait)
+    with ThreadPoolExecutor(most + 3) as pool:
+        answers = [pool.submit(server.request, "GET", address) for _ in range(most + 3)]
+        try:
+            eventually(lambda: seen[0] == most)
+            for _ in range(5):  # the others have reached the server as well
+                assert server.get("/healthz").status == 200
+            assert seen == [most, most]
+        finally:
+            released.set()
+        assert {answer.result().status for answer in answers} == {200}
+    assert seen == [0, most]
+
+
+def test_a_connection_between_requests_is_kept_so_long_and_no_longer(
+    start_server: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_KEEP_ALIVE", 1)
+    with connect(start_server()) as connection:
+        file = connection.makefile("rb")
+        for _ in range(3):
+            connection.sendall(GET)
+            assert read_answer(file)[0] == 200
+        answered_at = time.monotonic()
+        assert is_closed(connection)
+        assert time.monotonic() - answered_at > 0.9
+
+
+# One page
+
+
+@pytest.mark.parametrize(("more", "is_whole"), [(0, True), (1, False)])
+def test_a_page_shows_as_many_values_of_an_event_as_may_be_and_counts_one_more(
+    more: int, is_whole: bool
+) -> None:
+    stored = StoredEvent("e1", with_values(MAX_SHOWN_VALUES + more))
+    shown = Values(ON_A_PAGE.page_values, ON_A_PAGE.event_values).read(stored)
+    assert (shown == stored.event) == is_whole
+    assert is_whole or str(shown["observation"]["input"][-1]).endswith(" more")
+
+
+def test_a_page_of_an_export_looks_at_so_many_events_and_the_next_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_received, "WINDOW", 5)
+    store = SqliteStore(str(tmp_path / "store.db"))
+    names = ["wanted", *["other"] * 9, "wanted"]
+    events = [event(f"e{n}", session_id=name) for n, name in enumerate(names)]
+    store.append([ReceivedEvent(json.dumps(each).encode(), each, 0) for each in events])
+    listed, after = [], None
+    while True:
+        page = store.list_received(EventFilter(session_id="wanted"), after=after)
+        listed.append([stored.id for stored in page.items])
+        after = page.next
+        if after is None:
+            break
+    store.close()
+    assert listed == [["e0"], [], ["e10"]]

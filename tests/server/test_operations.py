@@ -156,6 +156,30 @@ def test_a_backup_can_be_read_by_those_who_can_read_the_store(here: Path) -> Non
     assert (here / "copy.db").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_new_store_can_be_read_by_its_owner_alone(here: Path) -> None:
+    store = open_store("sqlite:///new.db")
+    store.append([])
+    assert {path.stat().st_mode & 0o777 for path in here.glob("new.db*")} == {0o600}
+    store.close()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_a_store_that_is_there_keeps_its_rights_and_so_do_those_that_replace_it(
+    here: Path, mode: int
+) -> None:
+    def modes() -> set[int]:
+        return {path.stat().st_mode & 0o777 for path in here.glob("*.db*")}
+
+    (here / "sessionbat.db").chmod(mode)
+    assert run(["backup", "copy.db"]) == 0
+    assert modes() == {mode}
+    (here / "copy.db").chmod(0o600)
+    assert run(["restore", "copy.db"]) == 0
+    assert (here / "sessionbat.db").stat().st_mode & 0o777 == mode
+    open_store("sqlite:///sessionbat.db").close()
+    assert (here / "sessionbat.db").stat().st_mode & 0o777 == mode
+
+
 # restore
 
 

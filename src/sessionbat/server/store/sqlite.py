@@ -48,6 +48,7 @@ from sessionbat.server.store import (
     sqlite_session_list,
     sqlite_statistics,
 )
+from sessionbat.server.store.private_file import make_private
 from sessionbat.server.store.reading import microseconds
 from sessionbat.server.store.search_text import parse_query
 from sessionbat.server.store.sqlite_events import (
@@ -795,6 +796,7 @@ class _Readers:
 
 def _open_writer(path: Path, context_keys: tuple[str, ...]) -> sqlite3.Connection:
     try:
+        make_private(path)
         before = identity_of(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         opened = before or identity_of(path)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from sessionbat.errors import StoreError
+from sessionbat.server.store.private_file import make_private, share_alike
 from sessionbat.server.store.sqlite_schema import APPLICATION_ID, check_file
 
 Progress = Callable[[int, int], None]
@@ -37,7 +38,7 @@ def back_up(path: Path, target: Path, *, overwrite: bool, on_progress: Progress)
         )
     with unfinished(target, ".part") as part:
         _copy_store(path, part, on_progress)
-        part.chmod(path.stat().st_mode & 0o777)  # it holds no less than the store does
+        share_alike(part, path)  # it holds no less than the store does
         part.replace(target)
         _sync_directory(target)
 
@@ -69,6 +70,8 @@ def restore(path: Path, source: Path, *, now: datetime, on_progress: Progress) -
 
 def put_in_place(part: Path, path: Path, now: datetime) -> Path | None:
     """Put a whole file in a store's place, and keep what was there; nothing else may use it."""
+    if path.exists():
+        share_alike(part, path)
     kept = _keep(path, now) if path.exists() else None
     part.replace(path)
     _sync_directory(path)
@@ -149,6 +152,7 @@ def _copy(source: Path, mode: str, target: Path, on_progress: Progress) -> None:
     reading = sqlite3.connect(
         f"{source.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None
     )
+    make_private(target)
     writing = sqlite3.connect(target, isolation_level=None)
     try:
         reading.execute("BEGIN")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sessionbat.errors import StoreError
+from sessionbat.server.store.private_file import make_private, share_alike
 
 APPLICATION_ID = 0x53424154  # "SBAT", at byte 68 of the file: tells ours from other SQLite files
 
@@ -145,12 +146,14 @@ def _back_up(path: Path, version: int) -> Path:
     unfinished = backup.with_name(f"{backup.name}.part")
     unfinished.unlink(missing_ok=True)
     source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    make_private(unfinished)
     target = sqlite3.connect(unfinished)
     try:
         source.backup(target)
     finally:
         target.close()
         source.close()
+    share_alike(unfinished, path)
     unfinished.replace(backup)  # a copy under the final name is a whole one
     return backup
 
