@@ -25,6 +25,7 @@ STORES = Path(__file__).parent / "stores"
 def old_file(directory: Path, schema: int = 1) -> Path:
     path = directory / "old.db"
     path.write_bytes(gzip.decompress((STORES / f"schema-{schema}.db.gz").read_bytes()))
+    path.chmod(0o640)
     return path
 
 
@@ -171,6 +172,7 @@ def test_the_file_as_it_was_is_kept_beside_it_and_named_in_the_log(
         upgraded(tmp_path).close()
     backup = tmp_path / "old.db.schema-1.backup"
     assert version(backup) == 1
+    assert backup.stat().st_mode & 0o777 == (tmp_path / "old.db").stat().st_mode & 0o777 == 0o640
     assert sqlite3.connect(backup).execute("SELECT count(*) FROM payloads").fetchone() == (4,)
     assert str(backup) in caplog.text
 
