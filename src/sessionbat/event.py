@@ -125,11 +125,13 @@ def _is_usual(event: dict[str, Any]) -> bool:
         <= MAX_NAME_CHARACTERS
         and type(get("context")) is dict
         and type(tags) is list
-        and all(type(tag) is str for tag in tags)
+        and {*map(type, tags)} <= _ONLY_TEXTS
         and type(observation.get("metadata")) is dict
         and type(observation.get("metrics")) is dict
     )
 
+
+_ONLY_TEXTS = {str}
 
 _ENVELOPE_TEXTS = {
     "type": True,

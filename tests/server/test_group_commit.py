@@ -182,6 +182,17 @@ def test_a_commit_takes_no_more_than_fits() -> None:
     assert store.appended == [["first"], ["heavy-1"], ["heavy-2"], ["a"]]
 
 
+def test_the_work_of_an_event_is_estimated_once_however_long_it_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Ready, "work", property(lambda self: asked.append(self.id) or 60_000))
+    store = GatedStore()
+    run(store, body("a"), body("b"), body("c"))
+    assert store.appended == [["first"], ["a"], ["b"], ["c"]]
+    assert sorted(asked) == ["a", "b", "c", "first"]
+
+
 def test_a_body_that_inflates_to_much_goes_after_the_small_ones() -> None:
     store = GatedStore()
     hidden = Body(gzip.compress(large_body("hidden").data), "gzip", is_ndjson=True)

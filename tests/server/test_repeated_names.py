@@ -9,6 +9,8 @@ import orjson
 import pytest
 from wire import Wire, event
 
+from sessionbat.server.ingest import repeated_names
+from sessionbat.server.ingest.body import Body, decode_body
 from sessionbat.server.ingest.repeated_names import find_repeated_name
 
 
@@ -71,3 +73,23 @@ def test_it_takes_little_time_whatever_is_in_an_event() -> None:
     started = time.thread_time()
     assert find_repeated_name(raw, decoded) == ""
     assert time.thread_time() - started < 1
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\t", " :")])
+@pytest.mark.parametrize("app", [None, "support-bot"])
+def test_an_event_in_the_usual_form_is_not_looked_through_with_or_without_its_app(
+    separators: tuple[str, str], app: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object) -> str:
+        raise AssertionError("looked through")
+
+    monkeypatch.setattr(repeated_names, "_look_into", look)
+    given = event("e1")
+    if app:
+        del given["app"]
+    text = json.dumps(given, separators=separators).encode()
+    decoded = decode_body(
+        Body(text, "identity", False, app), max_bytes=10_000, max_events=10, received_at_us=1
+    )
+    assert [orjson.loads(each.raw)["app"] for each in decoded.events] == ["support-bot"]
+    assert [each.event["app"] for each in decoded.events] == ["support-bot"]

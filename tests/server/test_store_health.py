@@ -246,6 +246,24 @@ def store(path: Path) -> Iterator[SqliteStore]:
         yield opened
 
 
+@pytest.mark.parametrize("step", ["append", "follow", "delete"])
+def test_a_transaction_looks_at_the_disk_once(
+    step: str, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store._follower.close()
+    store.append([received(0)])
+    looks: list[Path] = []
+    look = sqlite_health._room
+    monkeypatch.setattr(sqlite_health, "_room", lambda path: looks.append(path) or look(path))  # type: ignore[func-returns-value]
+    if step == "append":
+        store.append([received(1)])
+    elif step == "follow":
+        store._follow()
+    else:
+        store._delete_some([("support-bot", "s0")], None, has_begun=False)
+    assert len(looks) == 1
+
+
 def told(store: SqliteStore) -> list[StoreHealth]:
     changes: list[StoreHealth] = []
     store.tell_health(changes.append)

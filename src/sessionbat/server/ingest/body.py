@@ -92,11 +92,11 @@ def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: 
         _check_values(raws)
     decoded = Decoded([], [], len(text), total, is_single)
     for index, (raw, count) in enumerate(zip(raws, values, strict=True)):
-        event = _read_event(raw, count, index, body.app)
+        event = _read_event(raw, count, index, body.app, received_at_us)
         if isinstance(event, Rejected):
             decoded.rejected.append(event)
         else:
-            decoded.events.append(ReceivedEvent(event.raw, event.decoded, received_at_us))
+            decoded.events.append(event)
     if is_single and decoded.rejected and decoded.rejected[0].slug == "not-json":
         raise Refused(400, "not-json", decoded.rejected[0].message)
     return decoded
@@ -271,17 +271,14 @@ def _too_many_values() -> Refused:
     )
 
 
-class _Read(NamedTuple):
-    raw: bytes
-    decoded: dict[str, Any]
-
-
 def _too_many_of_one(index: int) -> Rejected:
     message = f"more than {MAX_EVENT_VALUES} values; send part of it as a string"
     return Rejected(None, "too-many-values", f"events[{index}]", message)
 
 
-def _read_event(raw: bytes, values: int, index: int, app: str | None) -> _Read | Rejected:
+def _read_event(
+    raw: bytes, values: int, index: int, app: str | None, received_at_us: int
+) -> ReceivedEvent | Rejected:
     """Parse and check one event, in which there are roughly so many values."""
     if values > MAX_EVENT_VALUES and holds_more_than(MAX_EVENT_VALUES, raw):
         return _too_many_of_one(index)
@@ -291,7 +288,7 @@ def _read_event(raw: bytes, values: int, index: int, app: str | None) -> _Read |
         return Rejected(None, "not-json", f"events[{index}]", f"not JSON: {exc}")
     is_without_app = app is not None and isinstance(event, dict) and "app" not in event
     if is_without_app:
-        event["app"] = app
+        event = {"app": app, **event}  # where _with_app writes it
     problem = find_problem(event)
     if problem is not None:
         at = f"events[{index}].{problem.at}" if problem.at else f"events[{index}]"
@@ -309,7 +306,7 @@ def _read_event(raw: bytes, values: int, index: int, app: str | None) -> _Read |
     if repeated:
         at = f"events[{index}].{repeated[:80]}"
         return Rejected(_id_of(event), "bad-event", at, "stands here twice; name it once")
-    return _Read(raw, event)
+    return ReceivedEvent(raw, event, received_at_us)
 
 
 def _with_app(raw: bytes, app: str | None) -> bytes:

@@ -32,6 +32,8 @@ class DecodedRequest(NamedTuple):
     #: Those to be stored, as the store prepared them.
     events: Sequence[PreparedEvent]
     waiter: Waiter
+    #: What storing them takes: microseconds, roughly.
+    work: int
 
 
 class Decoding:
@@ -116,13 +118,14 @@ class Decoding:
         try:
             decoded = self._decode(body, self._clock_ns() // 1000)
             events = self._prepare(decoded.events)
+            work = sum([event.work for event in events])
         except Refused as refused:
             settle([(waiter, _without_frames(refused))])
         except Exception as exc:  # noqa: BLE001 - no body may end the thread
             _log.error("a body could not be decoded: %s", describe_failure(exc))
             settle([(waiter, exc)])
         else:
-            self._pass_on(DecodedRequest(decoded, events, waiter))
+            self._pass_on(DecodedRequest(decoded, events, waiter, work))
 
 
 class _Request(NamedTuple):

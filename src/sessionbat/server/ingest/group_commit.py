@@ -100,7 +100,7 @@ class GroupCommit:
 
     def _run(self) -> None:
         while group := self._next_group():
-            if len(group) == 1 and _work(group[0].events) > MAX_COMMIT_WORK:
+            if len(group) == 1 and group[0].work > MAX_COMMIT_WORK:
                 self._store_in_parts(group[0])
             else:
                 self._store_group(group)
@@ -195,14 +195,10 @@ class _Room:
         self._values -= decoded.values
 
 
-def _work(events: Sequence[PreparedEvent]) -> int:
-    return sum(event.work for event in events)
-
-
 def _fitting(requests: Iterable[DecodedRequest]) -> Iterator[DecodedRequest]:
     work = 0
     for request in requests:
-        work += _work(request.events)
+        work += request.work
         if work > MAX_COMMIT_WORK:
             return
         yield request

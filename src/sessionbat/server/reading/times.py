@@ -42,6 +42,8 @@ def read_time(text: str) -> datetime | None:
         if moment_or_none is None:
             return None
         moment = moment_or_none
+    if moment.tzinfo is UTC:  # of all that the SDK sends: half the price
+        return moment
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:

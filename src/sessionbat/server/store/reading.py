@@ -69,15 +69,10 @@ class Reading(NamedTuple):
     own_labels: frozenset[Label]
     shared_labels: frozenset[Label]
     observation: Mapping[str, Any]
-
-    @property
-    def active_at_us(self) -> int:
-        """When it counts as activity: at its own time, but no later than it was received.
-
-        A client's clock may be ahead, or its writer may lie; its session must not be the latest of
-        all for that, nor kept for ever.
-        """
-        return min(self.at_us, self.received_at_us)
+    #: When it counts as activity: at its own time, but no later than it was received. A client's
+    #: clock may be ahead, or its writer may lie; its session must not be the latest of all for
+    #: that, nor kept for ever.
+    active_at_us: int
 
     @property
     def title(self) -> Title:
@@ -127,6 +122,7 @@ def read(event: Mapping[str, Any], received_at_us: int, context_keys: tuple[str,
             tuple(_context_texts(event.get("context") or {}, context_keys)),
         ),
         observation,
+        at_us if at_us < received_at_us else received_at_us,
     )
 
 
@@ -191,9 +187,9 @@ def _shared_labels(
 
 
 def _context_texts(context: Mapping[str, Any], keys: tuple[str, ...]) -> list[str | None]:
-    values = [context.get(key) for key in keys]
     return [
-        value if value is None or type(value) is str else _label_text(value) for value in values
+        value if value is None or type(value) is str else _label_text(value)
+        for value in map(context.get, keys)
     ]
 
 

@@ -578,7 +578,8 @@ class SqliteStore:
         return False
 
     def _empty_log_if_needed(self) -> None:
-        if self._health.is_tight():
+        self._health.check_files()  # how long the log is now
+        if self._health.is_tight(self._health.room()):
             with self._writing:
                 if self._writer is not None:
                     self._empty_log_quickly(self._writer)
@@ -653,11 +654,13 @@ class SqliteStore:
                 _raise_closed()
             self._health.check_files()
             if grows:
-                if self._health.is_tight():
+                room = self._health.room()
+                if self._health.is_tight(room):
                     self._empty_log_quickly(connection)
-                self._health.check_writable()
+                    room = self._health.room()
+                self._health.check_writable(room)
                 if not is_durable:
-                    self._health.check_room_for_index()
+                    self._health.check_room_for_index(room)
             self._health.begin_writing()
             try:
                 if (
@@ -671,7 +674,8 @@ class SqliteStore:
                     self._forget()
                 yield connection
                 connection.execute("COMMIT")
-                self._health.check_files()  # else it is committed to nowhere
+                if is_durable:
+                    self._health.check_files()  # else it is committed to nowhere
             except BaseException as exc:
                 self._forget()
                 if connection.in_transaction:

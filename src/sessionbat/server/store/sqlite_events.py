@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -116,9 +116,10 @@ def insert_events(
     rows = _insert_rows(connection, apps, events, known)
     texts, sizes = _insert_payloads(connection, events, rows, payloads)
     connection.executemany("UPDATE apps SET bytes = bytes + ? WHERE id = ?", sizes)
-    figures = [
-        (*row[:2], min(row[5:7]), *row[7:15]) for row in rows
-    ]  # COLUMNS of sqlite_statistics
+    figures = [  # COLUMNS of sqlite_statistics
+        (row[0], row[1], each.reading.active_at_us, *row[7:15])
+        for each, row in zip(events, rows, strict=True)
+    ]
     return Inserted(is_new, texts, figures)
 
 
@@ -201,25 +202,28 @@ def _insert_payloads(
 ) -> tuple[list[IndexedText], list[tuple[int, int]]]:
     """Insert payloads; give what is indexed of them, and by how many bytes each app has grown."""
     arrived = [
-        Arrived(number, session, *each.payload)
-        for each, (number, _, _, session, *_) in zip(events, rows, strict=True)
+        Arrived(row[0], row[3], *each.payload)
+        for each, row in zip(events, rows, strict=True)
         if isinstance(each.payload, Conversation)
     ]
     referring = iter(payloads.insert_messages(connection, arrived) if arrived else ())
-    texts, encoded = [], []
-    sizes: Counter[int] = Counter()
-    for each, (number, app, *_) in zip(events, rows, strict=True):
+    texts: list[IndexedText] = []
+    encoded, long = list[tuple[int, int, bytes]](), list[tuple[int, int, bytes]]()
+    sizes: dict[int, int] = defaultdict(int)
+    for each, row in zip(events, rows, strict=True):
+        number, app = row[0], row[1]
         payload, text = each.payload, each.text
         if isinstance(payload, Conversation):
             around = payload.around
             payload, own_messages, size = next(referring)
             sizes[app] += size
             text = indexed(text_of_parts(around, own_messages[:MAX_MESSAGES]))
-        encoded.append((number, *payload))
-        sizes[app] += len(payload[1])
+        codec, data = payload
+        size = len(data)
+        sizes[app] += size
+        (encoded if size <= LONG else long).append((number, codec, data))
         texts.append(IndexedText(number, app, text or ""))
     insert = "INSERT INTO payloads (event, codec, data)"
-    insert_many(connection, insert, [row for row in encoded if len(row[2]) <= LONG])
-    long = [row for row in encoded if len(row[2]) > LONG]
+    insert_many(connection, insert, encoded)
     connection.executemany(f"{insert} VALUES (?, ?, ?)", long)
     return texts, [(size, app) for app, size in sizes.items()]

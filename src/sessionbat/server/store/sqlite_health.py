@@ -1,7 +1,8 @@
 """Is the store's file still there, whole and writable: what SQLite's errors and a look at it say.
 
 SQLite goes on with a file that was deleted or moved, and what it commits then is lost. So the files
-are compared by device and inode, before and after each commit and by whoever looks in between.
+are compared by device and inode: before each transaction, after the commit of what was received,
+and by whoever looks in between.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import WELL, StoreHealth, StoreState
@@ -31,6 +32,13 @@ _LEAST_BYTES: Final = 512
 _Identity = tuple[int, int]
 
 
+class Room(NamedTuple):
+    """What is free on the disk, and what of it is reserved for making room; in bytes."""
+
+    free: int
+    reserve: int
+
+
 class Health:
     """How the store's file is, as last seen. Any thread may ask and tell.
 
@@ -43,6 +51,8 @@ class Health:
         self._path = path.absolute()
         self._clock = clock
         self._files = _identities(self._path)
+        self._log = Path(f"{self._path}-wal")
+        self._log_bytes = 0  # when its file was last looked at
         self._lock = threading.Lock()  # guards these two
         self._now = WELL
         self._listeners: list[Callable[[StoreHealth], None]] = []
@@ -62,7 +72,7 @@ class Health:
         """Look at the files and the disk; True when only a write can tell whether it is well."""
         if self._is_gone():
             return False
-        if _size(self._path) < _LEAST_BYTES:
+        if _identity_and_size(self._path)[1] < _LEAST_BYTES:
             self._set("damaged", "it is empty")
         elif self._is_slow():
             self._set("slow")
@@ -81,37 +91,37 @@ class Health:
         if self._is_gone():
             raise self.error()
 
+    def room(self) -> Room:
+        """Look how much is free. Once for each transaction: each look gives up Python's lock."""
+        return _room(self._path)
+
     def lacks_room(self, beside: int = 0) -> bool:
         """Whether less is free than is reserved for making room, beside so many bytes."""
-        free, reserve = _room(self._path)
-        free -= beside
-        return free < (_enough(reserve) if self._now.state == "full" else reserve)
+        return self._is_full(self.room(), beside)
 
-    def is_tight(self) -> bool:
+    def is_tight(self, room: Room) -> bool:
         """Whether the log may be too long for the room there is: its pages go into the file."""
-        free, reserve = _room(self._path)
-        return free < reserve + _size(Path(f"{self._path}-wal"))
+        return room.free < room.reserve + self._log_bytes
 
-    def check_writable(self) -> None:
-        """Look whether new events may be stored.
+    def check_writable(self, room: Room) -> None:
+        """See whether new events may be stored.
 
         Raises:
             StoreError: The file is damaged, or the disk is as good as full.
         """
-        if self.lacks_room():
+        if self._is_full(room):
             self._set("full")
             raise self.error()
         if self._now.state == "damaged":
             raise self.error()
 
-    def check_room_for_index(self) -> None:
-        """Look whether what is derived may grow: it waits before new events have to.
+    def check_room_for_index(self, room: Room) -> None:
+        """See whether what is derived may grow: it waits before new events have to.
 
         Raises:
             StoreError: There is less room than twice the reserve, so that the reserve stays.
         """
-        free, reserve = _room(self._path)
-        if free < 2 * reserve:
+        if room.free < 2 * room.reserve:
             raise StoreError(_message("full", self._path, ""), slug="store-full")
 
     def note_failure(self, exc: sqlite3.Error) -> StoreError:
@@ -147,13 +157,19 @@ class Health:
 
     def _is_gone(self) -> bool:
         for path, identity in self._files.items():
-            found = identity_of(path)
+            found, size = _identity_and_size(path)
+            if path == self._log:
+                self._log_bytes = size
             if found != identity:
                 self._set("gone", "" if found is None else "replaced", path)
                 return True
         if self._now.state == "gone":
             self._set("well")
         return False
+
+    def _is_full(self, room: Room, beside: int = 0) -> bool:
+        least = _enough(room.reserve) if self._now.state == "full" else room.reserve
+        return room.free - beside < least
 
     def _is_slow(self) -> bool:
         since = self._writing_since
@@ -174,11 +190,15 @@ class Health:
 
 def identity_of(path: Path) -> _Identity | None:
     """Tell a file from any other, whatever they are called; None when it cannot be found."""
+    return _identity_and_size(path)[0]
+
+
+def _identity_and_size(path: Path) -> tuple[_Identity | None, int]:
     try:
         status = path.stat()
     except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        return None, 0
+    return (status.st_dev, status.st_ino), status.st_size
 
 
 def _enough(reserve: int) -> int:
@@ -186,25 +206,18 @@ def _enough(reserve: int) -> int:
     return reserve * 5 // 4
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
 def _identities(path: Path) -> dict[Path, _Identity]:
     paths = [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
     return {each: found for each in paths if (found := identity_of(each)) is not None}
 
 
-def _room(path: Path) -> tuple[int, int]:
-    """Give what is free on the disk and what of it is reserved; none is where nobody can tell."""
+def _room(path: Path) -> Room:
+    """Look at the disk; nothing is free and nothing reserved where nobody can tell."""
     with suppress(OSError, AttributeError):
         disk = os.statvfs(path.parent)
         total = disk.f_blocks * disk.f_frsize
-        return disk.f_bavail * disk.f_frsize, min(RESERVE_BYTES, total // _PART_RESERVED)
-    return 0, 0
+        return Room(disk.f_bavail * disk.f_frsize, min(RESERVE_BYTES, total // _PART_RESERVED))
+    return Room(0, 0)
 
 
 _STATES: Final[dict[int, StoreState]] = {
@@ -254,7 +267,7 @@ def _message(state: StoreState, path: Path, detail: str) -> str:
             " deleted, restart the server"
         )
     if state == "full":
-        _, reserve = _room(path)
+        reserve = _room(path).reserve
         return (
             f"the disk of {str(path)!r} is as good as full; new events are refused until"
             f" {_enough(reserve) / 1e6:.1f} MB are free: delete sessions, or make room"
