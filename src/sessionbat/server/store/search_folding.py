@@ -88,6 +88,24 @@ def holds_word(folded: str) -> bool:
     return any(map(str.isalnum, folded)) or bool(_WORDS_OF_EMOJI.search(folded))
 
 
+def first_words(folded: str, most: int) -> tuple[str, int]:
+    """Give a folded text up to the end of so many words, and how many there are."""
+    count, is_inside = 0, False
+    for place, character in enumerate(folded):
+        was_inside, is_inside = is_inside, is_of_word(character)
+        if is_inside and not was_inside:
+            if count == most:
+                return folded[:place].rstrip(), count
+            count += 1
+    return folded, count
+
+
+def is_of_word(character: str) -> bool:
+    """Whether a character belongs to a word as the index's tokenizer sees it."""
+    category = unicodedata.category(character)
+    return category[0] in "LNM" or category == "Co"
+
+
 def _has_marks(text: str) -> bool:
     return "\x02" in text or "\x03" in text or "\x01" in text
 

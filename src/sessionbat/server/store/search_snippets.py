@@ -7,11 +7,10 @@ one step that nothing can interrupt. So it is given a window of the text and nev
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from sessionbat.server.store.search_folding import Trace, can_part, fold
+from sessionbat.server.store.search_folding import Trace, can_part, fold, is_of_word
 from sessionbat.server.store.search_text import Term
 
 #: Words of a snippet.
@@ -111,7 +110,7 @@ def _place_to_part(text: str, place: int) -> int:
 
 def _words(text: str) -> list[str]:
     """Part a folded term into words as the tokenizer does."""
-    return "".join(c if _is_of_word(c) else " " for c in text.lower()).split()
+    return "".join(c if is_of_word(c) else " " for c in text.lower()).split()
 
 
 def _holds(text: str, words: list[str], is_prefix: bool) -> bool:
@@ -123,27 +122,22 @@ def _holds(text: str, words: list[str], is_prefix: bool) -> bool:
         at = text.find(words[0], at + 1)
         if at < 0:
             return False
-        if not (at and _is_of_word(text[at - 1])) and _follow(text, at, words, is_prefix):
+        if not (at and is_of_word(text[at - 1])) and _follow(text, at, words, is_prefix):
             return True
     return False
 
 
 def _follow(text: str, at: int, words: list[str], is_prefix: bool) -> bool:
     for number, word in enumerate(words):
-        while number and at < len(text) and not _is_of_word(text[at]):
+        while number and at < len(text) and not is_of_word(text[at]):
             at += 1
         if not text.startswith(word, at):
             return False
         at += len(word)
         is_last = number == len(words) - 1
-        if at < len(text) and _is_of_word(text[at]) and not (is_last and is_prefix):
+        if at < len(text) and is_of_word(text[at]) and not (is_last and is_prefix):
             return False
     return True
-
-
-def _is_of_word(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category[0] in "LNM" or category == "Co"
 
 
 def _without_marks(text: str) -> str:
