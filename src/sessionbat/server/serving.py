@@ -31,6 +31,7 @@ from sessionbat.server.connections import (
     guarded_protocol,
     raise_file_limit,
 )
+from sessionbat.server.memory import give_back_memory
 from sessionbat.server.observing import Measures
 from sessionbat.server.settings import Settings
 from sessionbat.server.stopping import Stopping
@@ -178,6 +179,7 @@ def _tune_interpreter() -> None:
     # the collector looks at them again and again.
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
+    give_back_memory()
 
 
 def _run(server: _Server, listener: socket.socket, ready: threading.Event) -> None:
