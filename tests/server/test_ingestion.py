@@ -8,9 +8,11 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 import zstandard
+from tests.conftest import eventually
 from wire import PATH, Wire, event, ndjson
 
 from sessionbat.errors import StoreError
@@ -421,3 +423,20 @@ def test_a_store_that_fails_is_told_as_worth_another_try(
     assert (answer.status, answer.slug) == (503, "store-failed")
     assert answer.headers["retry-after"] == "1"
     assert server.send(event("e1")).json["accepted"] == 1
+
+
+def test_one_app_leaves_room_to_the_others(
+    start_server: Callable[..., Wire], make_key: Callable[..., str]
+) -> None:
+    mine, other = make_key("ingest", "mine"), make_key("ingest", "other")
+    server = start_server(max_waiting_requests=4)
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {mine}\r\nContent-Length: 1000\r\n\r\n"
+    ).encode()
+    with ExitStack() as stack:
+        for _ in range(3):
+            slow = stack.enter_context(socket.create_connection(server.address, 20))
+            slow.sendall(head + b" ")
+        eventually(lambda: server.with_key(mine).send(event(app="mine")).status == 503)
+        assert server.with_key(other).send(event(app="other")).status == 202

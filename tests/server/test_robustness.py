@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -416,3 +417,13 @@ def test_a_body_of_too_many_values_is_refused_whole(standing_server: Wire) -> No
     ):
         refused = standing_server.send(sent, content_type)
         assert (refused.status, refused.slug) == (413, "too-many-values")
+
+
+def test_half_sent_heads_keep_nobody_out(start_server: Start) -> None:
+    server = start_server(max_connections=8)
+    with ExitStack() as stack:
+        for _ in range(12):
+            half = stack.enter_context(connect(server))
+            half.sendall(GET[:-2])
+        for _ in range(5):
+            assert server.get("/healthz").status == 200

@@ -18,6 +18,7 @@ from tests.conftest import eventually
 from wire import Wire, event
 
 from sessionbat.server import pages
+from sessionbat.server.auth import EVERYTHING, Access, access_of, grant
 from sessionbat.server.store.sqlite import SqliteStore
 from sessionbat.server.views import AtOnce, on_the_beat
 
@@ -28,7 +29,9 @@ async def never_gone() -> dict[str, Any]:
 
 
 def request() -> Request:
-    return Request({"type": "http", "method": "GET", "path": "/", "headers": []}, never_gone)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    grant(scope, EVERYTHING)
+    return Request(scope, never_gone)
 
 
 def test_no_more_are_made_at_once() -> None:
@@ -161,3 +164,62 @@ def test_a_page_of_hostile_events_is_small_and_says_what_it_leaves_out(
     assert answer.status == 200
     assert len(answer.body) < 200_000
     assert server.get("/session.json", app="support-bot", id="thread_1").status == 200
+
+
+def request_of(app: str) -> Request:
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    grant(scope, Access(may_read=True, may_write=False, app=app))
+    return Request(scope, never_gone)
+
+
+@pytest.mark.parametrize("places", [2, 3, 4])
+def test_one_app_never_holds_every_place(places: int) -> None:
+    gate, began = threading.Event(), list[str]()
+
+    def answer(given: Request) -> Response:
+        app = access_of(given.scope).app or ""
+        began.append(app)
+        if app == "attacker":
+            gate.wait(20)
+        return Response()
+
+    async def ask() -> None:
+        endpoint = AtOnce(places)(answer)
+        held = [asyncio.create_task(endpoint(request_of("attacker"))) for _ in range(40)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(endpoint(request_of("neighbour")), 10)
+        assert began.count("attacker") <= places - 1
+        gate.set()
+        await asyncio.gather(*held)
+
+    asyncio.run(ask())
+
+
+def test_those_who_wait_are_served_app_by_app() -> None:
+    order: list[str] = []
+
+    def answer(given: Request) -> Response:
+        order.append(access_of(given.scope).app or "")
+        return Response()
+
+    async def ask() -> None:
+        endpoint = AtOnce(1)(answer)
+        await asyncio.gather(*(endpoint(request_of(app)) for app in "aaaaabc"))
+
+    asyncio.run(ask())
+    assert {*order[1:4]} == {"a", "b", "c"}
+    assert order[4:] == ["a"] * 3
+
+
+def test_a_place_of_an_asker_who_left_is_given_to_the_next() -> None:
+    async def ask() -> None:
+        endpoint = AtOnce(1)(lambda _: Response())
+        first = asyncio.create_task(endpoint(request_of("a")))
+        gone = [asyncio.create_task(endpoint(request_of("a"))) for _ in range(3)]
+        await asyncio.sleep(0)
+        for each in gone:
+            each.cancel()
+        await first
+        await asyncio.wait_for(endpoint(request_of("b")), 10)
+
+    asyncio.run(ask())

@@ -77,10 +77,10 @@ def _is_of_one_app(request: Request) -> bool:
     return access_of(request.scope).app is not None
 
 
-# Answers made at once: more than the store has readers, and few enough that those of 8 MB each do
-# not fill the memory.
-_AT_ONCE: Final = 8
-# Fewer than the store has readers: a search may take seconds, and all else goes on meanwhile.
+# Answers made at once: few enough that those of 8 MB each do not fill the memory, and that all
+# kinds together find a reader of the store.
+_AT_ONCE: Final = 4
+# A search may take seconds of a core.
 _SEARCHES_AT_ONCE: Final = 2
 
 

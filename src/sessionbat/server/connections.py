@@ -33,7 +33,7 @@ LINGER: Final = 10.0
 MIN_BYTES_A_SECOND: Final = 4096
 LOOK_EACH: Final = 10.0
 #: Bytes of answers that wait to be read, of all connections together; the longest waiting one goes.
-MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
+MAX_UNREAD_BYTES: Final = 64 * 1024 * 1024
 
 # Files that are open beside connections: the store, its readers, a listener, standard streams.
 _OTHER_FILES: Final = 64
@@ -58,6 +58,8 @@ class ConnectionGuard:
         self.max_connections = min(settings.max_connections, _file_limit() - _OTHER_FILES)
         #: Between requests, the longest idle first.
         self.idle: dict[GuardedProtocol, None] = {}
+        #: In the middle of a request's head, the one that began first first.
+        self.in_head: dict[GuardedProtocol, None] = {}
         #: With more to be read than is taken, the longest waiting first.
         self.unread: dict[GuardedProtocol, None] = {}
         self._refused = measures.connections_refused
@@ -69,11 +71,16 @@ class ConnectionGuard:
         self._log.note(slug)
 
     def make_room(self) -> bool:
-        """Close the connection that has been idle for longest; False when none is."""
-        for longest in self.idle:
-            del self.idle[longest]
-            longest.end("too-many-connections")
-            return True
+        """Close the connection that has waited for a request for longest; False when none does.
+
+        Idle ones first, then such as have sent a part of a head: a client that is well sends a head
+        at once, so that who holds many half-sent ones loses them and keeps nobody out.
+        """
+        for waiting in (self.idle, self.in_head):
+            for longest in waiting:
+                del waiting[longest]
+                longest.end("too-many-connections")
+                return True
         return False
 
     def bound_unread(self) -> None:
@@ -120,6 +127,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a connection."""
         self.guard.idle.pop(self, None)
+        self.guard.in_head.pop(self, None)
         self._wait_for("")
         self._stop_looking()
         super().connection_lost(exc)
@@ -232,6 +240,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _watch(self) -> None:
         """Start the timer of what is waited for, if it does not run yet."""
+        if self._in_head:
+            self.guard.in_head.setdefault(self)
+        else:
+            self.guard.in_head.pop(self, None)
         if self.transport.is_closing():
             self._wait_for("")
         elif self.cycle is not None and not self.cycle.response_complete:

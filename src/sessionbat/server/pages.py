@@ -51,7 +51,7 @@ _log = logging.getLogger("sessionbat.server")
 SESSIONS_PER_PAGE: Final = 50
 OBSERVATIONS_PER_PAGE: Final = 200
 
-_LISTS_AT_ONCE: Final = 8
+_LISTS_AT_ONCE: Final = 4
 # Each holds 8 MB of JSON, one event decoded whole, and what is shown of all: 100 MB at worst. They
 # compute, so that more at once would not be faster, and make the lists slower.
 _SESSIONS_AT_ONCE: Final = 2

@@ -46,7 +46,7 @@ class Settings:
     #: Ingestion requests being read or waiting for their commit; more are answered 503.
     max_waiting_requests: int = 512
     #: Bytes of their bodies, as they came over the wire; more are answered 503.
-    max_waiting_bytes: int = 128 * 1024 * 1024
+    max_waiting_bytes: int = 64 * 1024 * 1024
     #: Seconds in which the whole body of a request has to arrive.
     body_timeout: float = 30.0
     #: Seconds in which the head of a request has to arrive, the first one from the connection on.

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, cast
 
@@ -117,7 +117,7 @@ class Ingestion:
         is_ndjson, encoding = _is_ndjson(request), _encoding(request)
         app = access_of(request.scope).app
         refuse_while_unwell(self._store)
-        with self._room.request() as room:
+        with self._room.request(app) as room:
             data = await self._read(request, room)
             return await self._group_commit.commit(Body(data, encoding, is_ndjson, app))
 
@@ -193,46 +193,77 @@ def refusal_response(refused: Refused) -> Response:
 _RETRY_AFTER: Final = {"Retry-After": "1"}
 
 
+# One app's requests hold no more of it than this: the rest is left to the others.
+_SHARE_OF_ONE_APP: Final = 0.75
+
+
 class _Room:
     """What requests may hold in memory together; touched by the event loop only."""
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
-        self._max_requests = max_requests
-        self._max_bytes = max_bytes
-        self.requests_left = max_requests
-        self.bytes_left = max_bytes
+        self._all = _Held(max_requests, max_bytes)
+        self._max_of_one_app = [
+            max(1, int(most * _SHARE_OF_ONE_APP)) for most in (max_requests, max_bytes)
+        ]
+        self._of_apps: dict[str, _Held] = {}
 
     def waiting_requests(self) -> int:
-        return self._max_requests - self.requests_left
+        return self._all.requests
 
     def waiting_bytes(self) -> int:
-        return self._max_bytes - self.bytes_left
+        return self._all.bytes
 
     @contextmanager
-    def request(self) -> Iterator[_RequestRoom]:
-        if self.requests_left <= 0:
-            raise _busy()
-        self.requests_left -= 1
-        room = _RequestRoom(self)
+    def request(self, app: str | None) -> Iterator[_RequestRoom]:
+        """Hold room for a request of an app's key; None: of nobody there are others beside."""
+        held = [self._all]
+        if app is not None:
+            held.append(self._of_apps.setdefault(app, _Held(*self._max_of_one_app)))
+        room = _RequestRoom(held)
         try:
+            room.begin()
             yield room
         finally:
-            self.requests_left += 1
-            self.bytes_left += room.bytes
+            room.end()
+            if app is not None and not held[-1].requests:
+                self._of_apps.pop(app, None)
+
+
+class _Held:
+    """How much is held, and how much may be."""
+
+    def __init__(self, max_requests: int, max_bytes: int) -> None:
+        self.requests = self.bytes = 0
+        self.max_requests = max_requests
+        self.max_bytes = max_bytes
 
 
 class _RequestRoom:
-    """What one request holds of it."""
+    """What one request holds: of all the room, and of its app's share."""
 
-    def __init__(self, room: _Room) -> None:
-        self._room = room
+    def __init__(self, held: Sequence[_Held]) -> None:
+        self._held = held
+        self._has_begun = False
         self.bytes = 0
 
-    def take(self, size: int) -> None:
-        if size > self._room.bytes_left:
+    def begin(self) -> None:
+        if any(each.requests >= each.max_requests for each in self._held):
             raise _busy()
-        self._room.bytes_left -= size
+        self._has_begun = True
+        for each in self._held:
+            each.requests += 1
+
+    def take(self, size: int) -> None:
+        if any(size > each.max_bytes - each.bytes for each in self._held):
+            raise _busy()
         self.bytes += size
+        for each in self._held:
+            each.bytes += size
+
+    def end(self) -> None:
+        for each in self._held:
+            each.requests -= self._has_begun
+            each.bytes -= self.bytes
 
 
 def _busy() -> Refused:

@@ -1,8 +1,8 @@
-"""One thread that decodes bodies, while another stores those that came before them.
+"""Decodes bodies while another thread stores those that came before them.
 
-Each is passed on as soon as it is decoded. Small bodies go first; a large one is decoded only while
-there is room for it, so that what was decoded and not yet stored is bounded, and small ones never
-wait behind it.
+Small bodies and large ones have a thread each, so that a small one waits behind no large one; large
+ones are decoded one at a time, and only while there is room for what was decoded and is not stored
+yet. Of those that wait, apps take turns.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from sessionbat.server.fair_queue import App, FairQueue
 from sessionbat.server.ingest.body import Body, Decoded, inflates_to_at_most
 from sessionbat.server.ingest.settling import Waiter, describe_failure, settle
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
@@ -34,15 +34,22 @@ class DecodedRequest(NamedTuple):
     waiter: Waiter
     #: What storing them takes: microseconds, roughly.
     work: int
+    #: Whose key brought them.
+    app: App = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it goes before the large ones."""
+        return self.decoded.size <= SMALL
 
 
 class Decoding:
-    """Decodes one body after the other, of those that wait the small ones first.
+    """Decodes bodies, the small ones beside the large ones.
 
     Args:
         decode: Turns a body and the time of receipt, in microseconds, into events.
-        prepare: Does with events what needs no database.
-        pass_on: Takes what was decoded. Called in this thread.
+        prepare: Does with events what needs no database. Called in two threads.
+        pass_on: Takes what was decoded. Called in these threads.
         has_room: Whether a large body may be decoded now; ``wake`` says that it may have changed.
         clock_ns: Nanoseconds since 1970.
     """
@@ -58,13 +65,9 @@ class Decoding:
         self._decode = decode
         self._prepare = prepare
         self._pass_on = pass_on
-        self._has_room = has_room
         self._clock_ns = clock_ns
-        self._arrived = threading.Condition()  # guards these four
-        self._small: deque[_Request] = deque()
-        self._large: deque[_Request] = deque()
-        self._closing = False
-        self._thread: threading.Thread | None = None
+        self._small = _Line("sessionbat-decoding", self._decode_one)
+        self._large = _Line("sessionbat-decoding-large", self._decode_one, has_room)
 
     def put(self, body: Body, waiter: Waiter) -> None:
         """Take a body; returns at once.
@@ -72,49 +75,20 @@ class Decoding:
         Raises:
             Refused: The server is stopping.
         """
-        is_small = _is_small(body)
-        with self._arrived:
-            if self._closing:
-                raise Refused(503, "stopping", "the server is stopping; send this again later")
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="sessionbat-decoding", daemon=True
-                )
-                self._thread.start()
-            # The small ones first, each in its order: who sends much shall not make others wait.
-            (self._small if is_small else self._large).append(_Request(body, waiter))
-            self._arrived.notify()
+        line = self._small if _is_small(body) else self._large
+        line.put(_Request(body, waiter))
 
     def wake(self) -> None:
         """Look again whether there is room."""
-        with self._arrived:
-            self._arrived.notify()
+        self._large.wake()
 
     def close(self) -> None:
         """Pass on what waits, then stop; takes as long as that takes."""
-        with self._arrived:
-            self._closing = True
-            self._arrived.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        self._small.close()
+        self._large.close()
 
-    def _run(self) -> None:
-        while (request := self._take()) is not None:
-            self._decode_one(*request)
-
-    def _take(self) -> _Request | None:
-        with self._arrived:
-            self._arrived.wait_for(self._may_go_on)
-            waiting = self._small or self._large
-            return waiting.popleft() if waiting else None
-
-    def _may_go_on(self) -> bool:
-        if self._small:
-            return True
-        return self._has_room() if self._large else self._closing
-
-    def _decode_one(self, body: Body, waiter: Waiter) -> None:
+    def _decode_one(self, request: _Request) -> None:
+        body, waiter = request
         try:
             decoded = self._decode(body, self._clock_ns() // 1000)
             events = self._prepare(decoded.events)
@@ -125,7 +99,57 @@ class Decoding:
             _log.error("a body could not be decoded: %s", describe_failure(exc))
             settle([(waiter, exc)])
         else:
-            self._pass_on(DecodedRequest(decoded, events, waiter, work))
+            self._pass_on(DecodedRequest(decoded, events, waiter, work, body.app))
+
+
+class _Line:
+    """Bodies that wait for a thread of their own, which is started by the first."""
+
+    def __init__(
+        self,
+        name: str,
+        decode: Callable[[_Request], None],
+        may_go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._name = name
+        self._decode = decode
+        self._may_go_on = may_go_on
+        self._arrived = threading.Condition()  # guards these three
+        self._waiting: FairQueue[_Request] = FairQueue()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, request: _Request) -> None:
+        with self._arrived:
+            if self._closing:
+                raise Refused(503, "stopping", "the server is stopping; send this again later")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+            self._waiting.put(request.body.app, request)
+            self._arrived.notify()
+
+    def wake(self) -> None:
+        with self._arrived:
+            self._arrived.notify()
+
+    def close(self) -> None:
+        with self._arrived:
+            self._closing = True
+            self._arrived.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while (request := self._take()) is not None:
+            self._decode(request)
+            del request  # 32 MB perhaps, while the next one is waited for
+
+    def _take(self) -> _Request | None:
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._may_go_on() if self._waiting else self._closing)
+            return self._waiting.take()
 
 
 class _Request(NamedTuple):

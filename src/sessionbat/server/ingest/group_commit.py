@@ -4,8 +4,8 @@ There is no waiting window: an idle server commits a lone event at once, a busy 
 requests together, and each is answered when its events are on the disk. Meanwhile another thread
 decodes what is stored next.
 
-A commit does bounded work. A request whose events are more than that is stored in several commits,
-between which the small ones that came meanwhile have theirs.
+A commit does bounded work: small requests first, app by app in turn. A request whose events are
+more than that is stored in several commits, between which those that came meanwhile have theirs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain
 from typing import Final
 
+from sessionbat.server.fair_queue import App, FairQueue
 from sessionbat.server.ingest.body import Body, Decoded
-from sessionbat.server.ingest.decoding import SMALL, DecodedRequest, Decoding
+from sessionbat.server.ingest.decoding import DecodedRequest, Decoding
 from sessionbat.server.ingest.settling import Settlement, Stored, describe_failure, settle
 from sessionbat.server.ingest.values import MAX_VALUES
 from sessionbat.server.records import PreparedEvent
@@ -34,6 +34,11 @@ _MAX_GROUP_BYTES: Final = 16 * 1024 * 1024
 #: The most work of one commit, in microseconds as the store estimates them, beside one event: a
 #: tenth of a second on a machine at rest, a half on one that is busy.
 MAX_COMMIT_WORK: Final = 100_000
+# Seconds that a commit should take at most, and the least work that the next one has if it took
+# longer. An estimate knows nothing of how busy the machine is, nor of which sessions and labels are
+# new: 100,000 microseconds were 1.6 s.
+_COMMIT_SECONDS: Final = 0.15
+_LEAST_WORK: Final = MAX_COMMIT_WORK // 50
 
 
 class GroupCommit:
@@ -56,8 +61,11 @@ class GroupCommit:
         self._store = store
         self._on_commit = on_commit
         self._decoding = Decoding(decode, store.prepare, self._take, self._has_room, clock_ns)
-        self._changed = threading.Condition()  # guards these four
-        self._waiting: deque[DecodedRequest] = deque()
+        self._changed = threading.Condition()  # guards these six
+        self._small: FairQueue[DecodedRequest] = FairQueue()
+        self._large: FairQueue[DecodedRequest] = FairQueue()
+        self._is_turn_of_large = False
+        self._most_work = MAX_COMMIT_WORK  # of the next commit; touched by the storing thread only
         self._room = _Room()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -91,7 +99,7 @@ class GroupCommit:
                     target=self._run, name="sessionbat-store", daemon=True
                 )
                 self._thread.start()
-            self._waiting.append(request)
+            (self._small if request.is_small else self._large).put(request.app, request)
             self._room.take(request.decoded)
             self._changed.notify_all()
 
@@ -100,7 +108,7 @@ class GroupCommit:
 
     def _run(self) -> None:
         while group := self._next_group():
-            if len(group) == 1 and group[0].work > MAX_COMMIT_WORK:
+            if len(group) == 1 and group[0].work > self._most_work:
                 self._store_in_parts(group[0])
             else:
                 self._store_group(group)
@@ -108,20 +116,20 @@ class GroupCommit:
     def _next_group(self) -> list[DecodedRequest]:
         """Wait for what is to be stored next: as many requests as fit, or one that does not."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            return self._take_fitting()
+            self._changed.wait_for(lambda: self._small or self._large or self._closing)
+            order = (self._small, self._large)
+            waiting = [*chain(*(reversed(order) if self._is_turn_of_large else order))]
+            group = [*_fitting(waiting, self._most_work)] or waiting[:1]
+            # However many small ones come: the large ones have every other turn.
+            self._is_turn_of_large = bool(self._large) and all(each.is_small for each in group)
+            self._take_out(group)
+            return group
 
-    def _take_fitting(self) -> list[DecodedRequest]:
-        """Take requests in their order as long as their work fits into one commit."""
-        group = [*_fitting(self._waiting)] or [*islice(self._waiting, 1)]
-        for _ in group:
-            self._waiting.popleft()
-        self._make_room()
-        return group
-
-    def _make_room(self) -> None:
+    def _take_out(self, group: Sequence[DecodedRequest]) -> None:
+        self._small.drop(each.app for each in group if each.is_small)
+        self._large.drop(each.app for each in group if not each.is_small)
         self._room = _Room()
-        for request in self._waiting:
+        for request in chain(self._small, self._large):
             self._room.take(request.decoded)
         self._decoding.wake()
 
@@ -133,30 +141,38 @@ class GroupCommit:
         is_new: list[bool] = []
         started = time.perf_counter()
         try:
-            for part in _parts(request.events):
-                is_new += self._store.append(part)
-                self._store_between()
+            while len(is_new) < len(request.events):
+                part = _next_part(request.events, len(is_new), self._most_work)
+                is_new += self._append(part)
+                self._store_between(request.app)
         except Exception as exc:  # noqa: BLE001 - as in _store_group
             _settle_failed([request], exc)
             return
         self._on_commit(time.perf_counter() - started, 1, len(request.events))
         settle([(request.waiter, _stored(request.decoded, is_new))])
 
-    def _store_between(self) -> None:
+    def _append(self, events: Sequence[PreparedEvent]) -> list[bool]:
+        """Commit, and make the next commit as long as it should be by how long this one took."""
+        started = time.perf_counter()
+        is_new = self._store.append(events)
+        change = min(1.5, _COMMIT_SECONDS / max(time.perf_counter() - started, 1e-6))
+        self._most_work = int(max(_LEAST_WORK, min(self._most_work * change, MAX_COMMIT_WORK)))
+        return is_new
+
+    def _store_between(self, app: App) -> None:
+        """Store what came meanwhile: the small ones, and of other apps the large ones, too."""
         with self._changed:
-            small = [each for each in self._waiting if each.decoded.size <= SMALL]
-            small = list(_fitting(small))
-            for each in small:
-                self._waiting.remove(each)
-            self._make_room()
-        if small:
-            self._store_group(small)
+            others = (each for each in self._large if each.app != app)
+            group = [*_fitting(chain(self._small, others), self._most_work)]
+            self._take_out(group)
+        if group:
+            self._store_group(group)
 
     def _store_group(self, group: Sequence[DecodedRequest]) -> None:
         events = [event for request in group for event in request.events]
         started = time.perf_counter()
         try:
-            is_new = self._store.append(events) if events else []
+            is_new = self._append(events) if events else []
         except Exception as exc:  # noqa: BLE001 - nor may a store end it; told to who waits
             self._store_apart(group, exc)
             return
@@ -195,25 +211,23 @@ class _Room:
         self._values -= decoded.values
 
 
-def _fitting(requests: Iterable[DecodedRequest]) -> Iterator[DecodedRequest]:
+def _fitting(requests: Iterable[DecodedRequest], most_work: int) -> Iterator[DecodedRequest]:
     work = 0
     for request in requests:
         work += request.work
-        if work > MAX_COMMIT_WORK:
+        if work > most_work:
             return
         yield request
 
 
-def _parts(events: Sequence[PreparedEvent]) -> Iterator[list[PreparedEvent]]:
-    part: list[PreparedEvent] = []
-    work = 0
-    for event in events:
-        if part and work + event.work > MAX_COMMIT_WORK:
-            yield part
-            part, work = [], 0
-        part.append(event)
-        work += event.work
-    yield part
+def _next_part(
+    events: Sequence[PreparedEvent], start: int, most_work: int
+) -> Sequence[PreparedEvent]:
+    """Give the events from this one on that are so much work together; one at least."""
+    end, work = start + 1, events[start].work
+    while end < len(events) and (work := work + events[end].work) <= most_work:
+        end += 1
+    return events[start:end]
 
 
 def _settle_failed(group: Sequence[DecodedRequest], exc: Exception) -> None:

@@ -48,6 +48,7 @@ from sessionbat.server.store import (
     sqlite_session_list,
     sqlite_statistics,
 )
+from sessionbat.server.store.fair_lock import FairLock
 from sessionbat.server.store.private_file import make_private
 from sessionbat.server.store.reading import microseconds
 from sessionbat.server.store.search_text import parse_query
@@ -72,7 +73,9 @@ MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 #: Seconds after which a question is given up, within a step of SQLite and between two.
 QUERY_TIMEOUT: Final = 5.0
 
-_MAX_READERS: Final = 4
+# As many as there are answers made at once (api, pages), and some for the server's own threads: a
+# question of one kind never waits for a reader that one of another holds for seconds.
+_MAX_READERS: Final = 16
 _STEPS_BETWEEN_STATISTICS: Final = 16
 _PAGES_GIVEN_BACK: Final = 128  # 1 MB, some milliseconds
 _PAGES_MERGED: Final = 250  # of the text index, 1 MB, some 50 ms
@@ -113,9 +116,8 @@ class SqliteStore:
             dict.fromkeys((*RESERVED_CONTEXT, *context_keys))
         )
         check_file(self._path)
-        self._preparing = threading.Lock()  # guards _encoder
-        self._encoder = PayloadWriter()
-        self._writing = threading.Lock()  # guards _writer and what is remembered of its writing
+        self._preparing = _Preparing()
+        self._writing = FairLock()  # guards _writer and what is remembered of its writing
         self._writer: sqlite3.Connection | None = _open_writer(self._path, self._context_keys)
         self._health = Health(self._path)
         self._has_text_index = sqlite_search.has_fts5(self._writer)
@@ -133,8 +135,7 @@ class SqliteStore:
 
     def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[Prepared]:
         """Read and compress events; see ``Store.prepare``."""
-        with self._preparing:
-            return prepare(events, self._encoder, self._context_keys)
+        return prepare(events, self._preparing.encoder, self._context_keys)
 
     def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
@@ -540,7 +541,7 @@ class SqliteStore:
 
     @contextmanager
     def _short_step(self) -> Iterator[None]:
-        """Let others write as long as the step in the block did; no lock here is fair."""
+        """Let others write as long as the step in the block did."""
         started = time.monotonic()
         yield
         time.sleep(min(_LONGEST_PAUSE, time.monotonic() - started))
@@ -707,6 +708,13 @@ def _prepared_here(event: PreparedEvent) -> Prepared:
     return event
 
 
+class _Preparing(threading.local):
+    """What each thread prepares events with: a small body must not wait for a large one."""
+
+    def __init__(self) -> None:
+        self.encoder = PayloadWriter()
+
+
 class _Reader:
     """One read-only connection, used by one thread at a time."""
 
@@ -740,7 +748,7 @@ class _Reader:
 
 
 class _Readers:
-    """Up to four readers, opened when first needed, lent to one thread each."""
+    """So many readers, opened when first needed, lent to one thread each."""
 
     def __init__(self, path: Path, timeout: float, health: Health) -> None:
         self._path = path

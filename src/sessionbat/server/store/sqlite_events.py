@@ -35,6 +35,9 @@ from sessionbat.server.store.tally import Tally, tally_up
 
 _WORK: Final = 50
 _WORK_PER_MESSAGE: Final = 10
+# The first few are mostly known already; an event may have 64, each new.
+_WORK_PER_LABEL: Final = 30
+_USUAL_LABELS: Final = 8
 _BYTES_A_MICROSECOND: Final = 100
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
 
@@ -57,10 +60,13 @@ class Prepared(PreparedEvent):
     def work(self) -> int:
         """See ``PreparedEvent.work``; measured with messages of 30 bytes and texts of 10 KB."""
         payload = self.payload
+        work = _WORK
+        if (labels := len(self.reading.shared_labels)) > _USUAL_LABELS:
+            work += _WORK_PER_LABEL * (labels - _USUAL_LABELS)
         if isinstance(payload, Conversation):
             size = len(payload.around) + sum(map(len, payload.messages))
-            return _WORK + _WORK_PER_MESSAGE * len(payload.messages) + size // _BYTES_A_MICROSECOND
-        return _WORK + len(payload[1]) // _BYTES_A_MICROSECOND
+            return work + _WORK_PER_MESSAGE * len(payload.messages) + size // _BYTES_A_MICROSECOND
+        return work + len(payload[1]) // _BYTES_A_MICROSECOND
 
 
 def prepare(

@@ -1,0 +1,61 @@
+"""A queue in which apps take turns, so that one which sends much costs the others one turn each.
+
+Within an app, what came first goes first. Used by ingestion and by the answers of which only some
+are made at once; not for several threads without a lock of theirs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
+from typing import Final, Generic, TypeVar
+
+Item = TypeVar("Item")
+
+#: Whose something is: the app of its key; None for keys of every app, and where there are no keys.
+App = str | None
+
+_NOTHING: Final = object()
+
+
+class FairQueue(Generic[Item]):
+    """Items of apps, in turn."""
+
+    def __init__(self) -> None:
+        self._of: dict[App, deque[Item]] = {}  # the app whose turn it is first; none without items
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Count what waits."""
+        return self._count
+
+    def __iter__(self) -> Iterator[Item]:
+        """Give all in the order in which it would be taken, and leave it there."""
+        for each_in_turn in zip_longest(*self._of.values(), fillvalue=_NOTHING):
+            yield from (each for each in each_in_turn if each is not _NOTHING)  # type: ignore[misc]
+
+    def put(self, app: App, item: Item) -> None:
+        """Add an item behind those of its app."""
+        self._of.setdefault(app, deque()).append(item)
+        self._count += 1
+
+    def take(self, may: Callable[[App], bool] = lambda _app: True) -> Item | None:
+        """Take the next item of an app that may have its turn; None when there is none."""
+        for app in self._of:
+            if may(app):
+                return self._take_of(app)
+        return None
+
+    def drop(self, apps: Iterable[App]) -> None:
+        """Take out the first item of each of these; its app's turn is over."""
+        for app in apps:
+            self._take_of(app)
+
+    def _take_of(self, app: App) -> Item:
+        items = self._of.pop(app)
+        item = items.popleft()
+        if items:
+            self._of[app] = items
+        self._count -= 1
+        return item
