@@ -1,0 +1,1 @@
+"""Somebody with a legal key of one app at work against the users of another."""
