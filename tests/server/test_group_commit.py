@@ -197,9 +197,23 @@ def test_a_body_that_inflates_to_much_goes_after_the_small_ones() -> None:
     store = GatedStore()
     hidden = Body(gzip.compress(large_body("hidden").data), "gzip", is_ndjson=True)
     assert len(hidden.data) < 1000
-    run(store, hidden, large_body("l1"), body("small"))
-    # The first of the large ones may have been decoded already when the small one came.
-    assert store.prepared.index("small") < store.prepared.index("l1")
+    small_is_decoded = threading.Event()
+
+    def waiting(each: Body, received_at_us: int) -> Decoded:
+        if each is hidden:  # decoded where small ones do not wait for it
+            assert small_is_decoded.wait(20)
+        decoded = decode(each, received_at_us)
+        if decoded.events and decoded.events[0].event["id"] == "small":
+            small_is_decoded.set()
+        return decoded
+
+    group_commit = GroupCommit(store, waiting)  # type: ignore[arg-type]
+    try:
+        run_loop(commit_during_another(group_commit, store, hidden, body("small")))
+    finally:
+        group_commit.close()
+    assert small_is_decoded.is_set()
+    assert sorted(store.prepared) == ["first", "hidden", "small"]
 
 
 def run(store: GatedStore, *bodies: Body) -> list[Stored | BaseException]:
