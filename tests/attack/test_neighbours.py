@@ -1,7 +1,7 @@
 """An app's users while another app's key does its worst: bounded memory, short waits, all kept.
 
-Measured on two cores, alone on the machine, 60 s: see ``docs/testing.md``. The bars are those that
-are promised; what a busy machine makes of them is up to five times of what a free one does.
+The bars are those that are promised. So far measured only on two cores that others kept busy as well
+(load 9): ingestion p95 1.04 s and 601 MB, both beyond their bar; the others held.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _SPANS: Final[dict[Span, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
 #: span, dimension, app, at_us, value
 _Key = tuple[str, str, int, int, str]
 
-# Of one transaction: some 30 ms of rollups.
+# Of one transaction; estimated, not measured, as some 30 ms of rollups.
 _MAX_DIFFERENT: Final = 250
 
 #: What of an event is counted: a row of ``COLUMNS``.
