@@ -1,6 +1,6 @@
 """An app's users while another app's key does its worst: bounded memory, short waits, all kept.
 
-The bars are those that are promised. So far measured only on two cores that others kept busy as well
+The bars are those that are promised. So far measured only on two cores that other work kept busy
 (load 9): ingestion p95 1.04 s and 601 MB, both beyond their bar; the others held.
 """
 
