@@ -33,7 +33,7 @@ from sessionbat.server.reading.values import Values
 from sessionbat.server.records import EventFilter, ReceivedEvent, StoredEvent
 from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import MAX_ROOT_PATH_CHARACTERS, Settings
-from sessionbat.server.store import reading, sqlite_received
+from sessionbat.server.store import reading, sqlite_received, sqlite_statistics
 from sessionbat.server.store.search_text import MAX_TERMS, parse_query
 from sessionbat.server.store.sqlite import SqliteStore
 
@@ -378,3 +378,16 @@ def test_a_page_of_an_export_looks_at_so_many_events_and_the_next_goes_on(
             break
     store.close()
     assert listed == [["e0"], [], ["e10"]]
+
+
+def test_a_step_of_statistics_changes_so_many_rollups_and_leaves_the_next_event() -> None:
+    most = sqlite_statistics._MAX_DIFFERENT
+    alike = [_figures(0, "model") for _ in range(1000)]
+    different = [_figures(n, f"model-{n}") for n in range(1, most)]
+    assert len(sqlite_statistics._of_bounded_work([*alike, *different])) == 1000 + most - 1
+    one_more = [*alike, *different, _figures(most, "one more"), *alike]
+    assert len(sqlite_statistics._of_bounded_work(one_more)) == 1000 + most - 1
+
+
+def _figures(number: int, model: str) -> sqlite_statistics.Figures:
+    return (number, "app", 0, "llm", None, model, False, 1, 1, 1, None)
