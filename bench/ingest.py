@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # run by path, as the other 
 
 from bench.processes import cpu_seconds, rss_megabytes
 from bench.store import Words, generate
-from sessionbat.server.store import open_store
+from sessionbat.server.store.opening import open_store
 
 BATCH = 500
 CONNECTIONS = 2

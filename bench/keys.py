@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.serve import make_events, serving
-from sessionbat.server.keys import is_same, new_key
-from sessionbat.server.store import open_store
+from sessionbat.server.access.keys import is_same, new_key
+from sessionbat.server.store.opening import open_store
 
 HEAD = (
     "POST /api/v1/ingestion/events HTTP/1.1\r\nHost: localhost\r\n"

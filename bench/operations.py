@@ -25,9 +25,9 @@ from pathlib import Path
 import orjson
 from store import BEGIN, DAYS, Words, fill, generate
 
+from sessionbat.server.ops.retention import Retention, enforce
 from sessionbat.server.records import ReceivedEvent, SessionFilter
-from sessionbat.server.retention import Retention, enforce
-from sessionbat.server.store import Store, open_store
+from sessionbat.server.store.opening import Store, open_store
 
 BATCH = 50
 PAUSE = 0.02

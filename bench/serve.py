@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # run by path, as the other 
 
 from bench.processes import cpu_seconds, rss_megabytes
 from sessionbat.event import new_event_id
-from sessionbat.server.store import open_store
+from sessionbat.server.store.opening import open_store
 
 SERVE = """
 import sys

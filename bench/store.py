@@ -29,7 +29,7 @@ from typing import Any
 import orjson
 
 from sessionbat.server.records import ReceivedEvent, SessionFilter
-from sessionbat.server.store import Store, open_store
+from sessionbat.server.store.opening import Store, open_store
 
 BATCH = 500
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)

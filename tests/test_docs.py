@@ -72,7 +72,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    source = (ROOT / "src/sessionbat/server/observing.py").read_text()
+    source = (ROOT / "src/sessionbat/server/ops/server_metrics.py").read_text()
     names = set(re.findall(r'"((?:sessionbat|process)_[a-z_]+)"', source))
     documented = re.findall(r"`(\w+)(?:\{\w+(?:,\w+)*\})?`", (DOCS / "serve.md").read_text())
     suffixes = {name for name in documented if name.startswith("_")}

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sessionbat.server.keys import new_key
+from sessionbat.server.access.keys import new_key
 from sessionbat.server.records import KeyKind
-from sessionbat.server.store import open_store
+from sessionbat.server.store.opening import open_store
 from tests.attack.bodies import APP, NEIGHBOUR
 from tests.conftest import eventually
 

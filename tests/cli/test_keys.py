@@ -10,7 +10,7 @@ from urllib.request import Request
 
 import pytest
 
-from sessionbat.server.store import open_store
+from sessionbat.server.store.opening import open_store
 from tests.cli.command import CHAT, get, run, serving
 
 #: Each starts processes: run by CI.

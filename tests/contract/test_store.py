@@ -24,7 +24,7 @@ from sessionbat.server.records import (
     StoredEvent,
     StoredKey,
 )
-from sessionbat.server.store import Store, open_store, store_exists
+from sessionbat.server.store.opening import Store, open_store, store_exists
 
 #: A name and the URL of an empty store, given a directory of the test's own.
 STORES: dict[str, Callable[[Path], str]] = {

@@ -22,7 +22,7 @@ from sessionbat.server.ingest.body import (
     split_array,
     split_lines,
 )
-from sessionbat.server.refusal import Refused
+from sessionbat.server.web.refusal import Refused
 
 MIB = 1024 * 1024
 

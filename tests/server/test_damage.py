@@ -14,7 +14,7 @@ from wire import event
 
 from sessionbat.cli import run
 from sessionbat.server.records import ReceivedEvent, StoredKey
-from sessionbat.server.store import open_store
+from sessionbat.server.store.opening import open_store
 
 #: Each makes a store of 2,000 events, or searches for seconds: run by CI.
 pytestmark = pytest.mark.slow

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessionbat.server.records import ReceivedEvent, SessionFilter
-from sessionbat.server.store import sqlite_deleting
-from sessionbat.server.store.sqlite import SqliteStore
+from sessionbat.server.store.sqlite import deletion
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 #: Received after anything that a test calls an event's time: 2096.
 LATER_US = 4_000_000_000_000_000
@@ -211,7 +211,7 @@ def test_after_any_deletions_all_answers_are_those_of_a_store_with_the_rest_alon
     rounds: list[tuple[tuple[str, Any], ...]],
 ) -> None:
     with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite_deleting, "STEP_EVENTS", 3)  # sessions take several steps
+        patch.setattr(deletion, "STEP_EVENTS", 3)  # sessions take several steps
         left, said = run(Path(directory) / "store.db", list(itertools.chain(*rounds)))
         with opened(Path(directory) / "fresh.db") as fresh:
             fresh.append(left)
@@ -261,7 +261,7 @@ def cut_short(store: SqliteStore, keys: Sequence[Key], after: int) -> None:
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_deleting, "STEP_EVENTS", 4)
+    monkeypatch.setattr(deletion, "STEP_EVENTS", 4)
 
 
 @pytest.mark.usefixtures("small_steps")

@@ -18,7 +18,7 @@ import pytest
 from test_serving import SERVE, free_port, served, wait_until_healthy, wire_to
 from wire import Answer, Wire, event
 
-from sessionbat.server.store import open_store
+from sessionbat.server.store.opening import open_store
 
 SENDERS = 4
 

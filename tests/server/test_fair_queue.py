@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessionbat.server.fair_queue import FairQueue
+from sessionbat.server.web.fair_queue import FairQueue
 
 
 def queue_of(*items: tuple[str | None, str]) -> FairQueue[str]:

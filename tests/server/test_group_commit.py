@@ -15,10 +15,10 @@ from wire import event, ndjson
 
 from sessionbat.errors import StoreError
 from sessionbat.server.ingest.body import Body, Decoded, decode_body
-from sessionbat.server.ingest.decoding import SMALL
+from sessionbat.server.ingest.decoder_thread import SMALL
 from sessionbat.server.ingest.group_commit import MAX_COMMIT_WORK, GroupCommit, Stored
 from sessionbat.server.records import ReceivedEvent
-from sessionbat.server.refusal import Refused
+from sessionbat.server.web.refusal import Refused
 
 Result = TypeVar("Result")
 

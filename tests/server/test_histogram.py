@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionbat.server.store.histogram import (
+from sessionbat.server.store.latency_histogram import (
     NOTHING,
     RELATIVE_ERROR,
     Histogram,

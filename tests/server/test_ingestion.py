@@ -16,7 +16,7 @@ from tests.conftest import eventually
 from wire import PATH, Wire, event, ndjson
 
 from sessionbat.errors import StoreError
-from sessionbat.server.store.sqlite import SqliteStore
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 CAPABILITIES = {
     "accept-post": "application/json, application/x-ndjson",

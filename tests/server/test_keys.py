@@ -19,12 +19,12 @@ from wire import PATH, Answer, Wire, event
 
 from sessionbat import SessionBat
 from sessionbat.errors import ConfigurationError, StoreError
-from sessionbat.server import keys as keys_module
-from sessionbat.server import throttle
+from sessionbat.server.access import keys as keys_module
+from sessionbat.server.access import throttle
+from sessionbat.server.access.keys import is_same, new_key
 from sessionbat.server.app import create_app
-from sessionbat.server.keys import is_same, new_key
 from sessionbat.server.settings import Settings
-from sessionbat.server.store.sqlite import SqliteStore
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 MakeKey = Callable[..., str]
 RevokeKey = Callable[[str], None]
@@ -453,7 +453,7 @@ def test_the_comparison_is_timing_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hmac, "compare_digest", compare)
     assert not is_same(key, stored)  # the answer is that of the safe comparison, whatever it says
     assert [two for _, two in compared] == [stored.digest]
-    for name in ("keys", "login_cookie", "auth", "login"):
+    for name in ("keys", "login_cookie", "permissions", "login"):
         source = Path(keys_module.__file__).with_name(f"{name}.py").read_text()
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Compare) and any(

@@ -20,22 +20,26 @@ from wire import Wire, event
 
 from sessionbat.errors import ConfigurationError
 from sessionbat.event import MAX_NAME_CHARACTERS
-from sessionbat.server import api, door, login, pages, serving
-from sessionbat.server.connections import BYTES_A_PIECE, MAX_HEADERS, MAX_PIECES
-from sessionbat.server.contract.asking import MAX_LIMIT, MAX_SPANS
-from sessionbat.server.contract.parameters import MAX_NUMBER
+from sessionbat.server import serving
+from sessionbat.server.access import door, login
+from sessionbat.server.access.keys import new_key
 from sessionbat.server.ingest.body import Body, Decoded, decode_body
-from sessionbat.server.ingest.values import MAX_VALUES
-from sessionbat.server.keys import new_key
-from sessionbat.server.presenting.room import ON_A_PAGE
+from sessionbat.server.ingest.value_limits import MAX_VALUES
+from sessionbat.server.pages import pages
+from sessionbat.server.pages.view.budget import ON_A_PAGE
+from sessionbat.server.read_api import answers
+from sessionbat.server.read_api.questions import MAX_LIMIT, MAX_SPANS
+from sessionbat.server.reading import figures
 from sessionbat.server.reading.json_values import MAX_EVENT_VALUES, MAX_SHOWN_VALUES
 from sessionbat.server.reading.values import Values
 from sessionbat.server.records import EventFilter, ReceivedEvent, StoredEvent
-from sessionbat.server.refusal import Refused
 from sessionbat.server.settings import MAX_ROOT_PATH_CHARACTERS, Settings
-from sessionbat.server.store import reading, sqlite_received, sqlite_statistics
-from sessionbat.server.store.search_text import MAX_TERMS, parse_query
-from sessionbat.server.store.sqlite import SqliteStore
+from sessionbat.server.store.query_terms import MAX_TERMS, parse_query
+from sessionbat.server.store.sqlite import export, rollups
+from sessionbat.server.store.sqlite.store import SqliteStore
+from sessionbat.server.web.connection_limits import BYTES_A_PIECE, MAX_HEADERS, MAX_PIECES
+from sessionbat.server.web.parameters import MAX_NUMBER
+from sessionbat.server.web.refusal import Refused
 
 API = "/api/v1"
 DEFAULTS = Settings()
@@ -225,7 +229,7 @@ def test_as_many_words_as_may_be_are_searched_for_and_the_next_is_not() -> None:
 
 
 def labels_of(**changes: Any) -> list[tuple[str, str]]:
-    read = reading.read(event(**changes), 0, ("user_id",))
+    read = figures.read(event(**changes), 0, ("user_id",))
     return sorted(read.own_labels | read.shared_labels)
 
 
@@ -234,8 +238,8 @@ def test_an_event_is_filed_by_as_many_tags_as_may_be_and_not_by_the_next() -> No
         labels = labels_of(tags=[f"tag-{n:03}" for n in range(count)])
         return sum(name == "tag" for name, _ in labels)
 
-    assert tags(reading._MAX_LABELS) == reading._MAX_LABELS
-    assert tags(reading._MAX_LABELS + 1) == reading._MAX_LABELS
+    assert tags(figures._MAX_LABELS) == figures._MAX_LABELS
+    assert tags(figures._MAX_LABELS + 1) == figures._MAX_LABELS
 
 
 @pytest.mark.parametrize(
@@ -251,7 +255,7 @@ def test_an_event_is_filed_by_as_many_tags_as_may_be_and_not_by_the_next() -> No
 def test_a_label_as_long_as_may_be_is_kept_and_a_longer_one_cut(
     name: str, make: Callable[[str], dict[str, Any]]
 ) -> None:
-    longest = "x" * reading.MAX_LABEL_CHARACTERS
+    longest = "x" * figures.MAX_LABEL_CHARACTERS
     for text in (longest, longest + "y"):
         labels = {kind.removeprefix("context."): value for kind, value in labels_of(**make(text))}
         assert labels[name] == longest
@@ -298,8 +302,8 @@ def test_a_key_is_made_for_an_app_of_the_longest_name_and_for_no_longer_one() ->
 @pytest.mark.parametrize(
     ("address", "method", "most"),
     [
-        (f"{API}/sessions", "list_sessions", api._AT_ONCE),
-        (f"{API}/search?q=word", "search", api._SEARCHES_AT_ONCE),
+        (f"{API}/sessions", "list_sessions", answers._AT_ONCE),
+        (f"{API}/search?q=word", "search", answers._SEARCHES_AT_ONCE),
         ("/sessions", "list_sessions", pages._LISTS_AT_ONCE),
         ("/session?app=support-bot&id=thread_1", "list_events", pages._SESSIONS_AT_ONCE),
     ],
@@ -364,7 +368,7 @@ def test_a_page_shows_as_many_values_of_an_event_as_may_be_and_counts_one_more(
 def test_a_page_of_an_export_looks_at_so_many_events_and_the_next_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_received, "WINDOW", 5)
+    monkeypatch.setattr(export, "WINDOW", 5)
     store = SqliteStore(str(tmp_path / "store.db"))
     names = ["wanted", *["other"] * 9, "wanted"]
     events = [event(f"e{n}", session_id=name) for n, name in enumerate(names)]
@@ -381,13 +385,13 @@ def test_a_page_of_an_export_looks_at_so_many_events_and_the_next_goes_on(
 
 
 def test_a_step_of_statistics_changes_so_many_rollups_and_leaves_the_next_event() -> None:
-    most = sqlite_statistics._MAX_DIFFERENT
+    most = rollups._MAX_DIFFERENT
     alike = [_figures(0, "model") for _ in range(1000)]
     different = [_figures(n, f"model-{n}") for n in range(1, most)]
-    assert len(sqlite_statistics._of_bounded_work([*alike, *different])) == 1000 + most - 1
+    assert len(rollups._of_bounded_work([*alike, *different])) == 1000 + most - 1
     one_more = [*alike, *different, _figures(most, "one more"), *alike]
-    assert len(sqlite_statistics._of_bounded_work(one_more)) == 1000 + most - 1
+    assert len(rollups._of_bounded_work(one_more)) == 1000 + most - 1
 
 
-def _figures(number: int, model: str) -> sqlite_statistics.Figures:
+def _figures(number: int, model: str) -> rollups.Figures:
     return (number, "app", 0, "llm", None, model, False, 1, 1, 1, None)

@@ -13,9 +13,9 @@ import pytest
 from pages.markup import Document
 from wire import PATH, Answer, Wire, event
 
-from sessionbat.server import throttle
-from sessionbat.server.keys import id_of, new_key
-from sessionbat.server.login_cookie import LOGIN_SECONDS, LoginCookie
+from sessionbat.server.access import throttle
+from sessionbat.server.access.keys import id_of, new_key
+from sessionbat.server.access.login_cookie import LOGIN_SECONDS, LoginCookie
 
 MakeKey = Callable[..., str]
 RevokeKey = Callable[[str], None]
@@ -423,7 +423,7 @@ def test_every_answer_carries_the_headers(
 def test_a_refusal_by_name_and_a_failure_carry_them_too(
     server: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sessionbat.server.store.sqlite import SqliteStore
+    from sessionbat.server.store.sqlite.store import SqliteStore
 
     elsewhere = server.request("GET", "/sessions", headers={"Host": "evil.example"})
     monkeypatch.setattr(SqliteStore, "list_sessions", lambda *_, **__: 1 / 0)

@@ -17,8 +17,8 @@ import pytest
 from test_serving import free_port, wait_until_healthy, wire_to
 from wire import PATH, Wire, event
 
-from sessionbat.server import api
-from sessionbat.server.logs import LogFormat, Seldom, configure_logging
+from sessionbat.server.ops.logs import LogFormat, Seldom, configure_logging
+from sessionbat.server.read_api import answers
 
 LOG = logging.getLogger("sessionbat.server.test")
 
@@ -104,7 +104,7 @@ def test_what_happens_often_is_logged_once_a_minute_with_its_count(
 def test_a_slow_question_is_logged_by_its_parameters_and_not_by_their_values(
     server: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(api, "_SLOW", 0.0)
+    monkeypatch.setattr(answers, "_SLOW", 0.0)
     server.get("/api/v1/search", q="s3cret")
     (line,) = [record.getMessage() for record in caplog.records]
     assert re.fullmatch(r"search took \d+\.\d s, asked by q \[slow-query\]", line)

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from wire import Wire, event
 
 from sessionbat.errors import StoreError
-from sessionbat.server.metrics import Counter, Histogram, write
-from sessionbat.server.store.sqlite import SqliteStore
+from sessionbat.server.ops.prometheus import Counter, Histogram, write
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 
 class Scraped:

@@ -21,7 +21,7 @@ from wire import PATH, Wire, event
 
 from sessionbat.server.app import create_app
 from sessionbat.server.settings import Settings
-from sessionbat.server.store import open_store
+from sessionbat.server.store.opening import open_store
 
 STATUSES = {202, 400, 413, 415, 422}
 AT_ONCE = 16

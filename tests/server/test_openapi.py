@@ -16,10 +16,10 @@ from openapi_spec_validator import validate
 from wire import Wire, event
 
 from sessionbat.event import RESERVED_CONTEXT, find_problem
-from sessionbat.server.contract import asking
-from sessionbat.server.contract.event_schema import EVENT
-from sessionbat.server.contract.parameters import Parameter, Text
+from sessionbat.server.read_api import questions
 from sessionbat.server.records import SessionFilter
+from sessionbat.server.web.event_schema import EVENT
+from sessionbat.server.web.parameters import Parameter, Text
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -77,7 +77,7 @@ def test_every_refusal_that_is_described_has_its_message_documented(document: An
 
 def test_every_filter_of_sessions_is_a_parameter() -> None:
     fields = {field.name for field in dataclasses.fields(SessionFilter)}
-    assert set(asking.FILTERS) == fields - {"context"}
+    assert set(questions.FILTERS) == fields - {"context"}
 
 
 def test_a_context_key_of_this_server_is_described(start_server: Any) -> None:
@@ -93,10 +93,10 @@ def test_the_limits_of_this_server_are_described(start_server: Any) -> None:
 
 
 def everything_asked() -> list[tuple[str, Parameter[Any]]]:
-    operations = (asking.SESSION, asking.EVENTS, asking.SEARCH, asking.STATISTICS)
+    operations = (questions.SESSION, questions.EVENTS, questions.SEARCH, questions.STATISTICS)
     return [
         (operation.name, parameter)
-        for operation in (asking.sessions(RESERVED_CONTEXT), *operations)
+        for operation in (questions.sessions(RESERVED_CONTEXT), *operations)
         for parameter in operation.parameters
     ]
 
@@ -134,7 +134,7 @@ TEXTS = ("1", "0", "", "x", "true", "hour", "llm", "1e3", "-1", "2026-11-22", "1
 def test_what_a_schema_allows_is_read_and_what_it_forbids_is_refused(
     parameter: Parameter[Any], text: str
 ) -> None:
-    from sessionbat.server.refusal import Refused
+    from sessionbat.server.web.refusal import Refused
 
     try:
         parameter.read(text)

@@ -20,7 +20,8 @@ from wire import Wire, event
 from sessionbat.cli import run
 from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent
-from sessionbat.server.store import Store, copies_beside, open_store, restore, sqlite_backup
+from sessionbat.server.store.opening import Store, copies_beside, open_store, restore
+from sessionbat.server.store.sqlite import backup
 
 #: Received after anything that a test calls an event's time: 2096.
 LATER_US = 4_000_000_000_000_000
@@ -144,7 +145,7 @@ def test_a_backup_that_is_interrupted_leaves_nothing(here: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sqlite_backup.back_up(
+        backup.back_up(
             here / "sessionbat.db", here / "copy.db", overwrite=False, on_progress=interrupt
         )
     assert [path.name for path in here.iterdir()] == ["sessionbat.db"]
@@ -195,7 +196,7 @@ def test_a_restored_store_is_what_it_was(here: Path) -> None:
 def test_a_log_that_was_left_is_kept_with_its_file_and_not_met_by_the_restored(here: Path) -> None:
     run(["backup", "copy.db"])
     killed = (
-        "import os; from sessionbat.server.store import open_store as o;"
+        "import os; from sessionbat.server.store.opening import open_store as o;"
         "from sessionbat.server.records import ReceivedEvent as R; import json;"
         "s = o('sqlite:///sessionbat.db'); e = json.loads(input());"
         "s.append([R(json.dumps(e).encode(), e, 0)]); os._exit(0)"
@@ -262,7 +263,7 @@ def test_what_a_server_uses_is_not_taken_from_it(
     run(["backup", "copy.db"])
     capsys.readouterr()
     using = (
-        "from sessionbat.server.store import open_store;"
+        "from sessionbat.server.store.opening import open_store;"
         "s = open_store('sqlite:///sessionbat.db'); print('open', flush=True); input(); s.close()"
     )
     with subprocess.Popen(
@@ -278,13 +279,13 @@ def test_what_a_server_uses_is_not_taken_from_it(
 def test_a_server_that_starts_during_a_restore_has_the_restored_file(here: Path) -> None:
     (here / "copy.db").write_bytes((here / "sessionbat.db").read_bytes())
     starting = (
-        "from sessionbat.server.store import open_store; print('started', flush=True);"
+        "from sessionbat.server.store.opening import open_store; print('started', flush=True);"
         "s = open_store('sqlite:///sessionbat.db'); import os;"
         "print(os.stat('sessionbat.db').st_ino in"
         " {os.stat(f'/proc/self/fd/{f}').st_ino for f in os.listdir('/proc/self/fd')"
         "  if os.path.exists(f'/proc/self/fd/{f}')}); s.close()"
     )
-    with sqlite_backup.alone(here / "sessionbat.db"):
+    with backup.alone(here / "sessionbat.db"):
         process = subprocess.Popen(
             [sys.executable, "-c", starting], stdout=subprocess.PIPE, text=True
         )

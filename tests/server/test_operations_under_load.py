@@ -16,7 +16,7 @@ from test_serving import free_port, served, wait_until_healthy, wire_to
 from wire import Answer, Wire, event
 
 from sessionbat.server.records import SessionFilter
-from sessionbat.server.store import open_store
+from sessionbat.server.store.opening import open_store
 
 SENDERS = 3
 

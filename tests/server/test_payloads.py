@@ -14,7 +14,8 @@ import pytest
 import zstandard
 
 from sessionbat.server.records import ReceivedEvent
-from sessionbat.server.store import Store, open_store, sqlite_payloads
+from sessionbat.server.store.opening import Store, open_store
+from sessionbat.server.store.sqlite import payloads
 
 #: A method of zstandard's that some builds of it are without.
 MANY = "multi_compress_to_buffer"
@@ -144,15 +145,15 @@ def test_a_zstandard_that_compresses_singly_only_writes_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     events = [call(f"e{n}", said(n % 7)) for n in range(20)]
-    at_once = sqlite_payloads.PayloadWriter().encode(events)
+    at_once = payloads.PayloadWriter().encode(events)
     monkeypatch.setattr(zstandard, "backend_features", zstandard.backend_features - {MANY})
     monkeypatch.delattr(zstandard.ZstdCompressor, MANY, raising=False)
-    assert sqlite_payloads.PayloadWriter().encode(events) == at_once
+    assert payloads.PayloadWriter().encode(events) == at_once
 
 
 def test_the_dictionary_never_changes() -> None:
     # What it compressed is lost without its very bytes; a better one gets a name and a codec.
-    data = sqlite_payloads._DICTIONARY.read_bytes()
+    data = payloads._DICTIONARY.read_bytes()
     assert (
         hashlib.sha256(data).hexdigest()
         == "407596f3dbe1581d51e1d005bb80a1abd8075825d693d44e80b6fc9c5ed22003"

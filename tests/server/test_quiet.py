@@ -18,8 +18,8 @@ from test_login import Browser
 from test_serving import free_port, wait_until_healthy, wire_to
 from wire import Wire, event
 
-from sessionbat.server.keys import new_key
-from sessionbat.server.store import open_store
+from sessionbat.server.access.keys import new_key
+from sessionbat.server.store.opening import open_store
 
 # Ends the process, loudly, when it looks up a name or connects to anything but this machine.
 SERVE = """

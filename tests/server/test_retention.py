@@ -15,9 +15,9 @@ import pytest
 from wire import Wire, event
 
 from sessionbat.errors import ConfigurationError
+from sessionbat.server.ops.retention import Retention, RetentionKeeper, enforce, foresee
 from sessionbat.server.records import ReceivedEvent
-from sessionbat.server.retention import Retention, RetentionKeeper, enforce, foresee
-from sessionbat.server.store import Store, open_store
+from sessionbat.server.store.opening import Store, open_store
 
 #: Received after anything that a test calls an event's time: 2096.
 LATER_US = 4_000_000_000_000_000

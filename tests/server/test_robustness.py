@@ -16,7 +16,7 @@ import zstandard
 from prometheus_client.parser import text_string_to_metric_families
 from wire import PATH, Wire, event
 
-from sessionbat.server import connections
+from sessionbat.server.web import connection_limits
 
 Start = Callable[..., Wire]
 
@@ -114,7 +114,7 @@ def test_a_connection_that_asks_nothing_is_closed(start_server: Start) -> None:
 def test_a_body_that_nobody_asked_for_is_not_waited_for(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LINGER", 0.3)
+    monkeypatch.setattr(connection_limits, "LINGER", 0.3)
     server = start_server()
     with connect(server) as connection:
         connection.sendall(GET[:-2] + b"Content-Length: 1000000\r\n\r\nx")
@@ -126,7 +126,7 @@ def test_a_body_that_nobody_asked_for_is_not_waited_for(
 def test_an_answer_that_nobody_reads_is_given_up(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LOOK_EACH", 0.2)
+    monkeypatch.setattr(connection_limits, "LOOK_EACH", 0.2)
     server = start_server()
     server.send([event(f"e{n}", observation__input="x" * 500_000) for n in range(15)])
     path = "/api/v1/events?app=support-bot&session_id=thread_1"
@@ -140,7 +140,7 @@ def test_an_answer_that_nobody_reads_is_given_up(
 def test_of_many_unread_answers_the_longest_waiting_goes(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_UNREAD_BYTES", 8_000_000)
+    monkeypatch.setattr(connection_limits, "MAX_UNREAD_BYTES", 8_000_000)
     server = start_server()
     server.send([event(f"e{n}", observation__input="x" * 500_000) for n in range(15)])
     path = "/api/v1/events?app=support-bot&session_id=thread_1"
@@ -159,7 +159,7 @@ def test_of_many_unread_answers_the_longest_waiting_goes(
 def test_an_answer_that_is_read_steadily_is_given_whole(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LOOK_EACH", 0.2)
+    monkeypatch.setattr(connection_limits, "LOOK_EACH", 0.2)
     server = start_server()
     server.send([event(f"e{n}", observation__input="x" * 500_000) for n in range(15)])
     with connect(server) as connection:

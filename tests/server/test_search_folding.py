@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sessionbat.server.store.search_folding import JOINER, Trace, _clusters, fold, holds_word
-from sessionbat.server.store.search_text import parse_query
+from sessionbat.server.reading.folding import JOINER, Trace, _clusters, fold, holds_word
+from sessionbat.server.store.query_terms import parse_query
 
 # Letters, marks, jamo, kana, emoji and signs that meet each other seldom in real texts.
 ODD = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sessionbat.server.store.search_text import text_in, text_of
+from sessionbat.server.store.query_terms import text_in, text_of
 
 
 def within(lists: int, value: Any) -> Any:

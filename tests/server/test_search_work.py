@@ -14,10 +14,11 @@ from tests.conftest import eventually
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent, SearchHit
-from sessionbat.server.store import search_text, sqlite_deleting, sqlite_payloads, sqlite_search
-from sessionbat.server.store.search_snippets import find_window
-from sessionbat.server.store.search_text import parse_query
-from sessionbat.server.store.sqlite import SqliteStore
+from sessionbat.server.store import query_terms
+from sessionbat.server.store.query_terms import parse_query
+from sessionbat.server.store.snippets import find_window
+from sessionbat.server.store.sqlite import deletion, payloads, text_index
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_window_is_found_in_any_text(text: str) -> None:
 def test_a_page_of_large_events_ends_early_and_goes_on(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_search, "_MAX_READ_BYTES", 25_000)
+    monkeypatch.setattr(text_index, "_MAX_READ_BYTES", 25_000)
     put(store, *(received(f"e{number}", "needle " + "hay " * 2_500) for number in range(7)))
     found, after, pages = [], None, 0
     while pages == 0 or after is not None:
@@ -165,22 +166,22 @@ def test_one_step_of_indexing_takes_little_text(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    insert = sqlite_search._insert
+    insert = text_index._insert
 
     def counted(connection: Any, texts: Any) -> None:
         sizes.append(sum(len(each.text) for each in texts))
         insert(connection, texts)
 
-    monkeypatch.setattr(sqlite_search, "_insert", counted)
+    monkeypatch.setattr(text_index, "_insert", counted)
     put(store, *(received(f"e{number}", "hay " * 50_000) for number in range(12)))
-    assert max(sizes) <= search_text.MAX_CHARACTERS // 2
+    assert max(sizes) <= query_terms.MAX_CHARACTERS // 2
     assert sum(sizes) >= 12 * 199_000
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["天" * 500_000, "ﷺ" * 200_000, "hay " * 500_000])
 def test_of_what_grows_as_it_is_folded_no_more_is_indexed(text: str) -> None:
-    assert len(search_text.indexed(text)) <= search_text.MAX_CHARACTERS
+    assert len(query_terms.indexed(text)) <= query_terms.MAX_CHARACTERS
 
 
 def test_so_does_one_step_of_what_is_read_from_the_disk(
@@ -215,8 +216,8 @@ def test_so_do_those_of_many_sessions(store: SqliteStore) -> None:
 def test_an_event_of_very_many_messages_goes_in_steps(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_payloads, "MAX_MESSAGES", 10**6)  # as earlier versions stored them
-    monkeypatch.setattr(sqlite_deleting, "STEP_MESSAGES", 1_000)
+    monkeypatch.setattr(payloads, "MAX_MESSAGES", 10**6)  # as earlier versions stored them
+    monkeypatch.setattr(deletion, "STEP_MESSAGES", 1_000)
     messages = [{"role": "user", "content": f"message number {n}"} for n in range(7_500)]
     event = received("e1", "answer", given={"messages": messages})
     event.event["observation"]["kind"] = event.event["type"] = "llm"
@@ -254,7 +255,7 @@ def test_a_search_for_very_many_words_looks_at_the_first(query: str, store: Sqli
 
 
 def test_the_last_word_that_is_looked_at_is_whole() -> None:
-    words = " ".join(f"w{n}" for n in range(search_text.MAX_WORDS + 1))
-    (term,) = search_text.parse_query(f'"{words}"')
-    assert term.words.split()[-1] == f"w{search_text.MAX_WORDS - 1}"
-    assert search_text.parse_query("nee*")[0].is_prefix
+    words = " ".join(f"w{n}" for n in range(query_terms.MAX_WORDS + 1))
+    (term,) = query_terms.parse_query(f'"{words}"')
+    assert term.words.split()[-1] == f"w{query_terms.MAX_WORDS - 1}"
+    assert query_terms.parse_query("nee*")[0].is_prefix

@@ -20,7 +20,7 @@ from wire import PATH, Wire, event, ndjson
 from sessionbat.errors import ConfigurationError, SessionBatError, StoreError
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
-from sessionbat.server.store.sqlite import SqliteStore
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 SERVE = """
 import sys

@@ -12,9 +12,9 @@ import pytest
 
 from sessionbat.errors import ConfigurationError, StoreError
 from sessionbat.server.records import SessionFilter
-from sessionbat.server.store import open_store
-from sessionbat.server.store.sqlite import SqliteStore
-from sessionbat.server.store.sqlite_schema import APPLICATION_ID, MIGRATIONS
+from sessionbat.server.store.opening import open_store
+from sessionbat.server.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 
 def open_file(path: Path) -> None:

@@ -18,9 +18,9 @@ from wire import Wire, event
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent, StoreHealth
-from sessionbat.server.store import sqlite_health
-from sessionbat.server.store.sqlite import SqliteStore
-from sessionbat.server.store.sqlite_health import Health
+from sessionbat.server.store.sqlite import health as health_module
+from sessionbat.server.store.sqlite.health import Health
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 Start = Callable[..., Wire]
 
@@ -120,7 +120,7 @@ def test_the_form_for_logging_in_is_still_shown(
     path: Path, running: Wire, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(SqliteStore(str(path))) as store:
-        from sessionbat.server.keys import new_key
+        from sessionbat.server.access.keys import new_key
 
         store.add_key(new_key("read", None, "")[1])
     delete(path)
@@ -253,8 +253,8 @@ def test_a_transaction_looks_at_the_disk_once(
     store._follower.close()
     store.append([received(0)])
     looks: list[Path] = []
-    look = sqlite_health._room
-    monkeypatch.setattr(sqlite_health, "_room", lambda path: looks.append(path) or look(path))  # type: ignore[func-returns-value]
+    look = health_module._room
+    monkeypatch.setattr(health_module, "_room", lambda path: looks.append(path) or look(path))  # type: ignore[func-returns-value]
     if step == "append":
         store.append([received(1)])
     elif step == "follow":
@@ -325,7 +325,7 @@ def test_a_transaction_that_does_not_end_makes_the_store_slow(path: Path) -> Non
     now = [0.0]
     health = Health(path, clock=lambda: now[0])
     health.begin_writing()
-    now[0] = sqlite_health.SLOW + 1
+    now[0] = health_module.SLOW + 1
     health.look()
     assert health.now.state == "slow"
     health.end_writing()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +16,9 @@ import pytest
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent, SessionFilter
-from sessionbat.server.store import (
-    Store,
-    open_store,
-    sqlite_events,
-    sqlite_following,
-    sqlite_known,
-    sqlite_many,
-)
-from sessionbat.server.store.sqlite_recent_rows import IndexedText, recent_texts
+from sessionbat.server.store.opening import Store, open_store
+from sessionbat.server.store.sqlite import append, indexer_thread, known_rows, many_rows
+from sessionbat.server.store.sqlite.recent_rows import IndexedText, recent_texts
 
 
 @pytest.fixture
@@ -77,14 +72,14 @@ def of_user(store: Store, user: str) -> list[str]:
 
 def failing_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the next append fail after it has written its sessions and events."""
-    insert = sqlite_events._insert_payloads
+    insert = append._insert_payloads
 
     def fail(*arguments: Any) -> Any:
-        monkeypatch.setattr(sqlite_events, "_insert_payloads", insert)
+        monkeypatch.setattr(append, "_insert_payloads", insert)
         insert(*arguments)
         raise sqlite3.OperationalError("disk full")
 
-    monkeypatch.setattr(sqlite_events, "_insert_payloads", fail)
+    monkeypatch.setattr(append, "_insert_payloads", fail)
 
 
 def test_what_an_append_that_failed_had_seen_is_forgotten(
@@ -158,7 +153,7 @@ def test_an_event_deleted_before_it_was_indexed_is_not_indexed(path: Path) -> No
 def test_figures_stay_right_when_little_is_remembered(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_known, "_MAX_ENTRIES", 3)
+    monkeypatch.setattr(known_rows, "_MAX_ENTRIES", 3)
     for n in range(20):
         store.append([received(f"e{n}", turn=f"t{n % 4}", user=f"user{n % 5}")])
     (session,) = store.list_sessions().items
@@ -166,10 +161,20 @@ def test_figures_stay_right_when_little_is_remembered(
     assert [of_user(store, f"user{n}") for n in range(5)] == [["s1"]] * 5
 
 
-def test_what_is_prepared_is_stored_while_something_else_is_being_prepared(store: Store) -> None:
-    prepared = store.prepare([received("e1")])
-    with ThreadPoolExecutor(1) as pool, store._preparing:  # type: ignore[attr-defined]
-        assert pool.submit(store.append, prepared).result(10) == [True]
+def test_events_are_prepared_and_stored_while_others_are_being_prepared(store: Store) -> None:
+    may_go_on = threading.Event()
+
+    class Slow(list[ReceivedEvent]):
+        def __iter__(self) -> Iterator[ReceivedEvent]:
+            assert may_go_on.wait(10)
+            return super().__iter__()
+
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(store.prepare, Slow([received("slow")]))
+        quick = pool.submit(lambda: store.append(store.prepare([received("quick")])))
+        assert quick.result(5) == [True]
+        may_go_on.set()
+        assert store.append(slow.result(10)) == [True]
 
 
 def test_statements_of_many_rows_are_few_whatever_the_number_of_rows() -> None:
@@ -178,8 +183,8 @@ def test_statements_of_many_rows_are_few_whatever_the_number_of_rows() -> None:
     statements = set[str]()
     for count in range(1, 300):
         rows = [(n, "word") for n in range(count)]
-        shapes = [sql for sql, _ in sqlite_many._values(rows)]
-        sqlite_many.insert_many(connection, "INSERT INTO pairs", rows)
+        shapes = [sql for sql, _ in many_rows._values(rows)]
+        many_rows.insert_many(connection, "INSERT INTO pairs", rows)
         statements.update(shapes)
     assert connection.execute("SELECT count(*) FROM pairs").fetchone() == (sum(range(300)),)
     assert len(statements) == 9
@@ -221,7 +226,7 @@ def test_recent_texts_never_have_a_gap() -> None:
 
 
 def test_recent_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessionbat.server.store.sqlite_recent_rows._MAX_CHARACTERS", 100)
+    monkeypatch.setattr("sessionbat.server.store.sqlite.recent_rows._MAX_CHARACTERS", 100)
     texts = recent_texts()
     texts.add([text(1, 60)])
     texts.add([text(2, 60)])
@@ -233,7 +238,7 @@ def test_recent_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_texts_that_are_not_remembered_are_read_from_the_disk(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessionbat.server.store.sqlite_recent_rows._MAX_CHARACTERS", 10)
+    monkeypatch.setattr("sessionbat.server.store.sqlite.recent_rows._MAX_CHARACTERS", 10)
     store.append([received(f"e{n}", output=f"word{n} " + "filler " * 10) for n in range(3)])
     wait_for(lambda: found(store, "filler") == ["e2", "e1", "e0"])
 
@@ -241,7 +246,7 @@ def test_texts_that_are_not_remembered_are_read_from_the_disk(
 def test_statistics_miss_nothing_that_is_not_remembered(
     store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_following, "MAX_AGE", 2.0)
+    monkeypatch.setattr(indexer_thread, "MAX_AGE", 2.0)
     store.append([received("e1")])
     other = open_store(f"sqlite:///{path}")
     other.append([received("e2")])
@@ -253,7 +258,7 @@ def test_statistics_miss_nothing_that_is_not_remembered(
 def test_what_is_deleted_before_it_is_counted_never_is(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_following, "MAX_AGE", 2.0)
+    monkeypatch.setattr(indexer_thread, "MAX_AGE", 2.0)
     store.append([received("e1"), received("e2", session="s2")])
     store.delete_sessions([("app", "s2")])
     store.append([received("e3", session="s3")])

@@ -12,7 +12,7 @@ import pytest
 from bench.store import Words, generate
 
 from sessionbat.server.records import ReceivedEvent
-from sessionbat.server.store import open_store
+from sessionbat.server.store.opening import open_store
 
 #: Received after anything that a test calls an event's time: 2096.
 LATER_US = 4_000_000_000_000_000

@@ -16,8 +16,9 @@ import pytest
 
 from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent
-from sessionbat.server.store import Store, open_store, sqlite_schema
-from sessionbat.server.store.sqlite_schema import MIGRATIONS
+from sessionbat.server.store.opening import Store, open_store
+from sessionbat.server.store.sqlite import schema
+from sessionbat.server.store.sqlite.schema import MIGRATIONS
 
 STORES = Path(__file__).parent / "stores"
 
@@ -204,7 +205,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = (*MIGRATIONS, "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);")
-    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", broken)
+    monkeypatch.setattr(schema, "MIGRATIONS", broken)
     path = old_file(tmp_path)
     with pytest.raises(StoreError, match=r"\[store-unusable\]"):
         open_store(f"sqlite:///{path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sessionbat.server.throttle import ALLOWANCE, MAX_ADDRESSES, REFILL_PER_S, Throttle
+from sessionbat.server.access.throttle import ALLOWANCE, MAX_ADDRESSES, REFILL_PER_S, Throttle
 
 
 class Clock:

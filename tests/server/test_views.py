@@ -17,10 +17,10 @@ from starlette.responses import Response
 from tests.conftest import eventually
 from wire import Wire, event
 
-from sessionbat.server import pages
-from sessionbat.server.auth import EVERYTHING, Access, access_of, grant
-from sessionbat.server.store.sqlite import SqliteStore
-from sessionbat.server.views import AtOnce, on_the_beat
+from sessionbat.server.access.answers_at_once import AtOnce, on_the_beat
+from sessionbat.server.access.permissions import EVERYTHING, Access, access_of, grant
+from sessionbat.server.pages import pages
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 
 async def never_gone() -> dict[str, Any]:

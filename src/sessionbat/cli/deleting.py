@@ -13,7 +13,7 @@ from sessionbat.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sessionbat.server.records import Removed, SessionSummary
-    from sessionbat.server.store import Store
+    from sessionbat.server.store.opening import Store
 
 #: As long as labels are kept: two longer ids that begin alike would be taken for one.
 MAX_USER_CHARACTERS = 200
@@ -33,7 +33,7 @@ def delete(
     Sessions go whole. A server may run meanwhile. Backups are not changed; those beside the store
     are named.
     """
-    from sessionbat.server.store import copies_beside, open_existing_store
+    from sessionbat.server.store.opening import copies_beside, open_existing_store
 
     _check_choice(user, session)
     store = open_existing_store(store_url)
@@ -87,8 +87,8 @@ def retention(
 
     `sessionbat serve --retention-days --max-size` does it by itself. A server may run meanwhile.
     """
-    from sessionbat.server.retention import Retention, enforce, foresee
-    from sessionbat.server.store import open_existing_store
+    from sessionbat.server.ops.retention import Retention, enforce, foresee
+    from sessionbat.server.store.opening import open_existing_store
 
     kept = Retention(max_age, max_size)
     if kept.keeps_all:

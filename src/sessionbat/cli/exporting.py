@@ -17,7 +17,7 @@ from sessionbat.errors import StoreError
 
 if TYPE_CHECKING:
     from sessionbat.server.records import EventFilter
-    from sessionbat.server.store import Store
+    from sessionbat.server.store.opening import Store
 
 
 @click.command()
@@ -53,7 +53,7 @@ def export(
     `sessionbat import --format events` takes them back: same ids, same times, same content.
     """
     from sessionbat.server.records import EventFilter
-    from sessionbat.server.store import open_existing_store
+    from sessionbat.server.store.opening import open_existing_store
 
     where = EventFilter(
         app=app,

@@ -44,8 +44,8 @@ def create_key(kind: KeyKind, app: str | None, name: str, store_url: str) -> Non
     The key alone goes to standard output, everything else to standard error. The store is made
     when it is not there.
     """
-    from sessionbat.server.keys import new_key
-    from sessionbat.server.store import open_store
+    from sessionbat.server.access.keys import new_key
+    from sessionbat.server.store.opening import open_store
 
     key, stored = new_key(kind, app, name)
     with closing(open_store(store_url)) as store:
@@ -58,7 +58,7 @@ def create_key(kind: KeyKind, app: str | None, name: str, store_url: str) -> Non
 @store_option
 def list_keys(store_url: str) -> None:
     """List all keys that were ever made, without what would be needed to use one."""
-    from sessionbat.server.store import open_existing_store
+    from sessionbat.server.store.opening import open_existing_store
 
     with closing(open_existing_store(store_url)) as store:
         found = store.list_keys()
@@ -81,7 +81,7 @@ def list_keys(store_url: str) -> None:
 @store_option
 def revoke_key(key_id: str, store_url: str) -> None:
     """Revoke the key of this id, as `list` shows it; it is refused from the next request on."""
-    from sessionbat.server.store import open_existing_store
+    from sessionbat.server.store.opening import open_existing_store
 
     with closing(open_existing_store(store_url)) as store:
         if not store.revoke_key(key_id):

@@ -19,7 +19,7 @@ def backup(file: Path, store_url: str, force: bool) -> None:
 
     FILE is a store itself. It gets its name when it is whole and on the disk.
     """
-    from sessionbat.server.store import back_up
+    from sessionbat.server.store.opening import back_up
 
     with bar("Copying") as on_progress:
         back_up(store_url, file, overwrite=force, on_progress=on_progress)
@@ -35,7 +35,7 @@ def restore(file: Path, store_url: str) -> None:
     The copy is checked from end to end before anything is changed. What was in its place is kept
     beside it, and named.
     """
-    from sessionbat.server.store import restore as put_back
+    from sessionbat.server.store.opening import restore as put_back
 
     with bar("Copying") as on_progress:
         kept = put_back(store_url, file, now=datetime.now(UTC), on_progress=on_progress)
@@ -52,7 +52,7 @@ def rebuild(store_url: str) -> None:
     Derived are titles, sums, labels, statistics and the text index. It is one transaction for the
     most part, in which a server could not store anything; cut short, it changes nothing.
     """
-    from sessionbat.server.store import rebuild as make_anew
+    from sessionbat.server.store.opening import rebuild as make_anew
 
     with bar("Rebuilding") as on_progress:
         count, kept = make_anew(store_url, now=datetime.now(UTC), on_progress=on_progress)

@@ -85,7 +85,7 @@ def serve(
     with SessionBat(endpoint="http://127.0.0.1:8787"); on loopback no key is needed until
     `sessionbat keys create` has made the first one.
     """
-    from sessionbat.server.logs import configure_logging
+    from sessionbat.server.ops.logs import configure_logging
     from sessionbat.server.serving import serve as serve_until_stopped
     from sessionbat.server.settings import Settings
 

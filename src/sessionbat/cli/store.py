@@ -22,7 +22,7 @@ def check(store_url: str) -> int:
     A server may run meanwhile; nothing is changed. Exit code 1 when something is not as it should
     be.
     """
-    from sessionbat.server.store import check as findings_of
+    from sessionbat.server.store.opening import check as findings_of
 
     with bar("Reading") as on_progress:
         findings = list(findings_of(store_url, on_progress))
@@ -46,7 +46,7 @@ def salvage(file: Path, store_url: str) -> int:
 
     The damaged file is not changed. Exit code 1 when something could not be read.
     """
-    from sessionbat.server.store import salvage as make_new_of
+    from sessionbat.server.store.opening import salvage as make_new_of
 
     with bar("Reading") as on_progress:
         found = make_new_of(store_url, file, on_progress=on_progress)

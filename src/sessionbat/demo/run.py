@@ -28,7 +28,7 @@ from sessionbat.demo.scenarios import SCENARIOS
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
-from sessionbat.server.store import open_store, store_exists
+from sessionbat.server.store.opening import open_store, store_exists
 
 APP = "support-bot"
 

@@ -22,26 +22,30 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessionbat.errors import StoreError
-from sessionbat.server import api, login, pages
-from sessionbat.server.access import CountedRequests
-from sessionbat.server.addresses import addresses_of, route_path
-from sessionbat.server.auth import Guard
-from sessionbat.server.contract import asking, openapi
-from sessionbat.server.contract.operations import Answer, Operation
-from sessionbat.server.door import HEADERS, Door, Rules
-from sessionbat.server.forwarded import Forwarded
-from sessionbat.server.guarded_store import open_guarded_store
-from sessionbat.server.hosts import Hosts
-from sessionbat.server.ingest import Ingestion, describing, refusal_response
-from sessionbat.server.login_cookie import LoginCookie
-from sessionbat.server.metrics import CONTENT_TYPE, write
-from sessionbat.server.observing import Measures
-from sessionbat.server.refusal import Refused
-from sessionbat.server.retention import Retention, RetentionKeeper
+from sessionbat.server.access import login
+from sessionbat.server.access.door import HEADERS, Door, Rules
+from sessionbat.server.access.login_cookie import LoginCookie
+from sessionbat.server.access.opening import open_guarded_store
+from sessionbat.server.access.permissions import Guard
+from sessionbat.server.ingest import operation
+from sessionbat.server.ingest.endpoint import Ingestion, refusal_response
+from sessionbat.server.ops.prometheus import CONTENT_TYPE, write
+from sessionbat.server.ops.retention import Retention, RetentionKeeper
+from sessionbat.server.ops.server_metrics import Measures
+from sessionbat.server.ops.store_watch import StoreWatch, is_told_already, trouble
+from sessionbat.server.pages import pages
+from sessionbat.server.read_api import answers, questions
 from sessionbat.server.settings import Settings
-from sessionbat.server.stopping import Stopping, stopping_refusal
-from sessionbat.server.store import Store
-from sessionbat.server.store_watch import StoreWatch, is_told_already, refusal_of, trouble
+from sessionbat.server.store.opening import Store
+from sessionbat.server.web import openapi
+from sessionbat.server.web.addresses import addresses_of, route_path
+from sessionbat.server.web.forwarded import Forwarded
+from sessionbat.server.web.host_header import Hosts
+from sessionbat.server.web.operations import Answer, Operation
+from sessionbat.server.web.refusal import Refused
+from sessionbat.server.web.request_log import CountedRequests
+from sessionbat.server.web.shutdown import Stopping, stopping_refusal
+from sessionbat.server.web.store_refusal import refusal_of
 
 _log = logging.getLogger("sessionbat.server")
 
@@ -91,7 +95,7 @@ def create_app(
     # Each of these shows a key of one app that app only, or is the same for everybody.
     reading = [
         Route(openapi.PATH, _openapi(store, settings), methods=["GET"]),
-        *api.routes(store),
+        *answers.routes(store),
         *pages.routes(store),
     ]
     routes = [
@@ -140,8 +144,8 @@ def create_app(
 def operations(store: Store, settings: Settings) -> list[Operation]:
     """List every operation that programs may call; the pages are for people."""
     return [
-        describing.describe(settings),
-        *(endpoint.operation for endpoint in api.endpoints(store.context_keys)),
+        operation.describe(settings),
+        *(endpoint.operation for endpoint in answers.endpoints(store.context_keys)),
         openapi.DOCUMENT,
         HEALTH,
         METRICS,
@@ -159,7 +163,7 @@ def _door(guard: Guard, settings: Settings, reading: Sequence[BaseRoute]) -> Mid
     rules = Rules(
         open={HEALTH.path, *login.PATHS},
         open_below=(pages.STATIC,),
-        writing={describing.PATH},
+        writing={operation.PATH},
         reading=paths,
         pages={path for path in paths if not path.startswith("/api/") and "." not in path},
     )
@@ -189,8 +193,8 @@ class _RefuseWhileStopping:
 def _turned_away(scope: Scope, refused: Refused) -> Response:
     """Refuse a request at the door; the ingestion endpoint's own headers are on this answer too."""
     response = refusal_response(refused)
-    if route_path(scope) == describing.PATH:
-        response.headers.update(describing.CAPABILITIES)
+    if route_path(scope) == operation.PATH:
+        response.headers.update(operation.CAPABILITIES)
     return response
 
 
@@ -198,7 +202,7 @@ def _openapi(store: Store, settings: Settings) -> Callable[[Request], Awaitable[
     # Made at the first request: most servers are never asked.
     @functools.lru_cache(maxsize=8)
     def document(root: str) -> bytes:
-        schemas = {**asking.SCHEMAS, **describing.SCHEMAS}
+        schemas = {**questions.SCHEMAS, **operation.SCHEMAS}
         return orjson.dumps(openapi.document(operations(store, settings), schemas, root))
 
     async def respond(request: Request) -> Response:
@@ -230,7 +234,7 @@ async def _answer_http_exception(request: Request, exc: Exception) -> Response:
     elif exc.status_code == 405:
         advice = f"use {(exc.headers or {}).get('Allow', 'GET')}"
         if request.method == "POST":
-            advice += f"; events are taken at {addresses_of(request.scope).path(describing.PATH)}"
+            advice += f"; events are taken at {addresses_of(request.scope).path(operation.PATH)}"
         refused = Refused(405, "method-not-allowed", advice, headers=exc.headers)
     else:
         refused = Refused(exc.status_code, "bad-request", exc.detail, headers=exc.headers)

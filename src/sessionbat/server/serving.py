@@ -25,16 +25,16 @@ import uvicorn
 from sessionbat._version import __version__
 from sessionbat.errors import ConfigurationError
 from sessionbat.server.app import create_app
-from sessionbat.server.connections import (
+from sessionbat.server.ops.memory import give_back_memory
+from sessionbat.server.ops.server_metrics import Measures
+from sessionbat.server.settings import Settings
+from sessionbat.server.web.connection_limits import (
     ConnectionGuard,
     check_file_limit,
     guarded_protocol,
     raise_file_limit,
 )
-from sessionbat.server.memory import give_back_memory
-from sessionbat.server.observing import Measures
-from sessionbat.server.settings import Settings
-from sessionbat.server.stopping import Stopping
+from sessionbat.server.web.shutdown import Stopping
 
 _log = logging.getLogger("sessionbat.server")
 

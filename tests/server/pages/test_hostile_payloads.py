@@ -19,9 +19,9 @@ from test_login import Browser
 from tests.conftest import eventually
 from wire import Wire, event
 
-from sessionbat.server import pages
-from sessionbat.server.presenting.room import IN_FULL, ON_A_PAGE, WORDS_ONLY
-from sessionbat.server.presenting.session import present_session
+from sessionbat.server.pages import pages
+from sessionbat.server.pages.view.budget import IN_FULL, ON_A_PAGE, WORDS_ONLY
+from sessionbat.server.pages.view.session import present_session
 from sessionbat.server.records import StoredEvent
 
 Read = Look = Callable[..., Document]
@@ -87,7 +87,7 @@ def test_every_page_forbids_inline_code_and_other_origins(exhibition: Wire) -> N
 
 
 def test_templates_mark_nothing_as_safe() -> None:
-    from sessionbat.server import pages
+    from sessionbat.server.pages import pages
 
     templates = list((pages._HERE / "templates").glob("*.html"))
     assert len(templates) > 4

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionbat.server.presenting.json_text import print_json
+from sessionbat.server.pages.view.json_text import print_json
 from sessionbat.server.reading.json_values import gist, unwrap
 
 json_values = st.recursive(

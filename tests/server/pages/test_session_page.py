@@ -12,7 +12,7 @@ from markup import Document, Element
 from payloads import long_agent_session
 from wire import Wire, event
 
-from sessionbat.server.presenting.session import present_session
+from sessionbat.server.pages.view.session import present_session
 from sessionbat.server.records import StoredEvent
 
 Read = Callable[..., Document]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sessionbat.server.presenting import units
+from sessionbat.server.pages.view import units
 from sessionbat.server.reading.times import parse_time
 
 NOW = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)

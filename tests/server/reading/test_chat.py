@@ -9,13 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionbat.server.reading.chat import read_input, read_output
-from sessionbat.server.reading.message import (
-    Call,
-    Other,
-    Result,
-    Words,
-    read_message,
-)
+from sessionbat.server.reading.message import Call, Other, Result, Words, read_message
 
 HELLO = {"role": "user", "content": "hello"}
 

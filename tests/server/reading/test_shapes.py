@@ -14,7 +14,7 @@ from wire import Wire, event
 from sessionbat.server.reading.event import answered, asked, read_event
 from sessionbat.server.reading.title import NONE, SAID, first_words
 from sessionbat.server.records import StoredEvent
-from sessionbat.server.store.search_text import text_of
+from sessionbat.server.store.query_terms import text_of
 
 QUESTION: Final = "Where is my parcel"
 ANSWER: Final = "It arrives on Tuesday"

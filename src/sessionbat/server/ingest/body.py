@@ -16,14 +16,10 @@ import orjson
 
 from sessionbat.event import find_problem, is_event_id
 from sessionbat.server.ingest.repeated_names import find_repeated_name
-from sessionbat.server.ingest.values import (
-    MAX_VALUES,
-    count_roughly,
-    holds_more_than,
-)
+from sessionbat.server.ingest.value_limits import MAX_VALUES, count_roughly, holds_more_than
 from sessionbat.server.reading.json_values import MAX_EVENT_VALUES
 from sessionbat.server.records import ReceivedEvent
-from sessionbat.server.refusal import Refused
+from sessionbat.server.web.refusal import Refused
 
 #: Deeper than the SDK ever nests, and shallow enough for every recursive reader of the event.
 MAX_DEPTH: Final = 200

@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from sessionbat.server.fair_queue import App, FairQueue
 from sessionbat.server.ingest.body import Body, Decoded
-from sessionbat.server.ingest.decoding import DecodedRequest, Decoding
-from sessionbat.server.ingest.settling import Settlement, Stored, describe_failure, settle
-from sessionbat.server.ingest.values import MAX_VALUES
+from sessionbat.server.ingest.decoder_thread import DecodedRequest, Decoding
+from sessionbat.server.ingest.results import Settlement, Stored, describe_failure, settle
+from sessionbat.server.ingest.value_limits import MAX_VALUES
+from sessionbat.server.ops.store_watch import is_told_already
 from sessionbat.server.records import PreparedEvent
 from sessionbat.server.store.protocol import Store
-from sessionbat.server.store_watch import is_told_already
+from sessionbat.server.web.fair_queue import App, FairQueue
 
 _log = logging.getLogger("sessionbat.server")
 

@@ -15,13 +15,7 @@ from sessionbat.server.reading.chat import (
     read_input,
     read_output,
 )
-from sessionbat.server.reading.json_values import (
-    MAX_SHOWN_VALUES,
-    gist,
-    is_number,
-    mapping,
-    text,
-)
+from sessionbat.server.reading.json_values import MAX_SHOWN_VALUES, gist, is_number, mapping, text
 from sessionbat.server.reading.times import are_unknown, parse_time
 from sessionbat.server.reading.values import Values
 from sessionbat.server.records import StoredEvent

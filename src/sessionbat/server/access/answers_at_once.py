@@ -1,0 +1,117 @@
+"""How many answers of a kind are made at once: bounds their memory, and who waits for whom.
+
+Each kind has its own number, and waits on the event loop rather than in one of the few threads: so
+forty people who look at large sessions make neither the list nor ingestion wait. Those who wait are
+served app by app in turn, and one app's keys never hold every place: its slowest questions leave
+one to the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sessionbat.server.access.permissions import access_of
+from sessionbat.server.web.fair_queue import App, FairQueue
+
+#: Seconds; and each further beat at twice the time of the one before.
+_FIRST_BEAT: Final = 0.0125
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Answer = Callable[[Request], Response]
+
+
+class AtOnce:
+    """Lets so many answers be made at the same time, in threads; the others wait their turn."""
+
+    def __init__(self, number: int) -> None:
+        self._places = _Places(number)
+
+    def __call__(self, answer: Answer) -> Endpoint:
+        """Make an endpoint of a function that waits for the store."""
+
+        async def endpoint(request: Request) -> Response:
+            async with self._places.of(access_of(request.scope).app):
+                if await request.is_disconnected():
+                    return Response(status_code=499)  # nobody reads it
+                return await run_in_threadpool(answer, request)
+
+        return endpoint
+
+
+class _Places:
+    """So many places, and those who wait for one; touched by the event loop only."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        self._most_of_one_app = max(1, number - 1)
+        self._held: Counter[App] = Counter()
+        self._waiting: FairQueue[tuple[App, asyncio.Future[None]]] = FairQueue()
+
+    @asynccontextmanager
+    async def of(self, app: App) -> AsyncIterator[None]:
+        """Hold a place in the block, once it is an app's turn."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.put(app, (app, turn))
+        self._give()
+        try:
+            await turn
+            yield
+        finally:
+            # Whoever is no longer interested may have been given it meanwhile.
+            if turn.done() and not turn.cancelled():
+                self._left += 1
+                self._held[app] -= 1
+                if not self._held[app]:
+                    del self._held[app]
+                self._give()
+
+    def _give(self) -> None:
+        while self._left and (waiting := self._waiting.take(self._may_have_one)):
+            app, turn = waiting
+            if not turn.done():  # else cancelled
+                self._left -= 1
+                self._held[app] += 1
+                turn.set_result(None)
+
+    def _may_have_one(self, app: App) -> bool:
+        # None: those of every app, and of a server without keys; nobody to be protected from.
+        return app is None or self._held[app] < self._most_of_one_app
+
+
+def on_the_beat(endpoint: Endpoint, is_kept: Callable[[Request], bool]) -> Endpoint:
+    """Answer at 12.5, 25, 50, … ms and at no other time.
+
+    For questions whose time depends a little on what the asker may not see, as a search within one
+    app does on how often other apps have the word.
+
+    Args:
+        endpoint: Answers.
+        is_kept: Whether a request is answered so.
+    """
+
+    async def wait(request: Request) -> Response:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            return await endpoint(request)
+        finally:
+            if is_kept(request):
+                taken = clock() - started
+                await asyncio.sleep(_next_beat(taken) - taken)
+
+    return wait
+
+
+def _next_beat(seconds: float) -> float:
+    beat = _FIRST_BEAT
+    while beat < seconds:
+        beat *= 2
+    return beat

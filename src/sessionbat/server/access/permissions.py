@@ -1,0 +1,262 @@
+"""A request's key becomes what it may do, and to which app.
+
+Without any key in the store, everything is open, which ``app`` allows on loopback only. Once there
+was one, a request needs a key: as ``Authorization: Bearer``, or, to read, as the cookie of a login.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import cookie_parser
+from starlette.types import Scope
+
+from sessionbat.server.access.keys import id_of, is_same
+from sessionbat.server.access.login_cookie import LoginCookie
+from sessionbat.server.access.throttle import Throttle
+from sessionbat.server.records import StoredKey
+from sessionbat.server.settings import is_loopback
+from sessionbat.server.store.protocol import Store
+from sessionbat.server.web.refusal import Refused
+
+_log = logging.getLogger("sessionbat.server")
+
+_SCOPE_NAME: Final = "sessionbat.access"
+_LOG_EVERY_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a request may do."""
+
+    may_read: bool
+    may_write: bool
+    #: The only app it may do it to; None: every app.
+    app: str | None = None
+    #: There is no key yet, so that nobody needs one.
+    is_open: bool = False
+    #: What the form for logging out has to send; empty for a request that came with a key.
+    logout_token: str = ""
+
+    @property
+    def may_read_every_app(self) -> bool:
+        """Whether it may read, and is bound to no app."""
+        return self.may_read and self.app is None
+
+    @property
+    def may_do_all(self) -> bool:
+        """Whether nothing is closed to it."""
+        return self.may_read_every_app and self.may_write
+
+
+EVERYTHING: Final = Access(may_read=True, may_write=True, is_open=True)
+
+
+def access_of(scope: Scope) -> Access:
+    """Give what a request may do.
+
+    Raises:
+        KeyError: Nobody has asked; a request that passed no door gets nothing.
+    """
+    access: Access = scope[_SCOPE_NAME]
+    return access
+
+
+def logout_token_of(scope: Scope) -> str:
+    """Give what the form for logging out sends; empty where nobody is logged in."""
+    access: Access | None = scope.get(_SCOPE_NAME)
+    return "" if access is None else access.logout_token
+
+
+def grant(scope: Scope, access: Access) -> None:
+    """Attach to a request what it may do."""
+    scope[_SCOPE_NAME] = access
+
+
+class Guard:
+    """Asks the store about each request's key; used by the event loop's thread only.
+
+    Nothing is remembered of a key, so that a revoked one is refused from the next request on.
+
+    Args:
+        store: Where the keys are.
+        cookie: Reads the cookies of logins.
+        may_be_open: Whether a store without keys is open to all.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cookie: LoginCookie,
+        *,
+        may_be_open: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._cookie = cookie
+        self._may_be_open = may_be_open
+        self._throttle = Throttle(clock)
+        self._notice = _Notice(clock)
+
+    def is_open(self) -> bool:
+        """Whether nobody needs a key; once False, False for good.
+
+        Raises:
+            StoreError: The store cannot be asked; nothing is open then.
+        """
+        if self._may_be_open and self._store.has_keys():
+            self._may_be_open = False
+        return self._may_be_open
+
+    def access(self, scope: Scope) -> Access:
+        """Say what a request may do.
+
+        Raises:
+            Refused: It has no key (401), a wrong one (401), or has sent too many of those (429);
+                or comes from elsewhere, through a trusted proxy, and there are no keys (403).
+            StoreError: The store cannot be asked.
+        """
+        if self.is_open():
+            if not _is_here(scope):
+                raise Refused(
+                    403,
+                    "no-keys",
+                    "this server has no key yet and serves its own machine only; make one with:"
+                    " sessionbat keys create",
+                )
+            return EVERYTHING
+        keys = _bearer_tokens(scope)
+        if keys:
+            return access_with(self.check_key(keys[0] if len(keys) == 1 else "", scope))
+        access = self.access_by_login(scope)
+        if access is None:
+            raise Refused(
+                401,
+                "no-key",
+                "this needs a key; send it as Authorization: Bearer sbat_...",
+                headers={"WWW-Authenticate": 'Bearer realm="SessionBat"'},
+            )
+        return access
+
+    def check_key(self, key: str, scope: Scope) -> StoredKey:
+        """Find what is stored of a key that a request brings.
+
+        Raises:
+            Refused: The key is unknown or revoked (401), or too many such came from there (429).
+            StoreError: The store cannot be asked.
+        """
+        key_id = id_of(key)
+        stored = None if key_id is None else self._store.find_key(key_id)
+        if stored is None or not is_same(key, stored) or stored.revoked_at is not None:
+            raise self._refuse_key(scope)
+        return stored
+
+    def access_by_login(self, scope: Scope) -> Access | None:
+        """Say what a logged-in browser may do: read, never write; None when it is not logged in.
+
+        A browser sends its cookie with whatever another site makes it send: so it opens nothing
+        that changes anything.
+        """
+        value = login_cookie_of(scope, self._cookie.name)
+        key_id = self._cookie.read(value)
+        stored = None if key_id is None else self._store.find_key(key_id)
+        if stored is None or stored.revoked_at is not None or not access_with(stored).may_read:
+            return None
+        return Access(
+            may_read=True,
+            may_write=False,
+            app=stored.app,
+            logout_token=self._cookie.sign("logout", value),
+        )
+
+    def _refuse_key(self, scope: Scope) -> Refused:
+        address = (scope.get("client") or ("",))[0]
+        wait_s = self._throttle.fail(address)
+        self._notice.tell(address)
+        if wait_s is not None:
+            return Refused(
+                429,
+                "too-many-bad-keys",
+                f"too many wrong keys came from this address; try again in {wait_s} s",
+                headers={"Retry-After": str(wait_s)},
+            )
+        return Refused(
+            401,
+            "bad-key",
+            "this key is unknown or revoked; make another with: sessionbat keys create",
+            headers={"WWW-Authenticate": 'Bearer realm="SessionBat", error="invalid_token"'},
+        )
+
+
+def access_with(stored: StoredKey) -> Access:
+    """Say what the holder of a key may do."""
+    return Access(
+        may_read=stored.kind in ("read", "admin"),
+        may_write=stored.kind in ("ingest", "admin"),
+        app=stored.app,
+    )
+
+
+def not_allowed(message: str) -> Refused:
+    """Make the refusal of something that a good key is not for."""
+    return Refused(
+        403,
+        "not-allowed",
+        message,
+        headers={"WWW-Authenticate": 'Bearer realm="SessionBat", error="insufficient_scope"'},
+    )
+
+
+def login_cookie_of(scope: Scope, name: str) -> str:
+    """Read a cookie; empty when there is none."""
+    for header in _header_values(scope, b"cookie"):
+        value = cookie_parser(header).get(name)
+        if value:
+            return value
+    return ""
+
+
+class _Notice:
+    """Tells the log of wrong keys, once a minute at most, and never what was sent."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._count = 0
+        self._told_at: float | None = None
+
+    def tell(self, address: str) -> None:
+        self._count += 1
+        now = self._clock()
+        if self._told_at is None or now - self._told_at >= _LOG_EVERY_S:
+            _log.warning(
+                "refused %d requests with a key that is unknown or revoked, the last from %s"
+                " [bad-key]",
+                self._count,
+                address or "a local socket",
+            )
+            self._count, self._told_at = 0, now
+
+
+def _is_here(scope: Scope) -> bool:
+    client = scope.get("client")
+    return client is None or is_loopback(client[0])
+
+
+def _bearer_tokens(scope: Scope) -> list[str]:
+    """Read the keys of a request; another scheme is the business of a proxy in front."""
+    found = []
+    for value in _header_values(scope, b"authorization"):
+        scheme, _, token = value.strip().partition(" ")
+        if scheme.lower() == "bearer":
+            found.append(token.strip())
+    return found
+
+
+def _header_values(scope: Scope, name: bytes) -> list[str]:
+    headers: list[tuple[bytes, Any]] = scope["headers"]
+    return [value.decode("latin-1") for key, value in headers if key == name]

@@ -1,0 +1,170 @@
+"""Decodes bodies while another thread stores those that came before them.
+
+Small bodies and large ones have a thread each, so that a small one waits behind no large one; large
+ones are decoded one at a time, and only while there is room for what was decoded and is not stored
+yet. Of those that wait, apps take turns.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from sessionbat.server.ingest.body import Body, Decoded, inflates_to_at_most
+from sessionbat.server.ingest.results import Waiter, describe_failure, settle
+from sessionbat.server.records import PreparedEvent, ReceivedEvent
+from sessionbat.server.web.fair_queue import App, FairQueue
+from sessionbat.server.web.refusal import Refused
+
+_log = logging.getLogger("sessionbat.server")
+
+#: A body that is no longer than this once it is inflated goes before the large ones.
+SMALL: Final = 64 * 1024
+
+
+class DecodedRequest(NamedTuple):
+    """A request's events, and who waits to hear what becomes of them."""
+
+    decoded: Decoded
+    #: Those to be stored, as the store prepared them.
+    events: Sequence[PreparedEvent]
+    waiter: Waiter
+    #: What storing them takes: microseconds, roughly.
+    work: int
+    #: Whose key brought them.
+    app: App = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it goes before the large ones."""
+        return self.decoded.size <= SMALL
+
+
+class Decoding:
+    """Decodes bodies, the small ones beside the large ones.
+
+    Args:
+        decode: Turns a body and the time of receipt, in microseconds, into events.
+        prepare: Does with events what needs no database. Called in two threads.
+        pass_on: Takes what was decoded. Called in these threads.
+        has_room: Whether a large body may be decoded now; ``wake`` says that it may have changed.
+        clock_ns: Nanoseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[Body, int], Decoded],
+        prepare: Callable[[Sequence[ReceivedEvent]], Sequence[PreparedEvent]],
+        pass_on: Callable[[DecodedRequest], None],
+        has_room: Callable[[], bool] = lambda: True,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._decode = decode
+        self._prepare = prepare
+        self._pass_on = pass_on
+        self._clock_ns = clock_ns
+        self._small = _Line("sessionbat-decoding", self._decode_one)
+        self._large = _Line("sessionbat-decoding-large", self._decode_one, has_room)
+
+    def put(self, body: Body, waiter: Waiter) -> None:
+        """Take a body; returns at once.
+
+        Raises:
+            Refused: The server is stopping.
+        """
+        line = self._small if _is_small(body) else self._large
+        line.put(_Request(body, waiter))
+
+    def wake(self) -> None:
+        """Look again whether there is room."""
+        self._large.wake()
+
+    def close(self) -> None:
+        """Pass on what waits, then stop; takes as long as that takes."""
+        self._small.close()
+        self._large.close()
+
+    def _decode_one(self, request: _Request) -> None:
+        body, waiter = request
+        try:
+            decoded = self._decode(body, self._clock_ns() // 1000)
+            events = self._prepare(decoded.events)
+            work = sum([event.work for event in events])
+        except Refused as refused:
+            settle([(waiter, _without_frames(refused))])
+        except Exception as exc:  # noqa: BLE001 - no body may end the thread
+            _log.error("a body could not be decoded: %s", describe_failure(exc))
+            settle([(waiter, exc)])
+        else:
+            self._pass_on(DecodedRequest(decoded, events, waiter, work, body.app))
+
+
+class _Line:
+    """Bodies that wait for a thread of their own, which is started by the first."""
+
+    def __init__(
+        self,
+        name: str,
+        decode: Callable[[_Request], None],
+        may_go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._name = name
+        self._decode = decode
+        self._may_go_on = may_go_on
+        self._arrived = threading.Condition()  # guards these three
+        self._waiting: FairQueue[_Request] = FairQueue()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, request: _Request) -> None:
+        with self._arrived:
+            if self._closing:
+                raise Refused(503, "stopping", "the server is stopping; send this again later")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+            self._waiting.put(request.body.app, request)
+            self._arrived.notify()
+
+    def wake(self) -> None:
+        with self._arrived:
+            self._arrived.notify()
+
+    def close(self) -> None:
+        with self._arrived:
+            self._closing = True
+            self._arrived.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while (request := self._take()) is not None:
+            self._decode(request)
+            del request  # 32 MB perhaps, while the next one is waited for
+
+    def _take(self) -> _Request | None:
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._may_go_on() if self._waiting else self._closing)
+            return self._waiting.take()
+
+
+class _Request(NamedTuple):
+    body: Body
+    waiter: Waiter
+
+
+def _without_frames(refused: Refused) -> Refused:
+    """Let go of what the frames that raised it hold: 32 MB of a body each, until it is answered."""
+    refused.__cause__ = refused.__context__ = None
+    return refused.with_traceback(None)
+
+
+def _is_small(body: Body) -> bool:
+    """Whether little comes out of a body; 2 KB of gzip may be 32 MB of JSON."""
+    if len(body.data) > SMALL or body.encoding == "identity":
+        return len(body.data) <= SMALL
+    return inflates_to_at_most(SMALL, body.data, body.encoding)

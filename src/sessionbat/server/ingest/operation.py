@@ -1,0 +1,87 @@
+"""The ingestion endpoint as it is declared: three forms of a body, and every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sessionbat.server.settings import Settings
+from sessionbat.server.web.addresses import INGESTION_PATH
+from sessionbat.server.web.operations import Answer, BodyForm, Operation, reference
+from sessionbat.server.web.parameters import Schema
+
+PATH: Final = INGESTION_PATH
+#: On every answer of the endpoint: what it takes (W3C LDP, RFC 7694). The SDK sends batches for it.
+CAPABILITIES: Final = {
+    "Accept-Post": "application/json, application/x-ndjson",
+    "Accept-Encoding": "zstd, gzip",
+}
+
+_COUNT: Final = {"type": "integer", "minimum": 0}
+
+#: The records that its answers refer to by name.
+SCHEMAS: Final[Mapping[str, Schema]] = {
+    "Stored": {
+        "type": "object",
+        "description": "What became of a body's events; those accepted are on the disk.",
+        "required": ["accepted", "duplicates", "rejected"],
+        "properties": {
+            "accepted": _COUNT,
+            "duplicates": {**_COUNT, "description": "Were there already, by app, session and id."},
+            "rejected": {"type": "array", "items": reference("Rejected")},
+        },
+    },
+    "Rejected": {
+        "type": "object",
+        "description": "An event that is not stored, while its neighbours are.",
+        "required": ["id", "slug", "at", "message"],
+        "properties": {
+            "id": {"type": ["string", "null"]},
+            "slug": {"enum": ["not-json", "bad-event", "wrong-app", "too-deep", "too-many-values"]},
+            "at": {"type": "string", "examples": ["events[3].session_id"]},
+            "message": {"type": "string"},
+        },
+    },
+}
+
+
+def describe(settings: Settings) -> Operation:
+    """Declare the endpoint with its limits."""
+    return Operation(
+        method="post",
+        path=PATH,
+        name="ingest",
+        summary="Take events, store them durably, then answer",
+        description=(
+            f"At most {settings.max_body_events} events and {settings.max_body_bytes} bytes after"
+            " decompression. One bad event never fails its neighbours. An id names one event"
+            " within its session: each (app, session, id) is stored once, so a body may be sent"
+            " again."
+        ),
+        request_headers={
+            "Content-Encoding": {"type": "string", "enum": ["identity", "gzip", "zstd"]}
+        },
+        body=(
+            BodyForm(
+                "application/json",
+                {"oneOf": [reference("Event"), {"type": "array", "items": reference("Event")}]},
+            ),
+            BodyForm(
+                "application/x-ndjson",
+                {"description": "One event a line. Blank lines mean nothing."},
+            ),
+        ),
+        answer=Answer("Stored.", reference("Stored"), status=202),
+        refusals={
+            400: ("not-json", "bad-encoding", "bad-request"),
+            405: ("method-not-allowed",),
+            408: ("slow-body",),
+            413: ("body-too-large", "too-many-events", "too-many-values"),
+            415: ("unknown-content-type", "unknown-encoding"),
+            422: ("bad-event", "wrong-app", "too-deep", "too-many-values"),
+            503: ("busy", "store-failed", "store-closed"),
+        },
+        answer_headers={
+            name: {"type": "string", "const": value} for name, value in CAPABILITIES.items()
+        },
+    )

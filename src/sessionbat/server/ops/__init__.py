@@ -1,0 +1,1 @@
+"""What keeps a server well: its log, its metrics, retention, the watch over its store."""

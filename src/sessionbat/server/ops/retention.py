@@ -1,0 +1,290 @@
+"""How long sessions are kept, and how much room they may take: what goes, and who sees to it.
+
+Sessions go whole, the one whose last activity is longest ago first: half a session would tell a
+wrong story, and its figures would change without anybody having done anything. Where room is to be
+made, it is made in the apps that take most.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sessionbat.errors import ConfigurationError
+from sessionbat.server.ops.store_watch import is_told_already
+from sessionbat.server.records import AppMeasures, Removed, SessionSummary
+from sessionbat.server.store.protocol import Store
+
+#: Less than this no store needs.
+MIN_STORE_BYTES: Final = 4 * 1024 * 1024
+
+_INTERVAL: Final = 60.0
+_SESSIONS: Final = 100
+# Below the limit, so that not each new event sets everything in motion.
+_FILLED: Final = 0.95
+# The words of deleted events leave the text index when it is merged, which writes all of it anew:
+# each time that so many events of those there are have gone.
+_MERGED_PART: Final = 0.05
+
+_log = logging.getLogger("sessionbat.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept.
+
+    Raises:
+        ConfigurationError: A limit is too small to be meant.
+    """
+
+    #: Sessions without activity for longer than this go.
+    max_age: timedelta | None = None
+    #: When the store takes more room, sessions go until it does not.
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that what is asked for can be."""
+        if self.max_age is not None and self.max_age <= timedelta(0):
+            raise ConfigurationError(
+                f"retention must be longer than 0 days, got {self.max_age}", slug="bad-retention"
+            )
+        if self.max_bytes is not None and self.max_bytes < MIN_STORE_BYTES:
+            raise ConfigurationError(
+                f"a store needs at least {MIN_STORE_BYTES} bytes, got {self.max_bytes}",
+                slug="bad-max-size",
+            )
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether nothing ever goes."""
+        return self.max_age is None and self.max_bytes is None
+
+
+def foresee(store: Store, retention: Retention, now: datetime) -> Removed:
+    """Say what ``enforce`` would delete, without doing it; of the size it is an estimate."""
+    size, count = store.size_bytes(), max(1, store.count_events())
+    old = _idle_since(store, _oldest_kept(retention, now))
+    events = sum(session.observations for session in old.values())
+    left = size - events * size / count
+    sessions = len(old)
+    if retention.max_bytes is not None and left > retention.max_bytes:
+        part = 1 - retention.max_bytes * _FILLED / left
+        for app, share in _shares(_without(store.measure_apps(), old), part).items():
+            for session in _first(_idle_of(store, app, old), share):
+                sessions += 1
+                events += session.observations
+    return Removed(sessions, events, round(events * size / count))
+
+
+def enforce(
+    store: Store,
+    retention: Retention,
+    now: datetime,
+    on_progress: Callable[[int], None] = lambda _events: None,
+) -> Removed:
+    """Delete what is not to be kept, in steps that let others write in between.
+
+    Room is only given back by ``Store.compact``: for a limit on the size it is called here, after
+    one on the age by the caller.
+
+    Args:
+        store: Where.
+        retention: What is kept.
+        now: The time.
+        on_progress: Called with how many more events are deleted; may raise, to stop.
+    """
+    removed = _delete_old(store, _oldest_kept(retention, now), on_progress)
+    if retention.max_bytes is not None and store.size_bytes() > retention.max_bytes:
+        removed += _make_room(store, int(retention.max_bytes * _FILLED), on_progress)
+    return removed
+
+
+class RetentionKeeper:
+    """Enforces a retention while a server runs, from a thread of its own.
+
+    Args:
+        store: Where.
+        retention: What is kept.
+        interval: Seconds between two looks.
+        clock: The time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        retention: Retention,
+        interval: float = _INTERVAL,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._retention = retention
+        self._interval = interval
+        self._clock = clock
+        self._unmerged = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sessionbat-retention", daemon=True)
+
+    def start(self) -> None:
+        """Begin, unless everything is kept."""
+        if not self._retention.keeps_all:
+            self._thread.start()
+
+    def close(self) -> None:
+        """Finish the step under way, then stop."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._enforce()
+            except _Stopped:
+                return
+            except Exception as exc:  # noqa: BLE001 - a full disk now must not end retention for good
+                if not is_told_already(exc):
+                    _log.error("retention: %s; trying again in %g s", exc, self._interval)
+            self._closing.wait(self._interval)
+
+    def _enforce(self) -> None:
+        removed = enforce(self._store, self._retention, self._clock(), self._stop_if_closing)
+        if removed.sessions:
+            _log.info(
+                "retention: deleted %d sessions with %d events", removed.sessions, removed.events
+            )
+        self._unmerged += removed.events
+        if self._unmerged > self._store.count_events() * _MERGED_PART:
+            self._store.compact(self._stop_if_closing)
+            self._unmerged = 0
+
+    def _stop_if_closing(self, *_: int) -> None:
+        if self._closing.is_set():
+            raise _Stopped
+
+
+class _Stopped(Exception):
+    """The server is stopping; what is left is done after the next start."""
+
+
+def _oldest_kept(retention: Retention, now: datetime) -> datetime | None:
+    return None if retention.max_age is None else now - retention.max_age
+
+
+def _delete_old(
+    store: Store, before: datetime | None, on_progress: Callable[[int], None]
+) -> Removed:
+    removed = Removed()
+    while before is not None:
+        idle = store.list_idle_sessions(before=before, limit=_SESSIONS)
+        if not idle:
+            break
+        removed += store.delete_sessions(_keys(idle), idle_since=before, on_progress=on_progress)
+    return removed
+
+
+def _make_room(store: Store, size: int, on_progress: Callable[[int], None]) -> Removed:
+    """Delete until the store takes no more; the app that takes most has to make room first.
+
+    So an app that is sent much costs no other its sessions.
+    """
+    removed = Removed()
+    while (over := store.size_bytes() - size) > 0:
+        before = removed
+        # An event takes its part of everything: what goes is guessed, then measured.
+        for app, events in _shares(store.measure_apps(), over / (over + size)).items():
+            removed += _delete_idle(store, app, events, on_progress)
+        store.compact(lambda _done, _total: on_progress(0))
+        if removed == before:
+            break  # what is left is not events
+    return removed
+
+
+def _delete_idle(
+    store: Store, app: str, events: float, on_progress: Callable[[int], None]
+) -> Removed:
+    """Delete the longest idle sessions of an app until they had so many events."""
+    removed = Removed()
+    while events > 0:
+        idle = _first(store.list_idle_sessions(app=app, limit=_SESSIONS), events)
+        if not idle:
+            break
+        removed += store.delete_sessions(_keys(idle), on_progress=on_progress)
+        events -= sum(session.observations for session in idle)
+    return removed
+
+
+def _shares(apps: Sequence[AppMeasures], part: float) -> dict[str, float]:
+    """Say how many events of which apps have to go, so that a part of all bytes goes.
+
+    The largest apps are cut to the same size, and those below it keep what they have.
+    """
+    largest = sorted((app for app in apps if app.bytes), key=lambda app: -app.bytes)
+    to_go = part * sum(app.bytes for app in largest)
+    cut, level = list[AppMeasures](), 0.0
+    for n, app in enumerate(largest):
+        cut.append(app)
+        level = max(0.0, (sum(each.bytes for each in cut) - to_go) / len(cut))
+        if n + 1 == len(largest) or level >= largest[n + 1].bytes:
+            break
+    return {app.app: app.events * (app.bytes - level) / app.bytes for app in cut}
+
+
+_Sessions = dict[tuple[str, str], SessionSummary]
+
+
+def _idle_since(store: Store, before: datetime | None) -> _Sessions:
+    """Find all sessions without activity since a time."""
+    ask = _SESSIONS
+    while before is not None:
+        idle = store.list_idle_sessions(before=before, limit=ask)
+        if len(idle) < ask:
+            return {(session.app, session.session_id): session for session in idle}
+        ask *= 4
+    return {}
+
+
+def _without(apps: Sequence[AppMeasures], gone: _Sessions) -> list[AppMeasures]:
+    events: Counter[str] = Counter()
+    for (app, _), session in gone.items():
+        events[app] += session.observations
+    return [
+        AppMeasures(
+            each.app,
+            each.events - events[each.app],
+            round(each.bytes * (1 - events[each.app] / each.events)),
+        )
+        for each in apps
+    ]
+
+
+def _idle_of(store: Store, app: str, gone: _Sessions) -> Iterator[SessionSummary]:
+    """Go through an app's sessions, the longest idle first, without those that are gone then."""
+    seen, ask = 0, _SESSIONS
+    while True:
+        idle = store.list_idle_sessions(app=app, limit=ask)
+        for session in idle[seen:]:
+            if (session.app, session.session_id) not in gone:
+                yield session
+        if len(idle) < ask:
+            return
+        seen, ask = len(idle), ask * 4
+
+
+def _first(sessions: Iterable[SessionSummary], events: float) -> list[SessionSummary]:
+    """Take so many of the first sessions that they have so many events together."""
+    taken = []
+    for session in sessions:
+        if events <= 0:
+            break
+        taken.append(session)
+        events -= session.observations
+    return taken
+
+
+def _keys(sessions: list[SessionSummary]) -> list[tuple[str, str]]:
+    return [(session.app, session.session_id) for session in sessions]

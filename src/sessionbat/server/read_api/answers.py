@@ -1,0 +1,214 @@
+"""The read API below /api/v1: a query and a JSON shape each.
+
+Lists answer ``{"items": [...], "next": cursor or null}`` and take ``limit`` and ``after``; what
+cannot be answered is an error object with a slug. ``ENDPOINTS`` is all there is; what each takes is
+declared in ``contract/asking``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from sessionbat.server.access.answers_at_once import AtOnce, on_the_beat
+from sessionbat.server.access.permissions import access_of
+from sessionbat.server.read_api import questions
+from sessionbat.server.records import SessionFilter, SessionSummary, Span
+from sessionbat.server.store.protocol import Store
+from sessionbat.server.store.scoped import Visible
+from sessionbat.server.web.operations import Operation
+from sessionbat.server.web.parameters import Query
+from sessionbat.server.web.refusal import Refused
+
+_SPANS: Final[dict[Span, timedelta]] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+#: How many of them are given when no ``from`` is named.
+_DEFAULT_SPANS: Final[dict[Span, int]] = {"hour": 24, "day": 30}
+
+
+#: Seconds after which a question is worth a line in the log.
+_SLOW: Final = 1.0
+
+_log = logging.getLogger("sessionbat.server")
+
+
+class Endpoint(NamedTuple):
+    """What is declared, and what answers it; the answer waits for the store."""
+
+    operation: Operation
+    answer: Callable[[Visible, Query], Any]
+
+
+def endpoints(context_keys: Sequence[str]) -> list[Endpoint]:
+    """List the endpoints of a store whose sessions can be filtered by these keys of a context."""
+    return [
+        Endpoint(questions.sessions(context_keys), _sessions),
+        Endpoint(questions.SESSION, _session),
+        Endpoint(questions.EVENTS, _events),
+        Endpoint(questions.SEARCH, _search),
+        Endpoint(questions.STATISTICS, _statistics),
+    ]
+
+
+def routes(store: Store) -> list[BaseRoute]:
+    """Give the routes of the read API."""
+    turns, of_searches = AtOnce(_AT_ONCE), AtOnce(_SEARCHES_AT_ONCE)
+
+    def answer(each: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        if each.operation is questions.SEARCH:
+            return on_the_beat(of_searches(_answerer(store, each)), _is_of_one_app)
+        return turns(_answerer(store, each))
+
+    return [
+        Route(each.operation.path, answer(each), methods=["GET"])
+        for each in endpoints(store.context_keys)
+    ]
+
+
+def _is_of_one_app(request: Request) -> bool:
+    return access_of(request.scope).app is not None
+
+
+# Answers made at once: few enough that those of 8 MB each do not fill the memory, and that all
+# kinds together find a reader of the store.
+_AT_ONCE: Final = 4
+# A search may take seconds of a core.
+_SEARCHES_AT_ONCE: Final = 2
+
+
+def _answerer(store: Store, endpoint: Endpoint) -> Callable[[Request], Response]:
+    operation, answer = endpoint
+
+    def respond(request: Request) -> Response:  # not async: it waits for the disk, in a thread
+        query = Query(operation.name, operation.parameters, request.query_params.multi_items())
+        visible = Visible(store, access_of(request.scope).app)
+        with _timed(operation.name, request):
+            return Response(orjson.dumps(answer(visible, query)), media_type="application/json")
+
+    return respond
+
+
+@contextmanager
+def _timed(name: str, request: Request) -> Iterator[None]:
+    """Log a question that took long: by the names of its parameters, never by their values."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds = time.perf_counter() - started
+        if seconds >= _SLOW:
+            asked = ", ".join(sorted(request.query_params.keys())) or "nothing"
+            _log.warning(
+                "%s took %.1f s, asked by %s [slow-query]",
+                name,
+                seconds,
+                asked,
+                extra={"fields": {"operation": name, "seconds": round(seconds, 3), "by": asked}},
+            )
+
+
+def _sessions(store: Visible, query: Query) -> Any:
+    try:
+        page = store.list_sessions(
+            app=query.get(questions.APP),
+            where=_session_filter(query, store.context_keys),
+            sort=query.require(questions.SORT),
+            limit=query.require(questions.SESSIONS_LIMIT),
+            after=query.get(questions.AFTER),
+        )
+    except ValueError as exc:
+        raise _bad_after() from exc
+    return _page(page.items, page.next)
+
+
+def _session_filter(query: Query, context_keys: Sequence[str]) -> SessionFilter:
+    context = ((key, query.get(questions.context_parameter(key))) for key in context_keys)
+    return SessionFilter(
+        context=tuple((key, value) for key, value in context if value is not None),
+        **{field: query.get(parameter) for field, parameter in questions.FILTERS.items()},
+    )
+
+
+def _session(store: Visible, query: Query) -> SessionSummary:
+    app, session_id = query.require(questions.ITS_APP), query.require(questions.SESSION_ID)
+    session = store.get_session(app, session_id)
+    if session is None:
+        raise _no_session()
+    return session
+
+
+def _events(store: Visible, query: Query) -> Any:
+    app, session_id = query.require(questions.ITS_APP), query.require(questions.SESSION_ID)
+    limit, after = query.require(questions.EVENTS_LIMIT), query.get(questions.AFTER)
+    try:
+        page = store.list_events(app, session_id, limit=limit, after=after)
+    except ValueError as exc:
+        raise _bad_after() from exc
+    if not page.items and store.get_session(app, session_id) is None:
+        raise _no_session()
+    # The stored bytes go out as they came in: no digit and no key order is lost on the way.
+    return _page((orjson.Fragment(item.raw) for item in page.items), page.next)
+
+
+def _search(store: Visible, query: Query) -> Any:
+    try:
+        page = store.search(
+            query.require(questions.WORDS),
+            app=query.get(questions.APP),
+            limit=query.require(questions.SEARCH_LIMIT),
+            after=query.get(questions.AFTER),
+        )
+    except ValueError as exc:
+        raise _bad_after() from exc
+    return _page(page.items, page.next)
+
+
+def _statistics(store: Visible, query: Query) -> Any:
+    by = query.require(questions.BY)
+    length = _SPANS[by]
+    until = query.get(questions.TO) or datetime.now(UTC)
+    since = query.get(questions.FROM) or _before(until, _DEFAULT_SPANS[by] * length)
+    if (until - since) / length > questions.MAX_SPANS:
+        raise Refused(
+            400,
+            "too-many-spans",
+            f"from and to are more than {questions.MAX_SPANS} {by}s apart; ask for fewer",
+            at="from",
+        )
+    items = store.statistics(
+        app=query.get(questions.APP),
+        by=by,
+        since=since,
+        until=until,
+        group=query.get(questions.GROUP),
+    )
+    return {"items": items}
+
+
+def _before(until: datetime, length: timedelta) -> datetime:
+    return max(until - length, datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def _page(items: Iterable[Any], after: str | None) -> dict[str, Any]:
+    return {"items": list(items), "next": after}
+
+
+def _bad_after() -> Refused:
+    return Refused(
+        400,
+        "bad-after",
+        "after is not a cursor of this server; pass what the page before gave as next",
+        at="after",
+    )
+
+
+def _no_session() -> Refused:
+    return Refused(404, "no-such-session", "there is no such session", at="session_id")

@@ -1,0 +1,157 @@
+"""A few words around what was found, out of a text of any length: where to look, and how it reads.
+
+FTS5 makes the snippet, with its own idea of words; it takes time by the square of the hits, within
+one step that nothing can interrupt. So it is given a window of the text and never the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from sessionbat.server.reading.folding import Trace, can_part, fold, is_of_word
+from sessionbat.server.store.query_terms import Term
+
+#: Words of a snippet.
+WORDS: Final = 24
+#: Stand in a snippet of the folded text around a hit, and where something was left out.
+BEGIN, END, LEFT_OUT = "\x02", "\x03", "\x01"
+
+# Characters: 600 words of one letter take FTS5 two milliseconds.
+_WINDOW: Final = 1200
+# What two neighbours have in common, so that few phrases are torn.
+_OVERLAP: Final = 300
+_SEARCH_FOR_SPACE: Final = 64
+_MARK: Final = re.compile(f"([{BEGIN}{END}])")
+_MARKED: Final = re.compile(f"{BEGIN}([^{END}]*){END}")
+# Places of one term that are looked at in one window.
+_TRIES: Final = 200
+
+
+#: Its text, and where in it the hits begin and end.
+Snippet = tuple[str, list[tuple[int, int]]]
+
+
+class Window(NamedTuple):
+    """A part of a text, and how it is indexed."""
+
+    text: str
+    folded: str
+    #: Whether something comes before and after.
+    is_after: bool
+    is_before: bool
+
+
+def find_window(text: str, terms: Sequence[Term]) -> Window:
+    """Find the first window that holds all terms, else the first that holds most of them.
+
+    Takes time by the length of the text, whatever it holds.
+    """
+    wanted = [(_words(term.words), term.is_prefix) for term in terms]
+    best, most = Window("", "", False, False), -1
+    for start, end in _windows(text):
+        part = text[start:end]
+        folded = fold(part).replace("\0", " ")
+        lower = folded.lower()
+        found = sum(_holds(lower, words, is_prefix) for words, is_prefix in wanted)
+        if found > most:
+            best, most = Window(part, folded, start > 0, end < len(text)), found
+        if found == len(wanted):
+            break
+    return best
+
+
+def read_snippet(window: Window, snippet: str) -> Snippet:
+    """Turn FTS5's snippet of a folded window into words of the text and the places of the hits."""
+    within = snippet.strip(LEFT_OUT)
+    start = window.folded.find(within.replace(BEGIN, "").replace(END, ""))
+    trace = Trace(window.text)
+    places, at = list[tuple[int, str]](), start
+    for part in _MARK.split(within):
+        if part == BEGIN:
+            places.append((trace.start_of(at), part))
+        elif part == END:
+            places.append((trace.end_of(at), part))
+        else:
+            at += len(part)
+    begin, end = trace.start_of(start), trace.end_of(at)
+    is_after = snippet.startswith(LEFT_OUT) or window.is_after
+    is_before = snippet.endswith(LEFT_OUT) or window.is_before
+    written, last = ["…" if is_after else ""], begin
+    for place, mark in places:
+        written += [_without_marks(window.text[last:place]), mark]
+        last = max(last, place)
+    written += [_without_marks(window.text[last:end]), "…" if is_before else ""]
+    return _unmark("".join(written))
+
+
+def _windows(text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    while True:
+        end = _place_to_part(text, start + _WINDOW)
+        yield start, end
+        if end >= len(text):
+            return
+        start = _place_to_part(text, end - _OVERLAP)
+
+
+def _place_to_part(text: str, place: int) -> int:
+    """Give where to part a text, from this place on: behind a word if one ends soon."""
+    if place >= len(text):
+        return len(text)
+    space = text.find(" ", place, place + _SEARCH_FOR_SPACE)
+    if space >= 0:
+        return space
+    while place < len(text) and not can_part(text[place]):
+        place += 1
+    return place
+
+
+def _words(text: str) -> list[str]:
+    """Part a folded term into words as the tokenizer does."""
+    return "".join(c if is_of_word(c) else " " for c in text.lower()).split()
+
+
+def _holds(text: str, words: list[str], is_prefix: bool) -> bool:
+    """Whether a short text holds words in this order; in doubt it may be wrong, as of where."""
+    if not words:
+        return False
+    at = -1
+    for _ in range(_TRIES):
+        at = text.find(words[0], at + 1)
+        if at < 0:
+            return False
+        if not (at and is_of_word(text[at - 1])) and _follow(text, at, words, is_prefix):
+            return True
+    return False
+
+
+def _follow(text: str, at: int, words: list[str], is_prefix: bool) -> bool:
+    for number, word in enumerate(words):
+        while number and at < len(text) and not is_of_word(text[at]):
+            at += 1
+        if not text.startswith(word, at):
+            return False
+        at += len(word)
+        is_last = number == len(words) - 1
+        if at < len(text) and is_of_word(text[at]) and not (is_last and is_prefix):
+            return False
+    return True
+
+
+def _without_marks(text: str) -> str:
+    return text.replace(BEGIN, " ").replace(END, " ")
+
+
+def _unmark(marked: str) -> Snippet:
+    """Take the marks out of a snippet: its plain text, and where the marked words were."""
+    text = " ".join(marked.split())
+    text = text.replace(END + BEGIN, "")  # neighbours in a phrase of one-character words
+    plain, highlights, end = "", list[tuple[int, int]](), 0
+    for match in _MARKED.finditer(text):
+        plain += text[end : match.start()]
+        highlights.append((len(plain), len(plain) + len(match[1])))
+        plain += match[1]
+        end = match.end()
+    return plain + text[end:], highlights

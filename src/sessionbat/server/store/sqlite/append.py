@@ -1,0 +1,235 @@
+"""Events into rows: what ``append`` does before its transaction, and inside it.
+
+Whatever needs no database is prepared before, while another thread may be writing. Inside, what is
+new is decided first; only then are sessions, interactions, events and payloads written, so a
+repeated event leaves no trace, not even an empty session.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any, Final, NamedTuple
+
+from sessionbat.server.reading.figures import Reading, read
+from sessionbat.server.records import PreparedEvent, ReceivedEvent
+from sessionbat.server.store.query_terms import indexed, text_of, text_of_parts
+from sessionbat.server.store.session_tally import Tally, tally_up
+from sessionbat.server.store.sqlite.known_rows import KnownRows, KnownSession
+from sessionbat.server.store.sqlite.many_rows import insert_many, with_values
+from sessionbat.server.store.sqlite.payloads import (
+    LONG,
+    MAX_MESSAGES,
+    Arrived,
+    Conversation,
+    Payload,
+    PayloadWriter,
+)
+from sessionbat.server.store.sqlite.recent_rows import IndexedText
+from sessionbat.server.store.sqlite.rollups import Figures
+from sessionbat.server.store.sqlite.session_rows import add_to_sessions, find_sessions
+
+_WORK: Final = 50
+_WORK_PER_MESSAGE: Final = 10
+# The first few are mostly known already; an event may have 64, each new.
+_WORK_PER_LABEL: Final = 30
+_USUAL_LABELS: Final = 8
+_BYTES_A_MICROSECOND: Final = 100
+_HEXADECIMAL = re.compile("[0-9a-f]{32}")
+
+#: By the app's name and the session's id.
+Tallies = Mapping[tuple[str, str], Tally]
+
+
+@dataclass(slots=True)
+class Prepared(PreparedEvent):
+    """An event on its way to its rows."""
+
+    app: str
+    reading: Reading
+    packed_id: str | bytes
+    payload: Payload | Conversation
+    #: What is indexed of it; None as long as it is not known which of its messages are new.
+    text: str | None
+
+    @property
+    def work(self) -> int:
+        """See ``PreparedEvent.work``; measured with messages of 30 bytes and texts of 10 KB."""
+        payload = self.payload
+        work = _WORK
+        if (labels := len(self.reading.shared_labels)) > _USUAL_LABELS:
+            work += _WORK_PER_LABEL * (labels - _USUAL_LABELS)
+        if isinstance(payload, Conversation):
+            size = len(payload.around) + sum(map(len, payload.messages))
+            return work + _WORK_PER_MESSAGE * len(payload.messages) + size // _BYTES_A_MICROSECOND
+        return work + len(payload[1]) // _BYTES_A_MICROSECOND
+
+
+def prepare(
+    events: Sequence[ReceivedEvent], payloads: PayloadWriter, context_keys: tuple[str, ...]
+) -> list[Prepared]:
+    """Read and compress events; touches no database."""
+    return [
+        Prepared(
+            received.event["app"],
+            read(received.event, received.received_at_us, context_keys),
+            pack_id(received.event["id"]),
+            payload,
+            None if isinstance(payload, Conversation) else indexed(text_of(received.event)),
+        )
+        for received, payload in zip(events, payloads.encode(events), strict=True)
+    ]
+
+
+def tally_of(events: Sequence[Prepared]) -> Tallies:
+    """Sum up what events add to their sessions; touches no database either."""
+    return tally_up((each.app, each.reading) for each in events)
+
+
+class Inserted(NamedTuple):
+    """What a transaction has inserted, once it is committed."""
+
+    #: For each event given: whether it was new.
+    is_new: list[bool]
+    #: What of the new ones is to be indexed, in the order of their numbers.
+    texts: Sequence[IndexedText] = ()
+    #: What of them is counted, in the same order.
+    figures: Sequence[Figures] = ()
+
+
+def insert_events(
+    connection: sqlite3.Connection,
+    events: Sequence[Prepared],
+    tallies: Tallies,
+    payloads: PayloadWriter,
+    known: KnownRows,
+) -> Inserted:
+    """Insert what is new, inside the caller's transaction; ``tallies`` are of all events."""
+    apps = {name: _app_row(connection, known, name) for name, _ in tallies}
+    keys = [(apps[app], session) for app, session in tallies]
+    is_new = _find_new(connection, apps, events, find_sessions(connection, keys, known))
+    if not all(is_new):
+        events = [*compress(events, is_new)]
+        tallies = tally_of(events)
+    if not events:
+        return Inserted(is_new)
+    by_number = {(apps[app], session): tally for (app, session), tally in tallies.items()}
+    add_to_sessions(connection, by_number, known)
+    rows = _insert_rows(connection, apps, events, known)
+    texts, sizes = _insert_payloads(connection, events, rows, payloads)
+    connection.executemany("UPDATE apps SET bytes = bytes + ? WHERE id = ?", sizes)
+    figures = [  # COLUMNS of sqlite_statistics
+        (row[0], row[1], each.reading.active_at_us, *row[7:15])
+        for each, row in zip(events, rows, strict=True)
+    ]
+    return Inserted(is_new, texts, figures)
+
+
+def pack_id(event_id: str) -> str | bytes:
+    """Write an event's id as the file holds it: what the SDK makes takes half the room."""
+    return bytes.fromhex(event_id) if _HEXADECIMAL.fullmatch(event_id) else event_id
+
+
+def unpack_id(stored: str | bytes) -> str:
+    """Read an id as it was received."""
+    return stored.hex() if isinstance(stored, bytes) else stored
+
+
+def _app_row(connection: sqlite3.Connection, known: KnownRows, name: str) -> int:
+    row = known.apps.get(name)
+    if row is None:
+        connection.execute("INSERT OR IGNORE INTO apps (name) VALUES (?)", (name,))
+        (row,) = connection.execute("SELECT id FROM apps WHERE name = ?", (name,)).fetchone()
+        known.apps[name] = row
+    return row
+
+
+def _find_new(
+    connection: sqlite3.Connection,
+    apps: Mapping[str, int],
+    events: Sequence[Prepared],
+    sessions: Mapping[tuple[int, str], KnownSession],
+) -> list[bool]:
+    keys = [
+        (each.packed_id, sessions[apps[each.app], each.reading.session_id].row) for each in events
+    ]
+    there = set(
+        with_values(
+            connection,
+            "SELECT column1, column2 FROM {} CROSS JOIN events"
+            " ON event_id = column1 AND session = column2",
+            keys,
+        )
+    )
+    is_new = []
+    for key in keys:
+        is_new.append(key not in there)
+        there.add(key)
+    return is_new
+
+
+def _insert_rows(
+    connection: sqlite3.Connection,
+    apps: Mapping[str, int],
+    events: Sequence[Prepared],
+    known: KnownRows,
+) -> list[tuple[Any, ...]]:
+    (last,) = connection.execute(
+        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
+    ).fetchone()
+    rows = []
+    for number, each in enumerate(events, last + 1):
+        app, reading = apps[each.app], each.reading
+        session = known.sessions[app, reading.session_id]
+        interaction_id = reading.interaction_id
+        rows.append(
+            (
+                number,
+                app,
+                each.packed_id,
+                session.row,
+                None if interaction_id is None else session.interactions[interaction_id],
+                *reading[3:14],
+            )
+        )
+    insert_many(connection, "INSERT INTO events", rows)
+    return rows
+
+
+def _insert_payloads(
+    connection: sqlite3.Connection,
+    events: Sequence[Prepared],
+    rows: Sequence[tuple[Any, ...]],
+    payloads: PayloadWriter,
+) -> tuple[list[IndexedText], list[tuple[int, int]]]:
+    """Insert payloads; give what is indexed of them, and by how many bytes each app has grown."""
+    arrived = [
+        Arrived(row[0], row[3], *each.payload)
+        for each, row in zip(events, rows, strict=True)
+        if isinstance(each.payload, Conversation)
+    ]
+    referring = iter(payloads.insert_messages(connection, arrived) if arrived else ())
+    texts: list[IndexedText] = []
+    encoded, long = list[tuple[int, int, bytes]](), list[tuple[int, int, bytes]]()
+    sizes: dict[int, int] = defaultdict(int)
+    for each, row in zip(events, rows, strict=True):
+        number, app = row[0], row[1]
+        payload, text = each.payload, each.text
+        if isinstance(payload, Conversation):
+            around = payload.around
+            payload, own_messages, size = next(referring)
+            sizes[app] += size
+            text = indexed(text_of_parts(around, own_messages[:MAX_MESSAGES]))
+        codec, data = payload
+        size = len(data)
+        sizes[app] += size
+        (encoded if size <= LONG else long).append((number, codec, data))
+        texts.append(IndexedText(number, app, text or ""))
+    insert = "INSERT INTO payloads (event, codec, data)"
+    insert_many(connection, insert, encoded)
+    connection.executemany(f"{insert} VALUES (?, ?, ?)", long)
+    return texts, [(size, app) for app, size in sizes.items()]

@@ -1,0 +1,207 @@
+"""Sessions out of every table, the text index and the statistics: what deletion does in one step.
+
+A step takes a session's latest events first. So a message that later model calls resend is never
+taken from under an event that stays, and whatever is left after a step is a session that ended
+earlier.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from sessionbat.event import LLM, RETRIEVAL, TOOL
+from sessionbat.server.reading.figures import cost_nanos
+from sessionbat.server.records import Removed
+from sessionbat.server.store.sqlite import rollups, text_index
+from sessionbat.server.store.sqlite.payloads import PayloadReader
+
+#: A step ends at so many events, or at so much of their JSON as it is stored: some ten
+#: milliseconds in which nobody else writes.
+STEP_EVENTS: Final = 125
+STEP_BYTES: Final = 1024 * 1024
+#: Or of so many characters of indexed text; what is taken out costs what putting it in did.
+STEP_CHARACTERS: Final = 512 * 1024
+#: Messages of one event, or left behind in a session, that one step deletes.
+STEP_MESSAGES: Final = 5000
+
+_ALWAYS: Final = 2**63 - 1
+
+
+class Step(NamedTuple):
+    """What one step came to."""
+
+    removed: Removed
+    #: Sessions, from the first asked for, that are gone now or stay.
+    done: int
+    #: The one after them has lost some of its events; it shall not stay like that.
+    has_begun: bool
+
+
+def delete_step(
+    connection: sqlite3.Connection,
+    payloads: PayloadReader,
+    sessions: Sequence[tuple[str, str]],
+    idle_since_us: int | None,
+    *,
+    has_begun: bool,
+    max_events: int,
+) -> Step:
+    """Delete as many events of these sessions as one step takes, in the caller's transaction.
+
+    ``has_begun`` is of the step before; such a session goes, whatever is active since. Foreign keys
+    have to be off: to check those of an interaction, SQLite would read through all events.
+    """
+    removed = Removed()
+    room_events, room_bytes, room_text = max_events, STEP_BYTES, STEP_CHARACTERS
+    for done, (app, session_id) in enumerate(sessions):
+        if room_events <= 0 or room_bytes <= 0 or room_text <= 0:
+            return Step(removed, done, False)
+        goes_anyway = idle_since_us is None or (has_begun and done == 0)
+        found = connection.execute(
+            "SELECT sessions.id FROM sessions JOIN apps ON apps.id = app"
+            " WHERE apps.name = ? AND session_id = ? AND last_at_us < ?",
+            (app, session_id, _ALWAYS if goes_anyway else idle_since_us),
+        ).fetchone()
+        if found is None:
+            continue
+        events = _latest_events(connection, found[0], room_events, room_bytes)
+        gone, size, characters = _delete_events(connection, payloads, events, room_text)
+        is_gone, left_behind = _delete_if_empty(connection, found[0])
+        size += left_behind
+        connection.execute("UPDATE apps SET bytes = max(0, bytes - ?) WHERE name = ?", (size, app))
+        removed += Removed(int(is_gone), len(gone), size)
+        if not is_gone and not _has_events(connection, found[0]):
+            return Step(removed, done, True)  # of long conversations, messages are left
+        if not is_gone:
+            _sum_up_rest(connection, found[0], sum(cost_nanos(event.cost_usd) for event in gone))
+            return Step(removed, done, True)
+        room_events -= len(gone) or 1
+        room_bytes -= size
+        room_text -= characters
+    return Step(removed, len(sessions), False)
+
+
+class _Event(NamedTuple):
+    # As rollups.subtract takes it.
+    number: int
+    app: int
+    at_us: int
+    kind: str
+    name: str | None
+    model: str | None
+    failed: int
+    latency_ms: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+
+
+def _latest_events(
+    connection: sqlite3.Connection, session: int, limit: int, max_bytes: int
+) -> list[_Event]:
+    events: list[_Event] = []
+    size = 0
+    for *columns, length in connection.execute(
+        f"SELECT {rollups.COLUMNS}, length(data) FROM events JOIN payloads ON event = id"
+        " WHERE id IN (SELECT id FROM events WHERE session = ? ORDER BY id DESC LIMIT ?)"
+        " ORDER BY id DESC",
+        (session, limit),
+    ):
+        events.append(_Event(*columns))
+        size += length
+        if size >= max_bytes:
+            break
+    return events
+
+
+def _delete_events(
+    connection: sqlite3.Connection, payloads: PayloadReader, events: Sequence[_Event], room: int
+) -> tuple[Sequence[_Event], int, int]:
+    """Delete events and what only they brought: so many of the first as one step takes.
+
+    Of an event with more messages than a step takes, they are left for when its session is empty.
+
+    Returns:
+        Those events, the size of their JSON as it was stored, and the characters of their text.
+    """
+    progress = dict(connection.execute("SELECT name, up_to FROM progress"))
+    in_index = [event.number for event in events if event.number <= progress["text"]]
+    taken, characters = text_index.unindex(connection, payloads, in_index, room)
+    events = events[
+        : len(events) - len(in_index) + taken
+    ]  # the latest come first, and may not be in it yet
+    # What is not counted yet is not there any more when it would be.
+    counted = [event for event in events if event.number <= progress["statistics"]]
+    rollups.subtract(connection, counted)
+    numbers = [(event.number,) for event in events]
+    size = _delete_messages(connection, "event", [number for (number,) in numbers])
+    for number in numbers:
+        (length,) = connection.execute(
+            "SELECT length(data) FROM payloads WHERE event = ?", number
+        ).fetchone()
+        size += length
+    connection.executemany("DELETE FROM payloads WHERE event = ?", numbers)
+    connection.executemany("DELETE FROM events WHERE id = ?", numbers)
+    return events, size, characters
+
+
+def _delete_messages(connection: sqlite3.Connection, column: str, values: Sequence[int]) -> int:
+    """Delete the messages of these events or this session, as long as there is room for them.
+
+    Returns:
+        Their size as they were stored.
+    """
+    size, room = 0, STEP_MESSAGES
+    for value in values:
+        ids = f"SELECT id FROM messages WHERE {column} = ? LIMIT ?"
+        count, length = connection.execute(
+            f"SELECT count(*), coalesce(sum(length(data)), 0) FROM messages WHERE id IN ({ids})",
+            (value, room),
+        ).fetchone()
+        if count:
+            connection.execute(f"DELETE FROM messages WHERE id IN ({ids})", (value, room))
+        size += length
+        room -= count
+    return size
+
+
+def _has_events(connection: sqlite3.Connection, session: int) -> bool:
+    found = connection.execute("SELECT 1 FROM events WHERE session = ?", (session,)).fetchone()
+    return found is not None
+
+
+def _delete_if_empty(connection: sqlite3.Connection, session: int) -> tuple[bool, int]:
+    """Delete what is left of a session without events: whether it is gone, and what was stored."""
+    if _has_events(connection, session):
+        return False, 0
+    size = _delete_messages(connection, "session", [session])
+    if connection.execute("SELECT 1 FROM messages WHERE session = ?", (session,)).fetchone():
+        return False, size
+    labels = connection.execute(
+        "SELECT label FROM session_labels WHERE session = ?", (session,)
+    ).fetchall()
+    connection.execute("DELETE FROM session_labels WHERE session = ?", (session,))
+    connection.executemany("UPDATE labels SET sessions = sessions - 1 WHERE id = ?", labels)
+    connection.executemany("DELETE FROM labels WHERE id = ? AND sessions <= 0", labels)
+    for table, column in (("interactions", "session"), ("sessions", "id")):
+        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (session,))
+    return True, size
+
+
+def _sum_up_rest(connection: sqlite3.Connection, session: int, cost_nanos: int) -> None:
+    """Make the summary true of the events left; title and labels stay until the last is gone."""
+    figures: tuple[Any, ...] = connection.execute(
+        "SELECT min(min(at_us, received_at_us)), max(min(at_us, received_at_us)),"
+        " count(DISTINCT interaction), count(*), sum(kind = ?), sum(kind = ?), sum(kind = ?),"
+        " sum(failed), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),"
+        " coalesce(max(latency_ms), 0) FROM events WHERE session = ?",
+        (LLM, TOOL, RETRIEVAL, session),
+    ).fetchone()
+    connection.execute(
+        "UPDATE sessions SET first_at_us = ?, last_at_us = ?, interactions = ?, observations = ?,"
+        " llm_calls = ?, tool_calls = ?, retrievals = ?, errors = ?, input_tokens = ?,"
+        " output_tokens = ?, latency_ms = max(0, ?), cost_nanos = cost_nanos - ? WHERE id = ?",
+        (*figures, cost_nanos, session),
+    )

@@ -1,0 +1,115 @@
+"""Keys in the file, and the connection that looks them up at each request."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sessionbat.errors import StoreError
+from sessionbat.server.reading.figures import microseconds, rfc3339
+from sessionbat.server.records import StoredKey
+
+# Seconds. Readers of a WAL wait for nobody but a process that recovers the file; the event loop
+# waits with them, so not for long.
+_BUSY_TIMEOUT: Final = 0.1
+_SECRET_BYTES: Final = 32
+_COLUMNS: Final = "id, kind, app, name, digest, created_at_us, revoked_at_us"
+
+
+def add(connection: sqlite3.Connection, key: StoredKey) -> None:
+    """Insert a key, inside the caller's transaction."""
+    connection.execute(
+        f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL)",
+        (
+            key.id,
+            key.kind,
+            key.app,
+            key.name,
+            key.digest,
+            microseconds(datetime.fromisoformat(key.created_at)),
+        ),
+    )
+
+
+def list_all(connection: sqlite3.Connection) -> list[StoredKey]:
+    """List every key, the oldest first."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at_us, id")
+    return [_key(row) for row in rows]
+
+
+def revoke(connection: sqlite3.Connection, key_id: str, at_us: int) -> bool:
+    """Mark a key as revoked, inside the caller's transaction; False when there is none."""
+    changed = connection.execute(
+        "UPDATE keys SET revoked_at_us = coalesce(revoked_at_us, ?) WHERE id = ?", (at_us, key_id)
+    )
+    return changed.rowcount > 0
+
+
+def secret(connection: sqlite3.Connection, name: str) -> bytes:
+    """Give a secret, made when it is missing, inside the caller's transaction."""
+    connection.execute(
+        "INSERT OR IGNORE INTO secrets VALUES (?, ?)", (name, secrets.token_bytes(_SECRET_BYTES))
+    )
+    (value,) = connection.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchone()
+    return bytes(value)
+
+
+class KeyReader:
+    """A read-only connection of its own: looking up a key never waits for a slow question.
+
+    Args:
+        path: The file.
+        note_failure: Takes an error of SQLite into account; gives what to raise.
+
+    Raises:
+        StoreError: From any method, when the file cannot be read or after ``close``.
+    """
+
+    def __init__(self, path: Path, note_failure: Callable[[sqlite3.Error], StoreError]) -> None:
+        self._note_failure = note_failure
+        self._lock = threading.Lock()  # guards the connection
+        self._connection: sqlite3.Connection | None = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            timeout=_BUSY_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    def find(self, key_id: str) -> StoredKey | None:
+        """Find a key by its id, as it is in the file now."""
+        row = self._first(f"SELECT {_COLUMNS} FROM keys WHERE id = ?", (key_id,))
+        return None if row is None else _key(row)
+
+    def has_any(self) -> bool:
+        """Whether the file has a key, revoked or not."""
+        return self._first("SELECT 1 FROM keys LIMIT 1") is not None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _first(self, query: str, values: Sequence[Any] = ()) -> Any:
+        with self._lock:
+            if self._connection is None:
+                raise StoreError("the store is closed", slug="store-closed")
+            try:
+                # All rows, so that no statement stays open and holds an old state of the file.
+                rows = self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as exc:
+                raise self._note_failure(exc) from exc
+        return rows[0] if rows else None
+
+
+def _key(row: Sequence[Any]) -> StoredKey:
+    key_id, kind, app, name, digest, created_at_us, revoked_at_us = row
+    revoked_at = None if revoked_at_us is None else rfc3339(revoked_at_us)
+    return StoredKey(key_id, kind, app, name, digest, rfc3339(created_at_us), revoked_at)

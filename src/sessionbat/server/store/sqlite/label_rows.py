@@ -1,0 +1,95 @@
+"""The labels of sessions: each label once an app, each pair of label and session once.
+
+A label counts its sessions, so that a filter knows which of several is the rarest.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence, Set
+from typing import NamedTuple
+
+from sessionbat.server.reading.figures import Label
+from sessionbat.server.store.sqlite.known_rows import KnownRows, KnownSession
+from sessionbat.server.store.sqlite.many_rows import insert_many, number_rows, with_values
+
+
+class Labelled(NamedTuple):
+    """A session of an app, and what of labels an append brings to it."""
+
+    app: int
+    session: KnownSession
+    label_sets: Set[frozenset[Label]]
+
+
+def add_labels(
+    connection: sqlite3.Connection, labelled: Sequence[Labelled], known: KnownRows
+) -> None:
+    """Give sessions the labels that they have not had."""
+    not_had = [
+        (session, (app, label))
+        for app, session, label_sets in labelled
+        for label in _not_had(session, label_sets, known)
+    ]
+    _know_rows(connection, [app_label for _, app_label in not_had], known)
+    pairs = [(known.labels[app_label], session) for session, app_label in not_had]
+    there = _find_pairs(
+        connection, [(label, session.row) for label, session in pairs if not session.is_whole]
+    )
+    new = [pair for label, session in pairs if (pair := (label, session.row)) not in there]
+    insert_many(connection, "INSERT INTO session_labels", new)
+    with_values(
+        connection,
+        "UPDATE labels SET sessions = sessions + column2 FROM {} WHERE id = column1",
+        [*Counter(label for label, _ in new).items()],
+    )
+
+
+def _not_had(
+    session: KnownSession, label_sets: Set[frozenset[Label]], known: KnownRows
+) -> set[Label]:
+    """Find the labels that a session is not known to have; afterwards it is."""
+    not_had: set[Label] = set()
+    for labels in label_sets - session.label_sets:
+        not_had |= labels - session.labels
+        session.label_sets.add(labels)
+        known.entries += 1
+    session.labels |= not_had
+    known.entries += len(not_had)
+    return not_had
+
+
+def _know_rows(
+    connection: sqlite3.Connection, labels: Sequence[tuple[int, Label]], known: KnownRows
+) -> None:
+    """Find the rows of labels, and insert those that are new; afterwards all are known."""
+    unknown = [*dict.fromkeys(each for each in labels if each not in known.labels)]
+    known.entries += len(unknown)
+    rows = number_rows(
+        connection, "labels", ("app", "key", "value"), [(app, *label) for app, label in unknown]
+    )
+    known.labels.update(zip(unknown, (row.number for row in rows), strict=True))
+    insert_many(
+        connection,
+        "INSERT INTO labels (id, app, key, value)",
+        [
+            (row.number, app, *label)
+            for row, (app, label) in zip(rows, unknown, strict=True)
+            if row.is_new
+        ],
+    )
+
+
+def _find_pairs(
+    connection: sqlite3.Connection, pairs: Sequence[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    return {
+        (label, session)
+        for label, session in with_values(
+            connection,
+            "SELECT label, session FROM {} CROSS JOIN session_labels"
+            " ON label = column1 AND session = column2",
+            pairs,
+        )
+    }

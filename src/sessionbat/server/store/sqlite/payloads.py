@@ -1,0 +1,299 @@
+"""The JSON of events on its way to the disk and back, byte for byte.
+
+An agent sends its whole conversation with every model call. Its messages are stored once a session,
+by their hash, and the event keeps what is around them and their numbers. Everything is compressed
+with a dictionary that ships with SessionBat: it knows the shape of an event, and no user's text, so
+deleting an event leaves nothing of it behind.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.store.sqlite.many_rows import Numbered, insert_many, number_rows
+
+if TYPE_CHECKING:
+    import zstandard
+
+# How `data` is to be read; a number that has landed never changes its meaning.
+PLAIN: Final = 0
+ZSTD: Final = 1
+SHAPED: Final = 2  # zstd with the dictionary `shapes-1.zdict`
+SPLIT: Final = 3  # as SHAPED: where the messages go and their numbers, a line break, the rest
+
+#: Shorter lists cost more as rows of their own than they save.
+MIN_MESSAGES: Final = 4
+#: Beyond so many, an event's further messages stay in the event: a row each has its price inside
+#: the transaction for which everybody waits. Nor are more of one event searched, which an earlier
+#: version may have stored. A conversation of that length fits no model.
+MAX_MESSAGES: Final = 2000
+#: So does a list whose items are shorter on the average: numbers, token ids, embeddings.
+MIN_MESSAGE_BYTES: Final = 24
+
+_DICTIONARY: Final = Path(__file__).parent / "shapes-1.zdict"
+_LEVEL: Final = 3
+_FEW: Final = 8
+#: Longer ones are inserted singly: the driver keeps the last values of each statement it keeps.
+LONG: Final = 16 * 1024
+_MAX_CACHED_BYTES: Final = 4 * 1024 * 1024
+
+
+#: Codec and data.
+Payload = tuple[int, bytes]
+
+
+class Conversation(NamedTuple):
+    """A payload whose messages are stored apart, as the session's."""
+
+    #: Where in ``around`` they belong.
+    at: int
+    messages: list[bytes]
+    around: bytes
+
+
+class Arrived(NamedTuple):
+    """A conversation whose event has its row."""
+
+    event: int
+    session: int
+    at: int
+    messages: list[bytes]
+    around: bytes
+
+
+class _New(NamedTuple):
+    """A message that its session did not have."""
+
+    #: Its number, session, event and digest.
+    key: tuple[int, int, int, bytes]
+    message: bytes
+
+
+class PayloadWriter:
+    """Compresses and inserts payloads; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._compressor: zstandard.ZstdCompressor | None = None
+
+    def encode(self, events: Sequence[ReceivedEvent]) -> list[Payload | Conversation]:
+        """Compress each event's JSON, or find the messages in it."""
+        found = [_find_messages(each) for each in events]
+        whole = iter(
+            self._compress(
+                [each.raw for each, payload in zip(events, found, strict=True) if payload is None]
+            )
+        )
+        return [next(whole) if payload is None else payload for payload in found]
+
+    def insert_messages(
+        self, connection: sqlite3.Connection, given: Sequence[Arrived]
+    ) -> list[tuple[Payload, list[bytes], int]]:
+        """Insert the messages that are new in their sessions, of all events at once.
+
+        Returns:
+            For each event its payload, which refers to its messages, those it brought, and how many
+            bytes these take.
+        """
+        hashed = [[blake2b(m, digest_size=16).digest() for m in each.messages] for each in given]
+        keys = {
+            (each.session, digest): None
+            for each, digests in zip(given, hashed, strict=True)
+            for digest in digests
+        }
+        numbered = number_rows(connection, "messages", ("session", "digest"), [*keys])
+        numbers = dict(zip(keys, numbered, strict=True))
+        own = _new_messages(given, hashed, numbers)
+        sizes = iter(self._insert_new(connection, [new for news in own for new in news]))
+        return [
+            (
+                self._refer(each, [numbers[each.session, digest].number for digest in digests]),
+                [new.message for new in news],
+                sum(islice(sizes, len(news))),
+            )
+            for each, digests, news in zip(given, hashed, own, strict=True)
+        ]
+
+    def _refer(self, given: Arrived, numbers: Sequence[int]) -> Payload:
+        head = orjson.dumps([given.at, _runs(numbers)])
+        return SPLIT, self._shaped().compress(head + b"\n" + given.around)
+
+    def _insert_new(self, connection: sqlite3.Connection, new: Sequence[_New]) -> list[int]:
+        compressed = self._compress([each.message for each in new])
+        insert = "INSERT INTO messages (id, session, event, digest, codec, data)"
+        rows = [(*each.key, *payload) for each, payload in zip(new, compressed, strict=True)]
+        insert_many(connection, insert, [row for row in rows if len(row[-1]) <= LONG])
+        long = [row for row in rows if len(row[-1]) > LONG]
+        connection.executemany(f"{insert} VALUES (?, ?, ?, ?, ?, ?)", long)
+        return [len(row[-1]) for row in rows]
+
+    def _compress(self, raws: Sequence[bytes]) -> list[Payload]:
+        """Compress many in one go where zstandard can: each call gives up Python's lock."""
+        import zstandard
+
+        # Not every build has it (``backend_features``), and for few it takes longer.
+        if len(raws) > _FEW and "multi_compress_to_buffer" in zstandard.backend_features:
+            collection = self._shaped().multi_compress_to_buffer([*raws])
+            compressed = [collection[place].tobytes() for place in range(len(collection))]
+        else:
+            compressed = [self._shaped().compress(raw) for raw in raws]
+        return [_payload(*each) for each in zip(raws, compressed, strict=True)]
+
+    def _shaped(self) -> zstandard.ZstdCompressor:
+        if self._compressor is None:
+            import zstandard  # here, so that a server is ready before it is loaded
+
+            dictionary = zstandard.ZstdCompressionDict(_DICTIONARY.read_bytes())
+            dictionary.precompute_compress(level=_LEVEL)
+            self._compressor = zstandard.ZstdCompressor(
+                dict_data=dictionary, write_dict_id=False, write_checksum=False
+            )
+        return self._compressor
+
+
+class PayloadReader:
+    """Decodes payloads; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._plain: zstandard.ZstdDecompressor | None = None
+        self._shaped: zstandard.ZstdDecompressor | None = None
+        self._messages: dict[int, bytes] = {}  # by number, which is never used again for another
+        self._cached_bytes = 0
+
+    def decode(self, connection: sqlite3.Connection, codec: int, data: bytes) -> bytes:
+        """Give the JSON that was stored."""
+        text = self._decompress(codec, data)
+        if codec != SPLIT:
+            return text
+        at, runs, around = _split_head(text)
+        messages = b",".join(self._read_messages(connection, runs))
+        return around[:at] + messages + around[at:]
+
+    def decode_own(
+        self,
+        connection: sqlite3.Connection,
+        event: int,
+        codec: int,
+        data: bytes,
+        most_messages: int,
+    ) -> tuple[bytes, list[bytes]]:
+        """Give an event's JSON without what earlier events of its session brought already.
+
+        Returns:
+            The JSON, and that of the first messages which this event brought and which are not in
+            it.
+        """
+        text = self._decompress(codec, data)
+        if codec != SPLIT:
+            return text, []
+        rows = connection.execute(
+            "SELECT codec, data FROM messages WHERE event = ? ORDER BY id LIMIT ?",
+            (event, most_messages),
+        )
+        return _split_head(text)[2], [self._decompress(*row) for row in rows]
+
+    def _read_messages(self, connection: sqlite3.Connection, runs: list[int]) -> Iterator[bytes]:
+        if self._cached_bytes > _MAX_CACHED_BYTES:
+            self._messages.clear()
+            self._cached_bytes = 0
+        for first, count in zip(runs[::2], runs[1::2], strict=True):
+            numbers = range(first, first + count)
+            if not all(number in self._messages for number in numbers):
+                self._fetch(connection, first, first + count)
+            for number in numbers:
+                yield self._messages[number]
+
+    def _fetch(self, connection: sqlite3.Connection, first: int, end: int) -> None:
+        for number, codec, data in connection.execute(
+            "SELECT id, codec, data FROM messages WHERE id >= ? AND id < ?", (first, end)
+        ):
+            self._messages[number] = self._decompress(codec, data)
+            self._cached_bytes += len(self._messages[number])
+
+    def _decompress(self, codec: int, data: bytes) -> bytes:
+        if codec == PLAIN:
+            return data
+        import zstandard
+
+        if codec == ZSTD:
+            self._plain = self._plain or zstandard.ZstdDecompressor()
+            return self._plain.decompress(data)
+        if self._shaped is None:
+            dictionary = zstandard.ZstdCompressionDict(_DICTIONARY.read_bytes())
+            self._shaped = zstandard.ZstdDecompressor(dict_data=dictionary)
+        return self._shaped.decompress(data)
+
+
+def _payload(raw: bytes, compressed: bytes) -> Payload:
+    return (SHAPED, compressed) if len(compressed) < len(raw) else (PLAIN, raw)
+
+
+def _find_messages(received: ReceivedEvent) -> Conversation | None:
+    """Find a model call's messages in the JSON of its event.
+
+    Only when they stand there as they would be written anew, so that they come back the same.
+    """
+    given = received.event["observation"].get("input")
+    listed: Any = given.get("messages") if isinstance(given, dict) else given
+    if not isinstance(listed, list) or not _are_messages(listed, len(received.raw)):
+        return None
+    try:
+        messages = [orjson.dumps(message) for message in listed[:MAX_MESSAGES]]
+    except orjson.JSONEncodeError:
+        return None
+    before, found, behind = received.raw.partition(b"[" + b",".join(messages))
+    if not found or behind[:1] != (b"," if len(listed) > MAX_MESSAGES else b"]"):
+        return None
+    return Conversation(len(before) + 1, messages, b"%b[%b" % (before, behind))
+
+
+def _are_messages(listed: list[Any], event_bytes: int) -> bool:
+    """Whether a list is worth rows of its own: objects, each longer than what a row costs."""
+    return (
+        len(listed) >= MIN_MESSAGES
+        and event_bytes >= MIN_MESSAGE_BYTES * len(listed)
+        and all(type(message) is dict for message in listed[:MAX_MESSAGES])
+    )
+
+
+def _new_messages(
+    given: Sequence[Arrived],
+    hashed: Sequence[Sequence[bytes]],
+    numbers: Mapping[tuple[int, bytes], Numbered],
+) -> list[list[_New]]:
+    """Say which messages each event is the first to bring."""
+    brought: set[int] = set()
+    new: list[list[_New]] = []
+    for each, digests in zip(given, hashed, strict=True):
+        news = []
+        for digest, message in zip(digests, each.messages, strict=True):
+            number, is_new = numbers[each.session, digest]
+            if is_new and number not in brought:
+                brought.add(number)
+                news.append(_New((number, each.session, each.event, digest), message))
+        new.append(news)
+    return new
+
+
+def _runs(numbers: Sequence[int]) -> list[int]:
+    """Write ascending neighbours as first, count, first, count, …"""
+    runs: list[int] = []
+    for number in numbers:
+        if runs and number == runs[-2] + runs[-1]:
+            runs[-1] += 1
+        else:
+            runs += [number, 1]
+    return runs
+
+
+def _split_head(text: bytes) -> tuple[int, list[int], bytes]:
+    head, _, around = text.partition(b"\n")
+    at, runs = orjson.loads(head)
+    return at, runs, around

@@ -1,0 +1,104 @@
+"""Makes anew what is derived from the raw events: columns, summaries, interactions and labels.
+
+The text index and the statistics are only emptied here; what makes them behind ingestion then makes
+them again from the first event on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import orjson
+
+from sessionbat.server.reading.figures import read
+from sessionbat.server.store.session_tally import tally_up
+from sessionbat.server.store.sqlite.append import pack_id
+from sessionbat.server.store.sqlite.known_rows import KnownRows
+from sessionbat.server.store.sqlite.payloads import PayloadReader
+from sessionbat.server.store.sqlite.session_rows import add_to_sessions
+from sessionbat.server.store.sqlite.text_index import empty_index
+
+_CHUNK: Final = 1000
+_DERIVED_TABLES: Final = ("session_labels", "labels", "rollups")
+
+
+def rebuild_rows(
+    connection: sqlite3.Connection,
+    context_keys: tuple[str, ...],
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> None:
+    """Rebuild inside the caller's transaction; tells how many events of how many are done."""
+    reader = PayloadReader()
+    (total,) = connection.execute("SELECT count(*) FROM events").fetchone()
+    _empty(connection)
+    empty_index(connection)
+    done, last = 0, 0
+    while rows := connection.execute(
+        "SELECT events.id, events.app, received_at_us, codec, data"
+        " FROM events JOIN payloads ON event = events.id WHERE events.id > ?"
+        " ORDER BY events.id LIMIT ?",
+        (last, _CHUNK),
+    ).fetchall():
+        _rebuild_chunk(connection, rows, reader, context_keys, KnownRows())
+        last = rows[-1][0]
+        done += len(rows)
+        on_progress(done, total)
+    connection.execute(
+        "DELETE FROM interactions WHERE session IN (SELECT id FROM sessions WHERE observations = 0)"
+    )
+    connection.execute("DELETE FROM sessions WHERE observations = 0")
+
+
+def _empty(connection: sqlite3.Connection) -> None:
+    for table in _DERIVED_TABLES:
+        connection.execute(f"DELETE FROM {table}")
+    connection.execute("UPDATE progress SET up_to = 0")
+    connection.execute("UPDATE events SET interaction = NULL")
+    connection.execute("DELETE FROM interactions")
+    connection.execute(
+        """
+        UPDATE sessions SET
+            first_at_us = 9223372036854775807, last_at_us = 0, interactions = 0, observations = 0,
+            llm_calls = 0, tool_calls = 0, retrievals = 0, errors = 0, input_tokens = 0,
+            output_tokens = 0, cost_nanos = 0, latency_ms = 0, title = '', title_rank = 0,
+            title_at_us = 0
+        """
+    )
+
+
+def _rebuild_chunk(
+    connection: sqlite3.Connection,
+    rows: Sequence[tuple[int, int, int, int, bytes]],
+    reader: PayloadReader,
+    context_keys: tuple[str, ...],
+    known: KnownRows,
+) -> None:
+    readings = [
+        (
+            app,
+            read(
+                orjson.loads(reader.decode(connection, codec, data)), received_at_us, context_keys
+            ),
+        )
+        for _, app, received_at_us, codec, data in rows
+    ]
+    add_to_sessions(connection, tally_up(readings), known)
+    connection.executemany(
+        "UPDATE events SET event_id = ?, session = ?, interaction = ?, at_us = ?, kind = ?,"
+        " name = ?, model = ?, failed = ?, latency_ms = ?, input_tokens = ?,"
+        " output_tokens = ?, cost_usd = ?, error_type = ? WHERE id = ?",
+        (
+            (
+                pack_id(reading.event_id),
+                session.row,
+                reading.interaction_id and session.interactions[reading.interaction_id],
+                reading.at_us,
+                *reading[5:14],
+                number,
+            )
+            for (number, *_), (app, reading) in zip(rows, readings, strict=True)
+            for session in (known.sessions[app, reading.session_id],)
+        ),
+    )

@@ -1,0 +1,163 @@
+"""The list of sessions: filters, four orders, and where a query starts.
+
+Labels know how many sessions have them. A rare one is where a query starts, and what it finds is
+sorted; with common ones only, the query walks the list in its order and probes each session.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from sessionbat.server.reading.figures import MAX_LABEL_CHARACTERS, Label, microseconds, rfc3339
+from sessionbat.server.records import SessionFilter, SessionSort, SessionSummary
+
+COLUMNS: Final = """
+    sessions.id, apps.name, session_id, first_at_us, last_at_us, interactions, observations,
+    llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos / 1e9, title,
+    NOT EXISTS (
+        SELECT 1 FROM labels CROSS JOIN session_labels
+        ON session_labels.label = labels.id AND session_labels.session = sessions.id
+        WHERE labels.app = sessions.app AND labels.key = 'times' AND labels.value = 'unknown'
+    )
+"""
+
+_ORDERS: Final[dict[SessionSort, str]] = {
+    "last_activity": "last_at_us",
+    "duration": "(last_at_us - first_at_us)",
+    "cost": "cost_nanos",
+    "errors": "errors",
+}
+_Condition = tuple[str, Any]
+
+
+def query(
+    connection: sqlite3.Connection,
+    *,
+    app: str | None,
+    where: SessionFilter,
+    sort: SessionSort,
+    limit: int,
+    after: tuple[int, int] | None,
+) -> list[tuple[int, int, SessionSummary]]:
+    """List sessions, each with its place in the order and its number."""
+    order = _ORDERS[sort]
+    source, conditions = "sessions", list(_conditions(app, where, sort))
+    if app is not None and where.error and sort == "last_activity":
+        source = "sessions INDEXED BY sessions_that_failed"
+    for n, rows in enumerate(_label_rows(connection, app, where)):
+        numbers = ", ".join(str(number) for number, _ in rows)
+        if n == 0 and _is_rare(connection, sum(count for _, count in rows), limit):
+            source = "session_labels CROSS JOIN sessions ON sessions.id = session_labels.session"
+            conditions.append((f"session_labels.label IN ({numbers})", None))
+        else:
+            conditions.append(
+                (
+                    "EXISTS (SELECT 1 FROM session_labels AS l"
+                    f" WHERE l.label IN ({numbers}) AND l.session = sessions.id)",
+                    None,
+                )
+            )
+    if after is not None:
+        conditions.append((f"({order}, sessions.id) < (?, ?)", after))
+    rows = connection.execute(
+        f"SELECT {order}, {COLUMNS} FROM {source} CROSS JOIN apps ON apps.id = sessions.app"
+        f" WHERE {' AND '.join(['true', *(text for text, _ in conditions)])}"
+        f" ORDER BY {order} DESC, sessions.id DESC LIMIT ?",
+        (*_values(conditions), limit),
+    ).fetchall()
+    return [(row[0], row[1], summary(row[1:])) for row in rows]
+
+
+def query_idle(
+    connection: sqlite3.Connection, *, app: str | None, before_us: int | None, limit: int
+) -> list[SessionSummary]:
+    """List the sessions whose last activity is longest ago, of one app or of all."""
+    of_app, values = "", list[Any]()
+    if app is not None:
+        of_app, values = "sessions.app = (SELECT id FROM apps WHERE name = ?) AND ", [app]
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM sessions CROSS JOIN apps ON apps.id = sessions.app"
+        f" WHERE {of_app}last_at_us < ? ORDER BY last_at_us, sessions.id LIMIT ?",
+        (*values, 2**63 - 1 if before_us is None else before_us, limit),
+    ).fetchall()
+    return [summary(row) for row in rows]
+
+
+def summary(row: Sequence[Any]) -> SessionSummary:
+    """Make a summary of a row of ``COLUMNS``."""
+    _, app, session_id, first_at_us, last_at_us, *figures, times_known = row
+    figures.append(bool(times_known))
+    return SessionSummary(
+        app,
+        session_id,
+        rfc3339(first_at_us),
+        rfc3339(last_at_us),
+        *figures,
+    )
+
+
+def _is_rare(connection: sqlite3.Connection, count: int, limit: int) -> bool:
+    """Whether looking up and sorting so many sessions is less than walking the list for them."""
+    (sessions,) = connection.execute("SELECT coalesce(max(id), 0) FROM sessions").fetchone()
+    return count * count <= limit * int(sessions)  # the walk passes limit × sessions / count
+
+
+def _conditions(app: str | None, where: SessionFilter, sort: SessionSort) -> Iterator[_Condition]:
+    # A plus keeps SQLite from taking a column's index for a filter: it would then have to sort.
+    off = "" if sort == "last_activity" else "+"
+    if app is not None:
+        yield "sessions.app = (SELECT id FROM apps WHERE name = ?)", app
+    if where.error is not None:
+        yield (f"{off}errors > 0" if where.error else "+errors = 0"), None
+    if where.since is not None:
+        yield f"{off}last_at_us >= ?", microseconds(where.since)
+    if where.until is not None:
+        yield "first_at_us < ?", microseconds(where.until)
+    for least, most, column in (
+        (where.min_tokens, where.max_tokens, "input_tokens + output_tokens"),
+        (_nanos(where.min_cost_usd), _nanos(where.max_cost_usd), "cost_nanos"),
+        (where.min_latency_ms, where.max_latency_ms, "latency_ms"),
+    ):
+        if least is not None:
+            yield f"+({column}) >= ?", least
+        if most is not None:
+            yield f"+({column}) <= ?", most
+
+
+def _nanos(cost_usd: float | None) -> int | None:
+    return None if cost_usd is None else round(min(cost_usd, 9e9) * 1e9)
+
+
+def _values(conditions: Sequence[_Condition]) -> Iterator[Any]:
+    for _, value in conditions:
+        if isinstance(value, tuple):
+            yield from value
+        elif value is not None:
+            yield value
+
+
+def _label_rows(
+    connection: sqlite3.Connection, app: str | None, where: SessionFilter
+) -> list[list[tuple[int, int]]]:
+    """Look up each label asked for, in each app: its number and its sessions; the rarest first."""
+    found = []
+    for key, value in _labels(where):
+        found.append(
+            connection.execute(
+                "SELECT labels.id, sessions FROM labels JOIN apps ON apps.id = app"
+                " WHERE key = ? AND value = ? AND (? IS NULL OR name = ?)",
+                (key, value[:MAX_LABEL_CHARACTERS], app, app),
+            ).fetchall()
+        )
+    return sorted(found, key=lambda rows: sum(count for _, count in rows))
+
+
+def _labels(where: SessionFilter) -> Iterator[Label]:
+    for key in ("tag", "model", "tool", "kind", "error_type"):
+        value = getattr(where, key)
+        if value is not None:
+            yield key, value
+    for key, value in where.context:
+        yield f"context.{key}", value

@@ -1,0 +1,141 @@
+"""The summary of each session, kept up to date in the transaction that stores its events.
+
+One row a session and append, whatever the number of its events, and one statement for many of
+them; labels and interactions are rows of their own, each once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sessionbat.server.store.session_tally import Tally
+from sessionbat.server.store.sqlite.known_rows import KnownRows, KnownSession
+from sessionbat.server.store.sqlite.label_rows import Labelled, add_labels
+from sessionbat.server.store.sqlite.many_rows import insert_many, number_rows
+
+#: An app's number and a session's id.
+_Key = tuple[int, str]
+
+
+def find_sessions(
+    connection: sqlite3.Connection, keys: Sequence[_Key], known: KnownRows
+) -> dict[_Key, KnownSession]:
+    """Find the sessions' rows; each that is not there gets the number of a row to come.
+
+    The caller has an event for each: the first of a session is always new, so the row will come.
+    """
+    unknown = [key for key in keys if key not in known.sessions]
+    rows = number_rows(connection, "sessions", ("app", "session_id"), unknown)
+    for key, row in zip(unknown, rows, strict=True):
+        known.sessions[key] = KnownSession(row.number, is_whole=row.is_new)
+    known.entries += len(unknown)
+    return {key: known.sessions[key] for key in keys}
+
+
+def add_to_sessions(
+    connection: sqlite3.Connection, tallies: Mapping[_Key, Tally], known: KnownRows
+) -> None:
+    """Add what was tallied of sessions, by the number of their app and their id, to their rows.
+
+    Afterwards ``known`` has the rows of these sessions and of these interactions.
+    """
+    sessions = find_sessions(connection, list(tallies), known)
+    interactions = _find_new_interactions(connection, sessions, tallies, known)
+    new_of = Counter(session for _, session, _ in interactions)
+    insert_many(
+        connection,
+        _INSERT,
+        [
+            _row(tally, sessions[key].row, key, new_of[sessions[key].row])
+            for key, tally in tallies.items()
+        ],
+        _OR_ADD,
+    )
+    insert_many(connection, "INSERT INTO interactions (id, session, interaction_id)", interactions)
+    add_labels(
+        connection,
+        [Labelled(key[0], sessions[key], tally.label_sets) for key, tally in tallies.items()],
+        known,
+    )
+
+
+_IS_BETTER_TITLE = "(excluded.title_rank, -excluded.title_at_us) > (title_rank, -title_at_us)"
+_INSERT = """
+    INSERT INTO sessions (
+        id, app, session_id, interactions, first_at_us, last_at_us, observations, llm_calls,
+        tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos, latency_ms, title,
+        title_rank, title_at_us
+    )
+"""
+_OR_ADD = f"""
+    ON CONFLICT DO UPDATE SET
+        interactions = interactions + excluded.interactions,
+        first_at_us = min(first_at_us, excluded.first_at_us),
+        last_at_us = max(last_at_us, excluded.last_at_us),
+        observations = observations + excluded.observations,
+        llm_calls = llm_calls + excluded.llm_calls,
+        tool_calls = tool_calls + excluded.tool_calls,
+        retrievals = retrievals + excluded.retrievals,
+        errors = errors + excluded.errors,
+        input_tokens = input_tokens + excluded.input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        cost_nanos = cost_nanos + excluded.cost_nanos,
+        latency_ms = max(latency_ms, excluded.latency_ms),
+        title = iif({_IS_BETTER_TITLE}, excluded.title, title),
+        title_rank = iif({_IS_BETTER_TITLE}, excluded.title_rank, title_rank),
+        title_at_us = iif({_IS_BETTER_TITLE}, excluded.title_at_us, title_at_us)
+"""
+
+
+def _row(tally: Tally, number: int, key: _Key, interactions: int) -> tuple[Any, ...]:
+    """Give what is inserted, or added to the row that is there."""
+    return (
+        number,
+        *key,
+        interactions,
+        tally.first_at_us,
+        tally.last_at_us,
+        tally.observations,
+        tally.llm_calls,
+        tally.tool_calls,
+        tally.retrievals,
+        tally.errors,
+        tally.input_tokens,
+        tally.output_tokens,
+        tally.cost_nanos,
+        tally.latency_ms,
+        tally.title.words,
+        tally.title.rank,
+        tally.title.at_us,
+    )
+
+
+def _find_new_interactions(
+    connection: sqlite3.Connection,
+    sessions: Mapping[_Key, KnownSession],
+    tallies: Mapping[_Key, Tally],
+    known: KnownRows,
+) -> list[tuple[int, int, str]]:
+    """Give the interactions to insert: number, session, id. Afterwards all are known."""
+    unknown = [
+        (session, interaction_id)
+        for key, session in sessions.items()
+        for interaction_id in tallies[key].interaction_ids - session.interactions.keys()
+    ]
+    known.entries += len(unknown)
+    rows = number_rows(
+        connection,
+        "interactions",
+        ("session", "interaction_id"),
+        [(session.row, interaction_id) for session, interaction_id in unknown],
+        surely_new={place for place, (session, _) in enumerate(unknown) if session.is_whole},
+    )
+    new: list[tuple[int, int, str]] = []
+    for (session, interaction_id), row in zip(unknown, rows, strict=True):
+        session.interactions[interaction_id] = row.number
+        if row.is_new:
+            new.append((row.number, session.row, interaction_id))
+    return new

@@ -1,0 +1,1 @@
+"""HTTP, whatever the route: parameters, refusals, limits of connections, OpenAPI."""

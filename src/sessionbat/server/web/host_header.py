@@ -1,0 +1,80 @@
+"""By which names a server may be addressed: the Host header, checked against DNS rebinding.
+
+A page elsewhere can point its own name at this machine and would then be allowed by the browser to
+read every answer; the name that the request was sent to gives it away.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from starlette.types import Scope
+
+from sessionbat.server.settings import Settings, is_loopback
+from sessionbat.server.web.refusal import Refused
+
+
+class Hosts:
+    """Knows the server's own names.
+
+    Loopback always is one, and so is what the settings name. A server that listens elsewhere also
+    answers to any address: only a name can be pointed somewhere else.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._names = {name.lower() for name in (*settings.allowed_hosts, settings.host)}
+        self._takes_addresses = not is_loopback(settings.host)
+
+    def check(self, scope: Scope) -> None:
+        """Let a request pass that was sent to this server.
+
+        Raises:
+            Refused: Its Host header is another name, missing, or there twice (421).
+        """
+        host = _host(scope)
+        if not (
+            is_loopback(host)
+            or host.lower() in self._names
+            or (self._takes_addresses and _is_address(host))
+        ):
+            raise Refused(
+                421,
+                "wrong-host",
+                "this server does not go by that name; address it as 127.0.0.1, [::1] or"
+                " localhost, or start it with --allowed-host NAME",
+                at="Host",
+            )
+
+
+def came_over_https(scope: Scope) -> bool:
+    """Whether the browser came over https, to this server or to a proxy in front of it.
+
+    Trusts X-Forwarded-Proto from anyone, and only when it says https: a forged value marks the
+    forger's own cookie as Secure and shows the forger an address with https. What a trusted proxy
+    says has replaced the scheme before this is asked.
+    """
+    if scope["scheme"] == "https":
+        return True
+    given = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+    return bool(given) and given[0].partition(b",")[0].strip().lower() == b"https"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+# What stands before a port is the whole of the host: no user name, nothing after the port.
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
+
+
+def _host(scope: Scope) -> str:
+    values = [value for name, value in scope["headers"] if name == b"host"]
+    match = _HOST.fullmatch(values[0].decode("latin-1")) if len(values) == 1 else None
+    if match is None or not 0 < int(match[3] or 1) <= 65535:
+        return ""
+    return match[1] or match[2]

@@ -1,0 +1,75 @@
+"""Around the whole application: each request counted, and logged if that is asked for.
+
+A route is named by what the server calls it, never by the path that came: a query string holds what
+people search for, and a path anything at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sessionbat.server.ops.prometheus import Counter
+from sessionbat.server.web.addresses import route_path
+
+_log = logging.getLogger("sessionbat.server.web.request_log")
+
+_OTHER = "other"
+
+
+class CountedRequests:
+    """Counts what passes through by route and class of status.
+
+    Args:
+        app: Answers.
+        routes: The paths that are called by their names; those below ``/static`` by that.
+        requests: Where to count.
+        log: Whether to log a line for each.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Collection[str], requests: Counter, log: bool) -> None:
+        self._app = app
+        self._routes = frozenset(routes)
+        self._requests = requests
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500  # of what raises, the answer is made outside
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note_status)
+        finally:
+            route = self._name(route_path(scope))
+            self._requests.add(1, route, f"{status // 100}xx")
+            if self._log:
+                _log_request(scope["method"], route, status, time.perf_counter() - started)
+
+    def _name(self, path: str) -> str:
+        if path in self._routes:
+            return path
+        return "/static" if path.startswith("/static/") else _OTHER
+
+
+def _log_request(method: str, route: str, status: int, seconds: float) -> None:
+    milliseconds = round(seconds * 1000, 1)
+    _log.info(
+        "%s %s %d in %.1f ms [request]",
+        method,
+        route,
+        status,
+        milliseconds,
+        extra={"fields": {"method": method, "route": route, "status": status, "ms": milliseconds}},
+    )
