@@ -872,6 +872,7 @@ def test_fault_49_64_levels_are_kept_whole(inside: object) -> None:
     assert b"<depth>" in encode_value(nested(levels + 1, inside))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wide", [list(range(10**6)), dict.fromkeys(range(10**6)), tuple(range(10**6)), [[]] * 10**6]
 )
@@ -1190,6 +1191,7 @@ def test_any_value_alone_fits_its_limit(value: Any, max_bytes: int) -> None:
     assert len(line) <= max_bytes
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32))
 @settings(max_examples=20, deadline=None)
 def test_wide_and_ragged_values_fit_every_limit(seed: int) -> None:

@@ -414,6 +414,7 @@ def test_what_comes_before_the_damage_is_kept(server: str) -> None:
     assert bad == [(summary.sessions + 1, "gzip: the file is cut off")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", [gzip.compress, zstd])
 def test_a_bomb_is_unpacked_in_bounded_memory(pack: Any) -> None:
     data = pack(b" " * 300_000_000)
@@ -425,6 +426,7 @@ def test_a_bomb_is_unpacked_in_bounded_memory(pack: Any) -> None:
     assert peak < 64 * 1024 * 1024
 
 
+@pytest.mark.slow
 def test_a_long_array_is_read_in_the_memory_of_a_record() -> None:
     one = json.dumps({**CHAT, "x": "y" * 10_000}).encode()
     data = gzip.compress(b"[" + b",".join([one] * 3000) + b"]")

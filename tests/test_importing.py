@@ -55,6 +55,7 @@ def airline() -> Path:
 # What a file brings to a server
 
 
+@pytest.mark.slow
 def test_every_assistant_message_is_a_model_call_and_every_tool_call_a_tool_observation(
     server: str, airline: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_importing_twice_stores_nothing_twice(server: str, airline: Path) -> Non
     assert figures(server) == before
 
 
+@pytest.mark.slow
 def test_a_session_reads_on_the_server_as_it_stands_in_the_file(server: str, airline: Path) -> None:
     import_file(server, airline)
     session = json.loads(airline.read_text().splitlines()[0])

@@ -46,6 +46,7 @@ def test_nothing_waits_at_first() -> None:
     assert command("list").stdout == "Nothing waits.\n"
 
 
+@pytest.mark.slow
 def test_what_waits_is_listed(port: int) -> None:
     [spooled] = list_spools()
     assert spooled.endpoint == f"http://127.0.0.1:{port}/api/v1/ingestion/events"
@@ -53,6 +54,7 @@ def test_what_waits_is_listed(port: int) -> None:
     assert "300" in command("list").stdout
 
 
+@pytest.mark.slow
 def test_what_waits_is_written_out_as_events(port: int) -> None:
     lines = command("export").stdout.splitlines()
     assert len({json.loads(line)["id"] for line in lines}) == 300
@@ -70,6 +72,7 @@ def test_what_waits_is_sent_once_the_endpoint_is_up(port: int) -> None:
     assert list_spools() == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_sent_stays(port: int) -> None:
     done = command("send", "--timeout", "0.5")
     assert (done.returncode, "0 of 300" in done.stdout) == (1, True)

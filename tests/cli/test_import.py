@@ -24,6 +24,7 @@ def test_import_tells_where_to_what_and_how_much(tmp_path: Path) -> None:
     assert (row(done.stdout, "delivered"), row(done.stdout, "not delivered")) == ("1", "0")
 
 
+@pytest.mark.slow
 def test_import_reports_bad_lines_by_number_and_ends_with_1(tmp_path: Path) -> None:
     with serving("serve", "--port", "0", cwd=tmp_path) as (_, url):
         text = CHAT + '{"session_id": "t", "messages": [{"content": "[red]"}]}\n' + "{\n"
@@ -36,6 +37,7 @@ def test_import_reports_bad_lines_by_number_and_ends_with_1(tmp_path: Path) -> N
     assert (session["app"], session["session_id"]) == ("piped", "s")
 
 
+@pytest.mark.slow
 def test_import_lists_a_hundred_bad_lines_and_counts_the_rest(tmp_path: Path) -> None:
     arguments = ("import", "-", "--endpoint", "http://127.0.0.1:9")
     done = run(*arguments, input="{\n" * 150, cwd=tmp_path)
@@ -44,6 +46,7 @@ def test_import_lists_a_hundred_bad_lines_and_counts_the_rest(tmp_path: Path) ->
     assert "150 of 150 lines could not be read" in done.stderr
 
 
+@pytest.mark.slow
 def test_import_with_recording_turned_off_says_so(tmp_path: Path) -> None:
     done = run(
         "import",

@@ -18,6 +18,7 @@ def test_without_the_command_lines_packages_one_line_says_what_to_install() -> N
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["serve", "--port", "0"], ["demo", "--once"]])
 def test_without_the_servers_packages_one_line_says_what_to_install(command: list[str]) -> None:
     done = run_without(["starlette", "uvicorn", "jinja2", "httptools", "zstandard"], *command)
@@ -28,6 +29,7 @@ def test_without_the_servers_packages_one_line_says_what_to_install(command: lis
     )
 
 
+@pytest.mark.slow
 def test_a_broken_installation_is_not_taken_for_a_missing_extra() -> None:
     done = run_without(["orjson"], "demo", "--once")
     assert "No module named 'orjson'" in done.stderr

@@ -720,6 +720,7 @@ def test_a_label_of_two_apps_in_one_append_is_each_ones_own(store: Store) -> Non
     assert len(store.list_sessions(where=SessionFilter(tag="urgent")).items) == 2
 
 
+@pytest.mark.slow
 def test_a_filter_finds_few_sessions_among_many_and_many_among_many(store: Store) -> None:
     store.append(
         [

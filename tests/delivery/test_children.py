@@ -100,6 +100,7 @@ def accounted(endpoint: Endpoint) -> Counter[str]:
     return Counter(event["observation"]["input"] for event in events.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "method", "manner"),
     [

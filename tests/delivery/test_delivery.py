@@ -387,6 +387,7 @@ def test_an_endpoint_that_is_down_gets_everything_once_it_is_up(new_client: NewC
     assert sorted(late.acknowledged) == sorted(ids)
 
 
+@pytest.mark.slow
 def test_a_full_queue_drops_the_newest_counts_them_and_warns_once(
     endpoint: Endpoint, new_client: NewClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -37,6 +37,7 @@ def done(path: Path) -> set[int]:
     return Progress(path).done(OFFSET, CHECKSUM, EVENTS)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 300)), max_size=20))
 def test_what_is_noted_is_known_to_the_next(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]]

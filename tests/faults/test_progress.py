@@ -250,6 +250,7 @@ def test_close_goes_on_with_what_others_left_and_flush_does_not_wait(
     assert client.stats().adopted == 300
 
 
+@pytest.mark.slow
 def test_all_closings_together_spend_no_more_on_others_than_one_exit(
     endpoint: Endpoint, new_client: NewClient, root: Path
 ) -> None:

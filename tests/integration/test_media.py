@@ -184,6 +184,7 @@ def test_given_values_are_not_changed(recorded: Recorded) -> None:
     assert document.metadata == {"blob": ENCODED}
 
 
+@pytest.mark.slow
 def test_a_shared_structure_does_not_unfold() -> None:
     shared: Any = ["x"]
     for _ in range(40):

@@ -97,6 +97,7 @@ def test_the_real_clients_structured_output_names_its_schema(
     assert (schema["name"], schema["method"]) == ("Joke", method)
 
 
+@pytest.mark.slow
 def test_a_parameter_that_was_not_given_is_left_out(recorded: Recorded, provider_url: str) -> None:
     openai = pytest.importorskip("langchain_openai")
     model = openai.ChatOpenAI(model="gpt-5.4-mini", base_url=f"{provider_url}/v1", api_key="x")

@@ -492,6 +492,7 @@ class TestConstruction:
         assert masked_input((n for n in ["password"]), {"password": 2}) == {"password": "[masked]"}
 
 
+@pytest.mark.slow
 def test_nothing_unmasked_is_on_disk_or_on_the_wire(tmp_path: Path) -> None:
     """A process that masks ends while its endpoint is down; the next one delivers for it."""
     script = textwrap.dedent(

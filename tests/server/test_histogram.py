@@ -45,6 +45,7 @@ def test_merging_adds_up_bucket_by_bucket(several: list[dict[int, int]]) -> None
     assert found == dict(expected)
 
 
+@pytest.mark.slow
 @given(st.lists(counts, max_size=5))
 def test_what_is_packed_is_added_up_as_merging_does(several: list[dict[int, int]]) -> None:
     histograms = [histogram_of(each) for each in several]

@@ -131,6 +131,7 @@ def test_a_backup_under_load_is_whole_sessions_as_of_one_moment(
         assert {session.observations for session in sessions} <= {20}  # each was one commit
 
 
+@pytest.mark.slow
 def test_what_another_process_deletes_the_server_has_forgotten(
     serving: Wire, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def of_app(app: str, count: int, size: int, at: datetime, each: int = 5) -> list
 FUTURE = datetime(2261, 1, 1, tzinfo=UTC)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [FUTURE, NOW, NOW - timedelta(days=300)])
 @pytest.mark.parametrize(("count", "size"), [(50, 200_000), (2000, 4_000)])
 def test_an_app_that_fills_the_store_costs_no_other_its_sessions(

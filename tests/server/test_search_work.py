@@ -246,6 +246,7 @@ MANY_WORDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", MANY_WORDS.values(), ids=MANY_WORDS)
 def test_a_search_for_very_many_words_looks_at_the_first(query: str, store: SqliteStore) -> None:
     put(store, *(received(f"e{n}", f"{query} " * (400_000 // len(query))) for n in range(3)))

@@ -135,6 +135,7 @@ def test_a_stop_answers_what_was_taken(tmp_path: Path) -> None:
     assert b'"accepted":20000' in answer
 
 
+@pytest.mark.slow
 def test_an_idle_connection_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     port = free_port()
     with served(tmp_path, port) as process:
@@ -273,6 +274,7 @@ def test_with_too_few_files_it_does_not_start(tmp_path: Path, files: int, code: 
             process.terminate()
 
 
+@pytest.mark.slow
 def test_nothing_of_a_payload_or_a_key_is_printed(tmp_path: Path) -> None:
     port = free_port()
     with served(tmp_path, port) as process:
