@@ -1376,6 +1376,20 @@ def test_a_deletion_makes_the_store_smaller(store: Store) -> None:
 # Exporting
 
 
+def test_a_clock_set_back_costs_no_event_and_no_order_of_arrival(store: Store) -> None:
+    hour_us = 3_600_000_000
+    for number, back in enumerate([0, 1, 3, 2]):
+        event = received(f"e{number}", session_id=f"s{number}", created_at=None)
+        store.append([event._replace(received_at_us=RECEIVED_AT_US - back * hour_us)])
+    first = store.list_received(limit=3)
+    rest = store.list_received(limit=3, after=first.next)
+    assert [item.id for item in (*first.items, *rest.items)] == ["e0", "e1", "e2", "e3"]
+    latest_first = [item.session_id for item in store.list_sessions().items]
+    assert latest_first == ["s0", "s1", "s3", "s2"]
+    idle = store.list_idle_sessions(before=DAY + timedelta(days=1, hours=17))
+    assert [item.session_id for item in idle] == ["s2", "s3"]
+
+
 def test_events_are_listed_in_the_order_they_were_received(store: Store) -> None:
     store.append([received("b", at="12:00:00"), received("a", session_id="s2", at="10:00:00")])
     store.append([received("c", app="other", at="11:00:00")])

@@ -162,3 +162,24 @@ def test_two_zstd_streams_are_not_one() -> None:
     stream = zstandard.ZstdCompressor().compress(b"x" * 1000)
     with pytest.raises(Refused, match="not one whole zstd stream"):
         inflate(stream * 2, "zstd", MIB)
+
+
+DICTIONARY = zstandard.train_dictionary(
+    1024, [b'{"app": "%d", "x": "hello"}' % n for n in range(999)]
+)
+
+
+@pytest.mark.parametrize(
+    "dictionary",
+    [DICTIONARY, zstandard.ZstdCompressionDict(b"words that both know" * 9)],
+    ids=["named", "raw"],
+)
+def test_a_zstd_stream_that_needs_a_dictionary_is_refused(
+    dictionary: zstandard.ZstdCompressionDict,
+) -> None:
+    """Nothing says which one; RFC 9842 has names for that, which are not offered."""
+    text = b"words that both know" * 9 + b'{"app": "77", "x": "hello"}'
+    packed = zstandard.ZstdCompressor(dict_data=dictionary, level=19).compress(text)
+    assert len(packed) < len(text)
+    with pytest.raises(Refused, match="not one whole zstd stream"):
+        inflate(packed, "zstd", MIB)

@@ -109,3 +109,21 @@ def test_others_are_served_while_many_send_tiny_chunks(server: Wire) -> None:
     assert time.monotonic() - started < 5
     for sender in senders:
         sender.close()
+
+
+#: HTTP/2 with prior knowledge (RFC 9113, 3.4), TLS where there is none, and a proxy's preamble.
+OTHER_PROTOCOLS = {
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0",
+    "TLS": bytes.fromhex("160301002f0100002b0303") + bytes(32) + b"\0\0\2\x13\x01\1\0",
+    "PROXY 1": b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + GET,
+    "PROXY 2": b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes(12) + GET,
+}
+
+
+@pytest.mark.parametrize("protocol", OTHER_PROTOCOLS)
+def test_another_protocol_is_told_so_and_ended(server: Wire, protocol: str) -> None:
+    with connect(server) as connection:
+        connection.sendall(OTHER_PROTOCOLS[protocol])
+        assert answer(connection).status == 400
+        assert is_closed(connection)
+    assert answered(server, GET)[0] == 200

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import gzip
 import logging
+import random
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -222,3 +226,66 @@ def test_without_room_for_the_backup_nothing_is_changed(
     with pytest.raises(StoreError, match=r"\[store-unusable\]"):
         open_store(f"sqlite:///{path}")
     assert version(path) == 1
+
+
+KILLED = """
+import os, signal, sqlite3, sys
+from sessionbat.server.store.opening import open_store
+
+path, last = sys.argv[1], int(sys.argv[2])
+connect, seen = sqlite3.connect, 0
+
+def count(statement):
+    global seen
+    seen += 1
+    if seen == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def traced(*arguments, **options):
+    connection = connect(*arguments, **options)
+    connection.set_trace_callback(count)
+    return connection
+
+sqlite3.connect = traced
+open_store("sqlite:///" + path).close()
+print(seen)
+"""
+
+
+def opened_until(path: Path, statement: int) -> subprocess.CompletedProcess[str]:
+    """Open a file in a process that kills itself before one of its statements."""
+    return subprocess.run(
+        [sys.executable, "-c", KILLED, str(path), str(statement)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schema", range(1, len(MIGRATIONS)))
+def test_a_process_killed_anywhere_in_an_upgrade_costs_no_event(
+    tmp_path: Path, schema: int
+) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    path = old_file(whole, schema)
+    before = sqlite3.connect(path).execute("SELECT count(*) FROM events").fetchone()[0]
+    statements = int(opened_until(path, 0).stdout)
+    assert statements > 20
+    killed = 0
+    for number in random.Random(schema).sample(range(1, statements), 12):
+        directory = tmp_path / f"killed-{number}"
+        directory.mkdir()
+        path = old_file(directory, schema)
+        killed += opened_until(path, number).returncode == -signal.SIGKILL
+        store = open_store(f"sqlite:///{path}")
+        assert store.count_events() == before
+        store.close()
+        assert version(path) == len(MIGRATIONS)
+        for backup in directory.glob("*.backup"):
+            connection = sqlite3.connect(backup)
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert connection.execute("SELECT count(*) FROM events").fetchone() == (before,)
+    assert killed >= 8, "statements of the following thread come at another time each"
