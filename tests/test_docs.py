@@ -82,3 +82,12 @@ def test_every_metric_is_documented() -> None:
         for name in names
         if name not in documented and not any(name.endswith(suffix) for suffix in suffixes)
     } == set()
+
+
+def test_every_decision_is_in_their_index() -> None:
+    index = (DOCS / "decisions" / "README.md").read_text()
+    assert [
+        path.name
+        for path in sorted((DOCS / "decisions").glob("0*.md"))
+        if f"({path.name})" not in index
+    ] == []
