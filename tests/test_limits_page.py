@@ -64,7 +64,7 @@ NOT_IN_THE_TABLE = {
         "_secret_names.py:_MAX_SEARCHED_CHARACTERS",
         "_delivery/oversize.py:MAX_CUT_BYTES",
         "_delivery/progress.py:MAX_BYTES",
-        "_delivery/worker.py:MAX_DOUBTS",
+        "_delivery/delivering.py:MAX_DOUBTS",
         "_delivery/sender.py:MAX_SENDERS",
         "_delivery/retry.py:LONGEST_BACKOFF_S",
         "spooled.py:MAX_ABOUT_BYTES",

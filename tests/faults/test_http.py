@@ -10,7 +10,7 @@ from email.utils import formatdate
 import pytest
 
 from sessionbat import SessionBat
-from sessionbat._delivery import worker as worker_module
+from sessionbat._delivery import delivering
 from sessionbat.testing import (
     OFFERS_BATCHES,
     Answer,
@@ -125,7 +125,7 @@ def test_401_or_403(
     status: int,
 ) -> None:
     """Row 20: sending stops, spooling goes on, one error line, a try each minute."""
-    monkeypatch.setattr(worker_module, "DENIED_RETRY_S", 1.0)
+    monkeypatch.setattr(delivering, "DENIED_RETRY_S", 1.0)
     endpoint.behave = lambda request: Answer(status)
     ids = record(client, 20)
     eventually(lambda: client.stats().spooled == 20)
@@ -218,7 +218,7 @@ def test_200_with_an_html_body(
     endpoint: Endpoint, client: SessionBat, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 24: a captive portal has stored nothing; the batch is sent again."""
-    monkeypatch.setattr(worker_module, "DENIED_RETRY_S", 0.02)
+    monkeypatch.setattr(delivering, "DENIED_RETRY_S", 0.02)
     portals = iter([Answer(200, {"Content-Type": "text/html"}, b"<html>Log in</html>")] * 3)
     ids = record(client, 1)
     assert client.flush()

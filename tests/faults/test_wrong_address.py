@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sessionbat import SessionBat
-from sessionbat._delivery import worker as worker_module
-from sessionbat._delivery.worker import MAX_DOUBTS
+from sessionbat._delivery import delivering
+from sessionbat._delivery.delivering import MAX_DOUBTS
 from sessionbat.testing import Answer, Endpoint, Request, receipt, single_events_only
 from tests.conftest import eventually
 from tests.faults.conftest import Record
@@ -23,7 +23,7 @@ NGINX_400 = b"<html><head><title>400 The plain HTTP request was sent to HTTPS po
 
 @pytest.fixture
 def quick_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "DENIED_RETRY_S", 0.05)
+    monkeypatch.setattr(delivering, "DENIED_RETRY_S", 0.05)
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -209,7 +209,7 @@ def test_a_doubted_event_is_cut_only_on_its_way(
     record: Record,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker_module, "DENIED_RETRY_S", 0.05)
+    monkeypatch.setattr(delivering, "DENIED_RETRY_S", 0.05)
     answers = iter([Answer(413)] * 4)
     endpoint.behave = lambda request: next(answers, None) or receipt(request)
     record(client, 1, "x" * 700_000)

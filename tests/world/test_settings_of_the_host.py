@@ -361,7 +361,7 @@ def test_a_host_that_dies_of_sigpipe_does_not_die_of_ours(hanging_up: str) -> No
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         record(4, "x" * 900_000)
         client.flush(1)
-        from sessionbat._delivery import worker
+        from sessionbat._delivery import threads
         masked = []
         def write_to_nobody():
             one, other = __import__("socket").socketpair()
@@ -370,7 +370,7 @@ def test_a_host_that_dies_of_sigpipe_does_not_die_of_ours(hanging_up: str) -> No
                 one.send(b"x")
             except BrokenPipeError:
                 masked.append(True)
-        worker._started("worker", write_to_nobody).join()
+        threads.start_thread("worker", write_to_nobody).join()
         say(masked, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         """,
         hanging_up,
