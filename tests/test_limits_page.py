@@ -34,8 +34,8 @@ NOT_IN_THE_TABLE = {
     "how work is cut into steps, within limits that the table has": {
         "_delivery/keeper.py:MAX_GROUP_BYTES",
         "server/store/sqlite/many_rows.py:_MAX_VALUES",
-        "server/store/sqlite/store.py:_MAX_READERS",
-        "server/store/sqlite/store.py:_LONGEST_PAUSE",
+        "server/store/sqlite/connections.py:_MAX_READERS",
+        "server/store/sqlite/writer.py:_LONGEST_PAUSE",
         "_importing/unpacking.py:_MAX_UNPACKED",
         "_encoding/records.py:_MAX_MERGED",
         "_masking/slow_patterns.py:_MAX_OWN_PROBES",

@@ -134,7 +134,7 @@ def answers(store: SqliteStore) -> list[Any]:
 
 def index(store: SqliteStore) -> list[Any]:
     """Count each word of the text index: how many events, how often; a ghost would show."""
-    with store._transaction() as connection:
+    with store._writer.transaction() as connection:
         connection.execute("INSERT INTO texts(texts) VALUES ('integrity-check')")
         connection.execute(
             "CREATE VIRTUAL TABLE IF NOT EXISTS temp.words USING fts5vocab(main, texts, row)"
@@ -145,7 +145,7 @@ def index(store: SqliteStore) -> list[Any]:
 
 
 def rows_without_owner(store: SqliteStore) -> list[Any]:
-    with store._transaction() as connection:
+    with store._writer.transaction() as connection:
         broken = connection.execute("PRAGMA foreign_key_check").fetchall()
         counts = [
             connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
@@ -325,7 +325,7 @@ def test_an_event_of_a_deleted_session_that_arrives_again_is_stored_again(tmp_pa
 
 def test_no_write_merges_all_of_the_index_at_once(tmp_path: Path) -> None:
     for _ in ("new", "of an earlier version"):
-        with opened(tmp_path / "store.db") as store, store._transaction() as connection:
+        with opened(tmp_path / "store.db") as store, store._writer.transaction() as connection:
             config = dict(connection.execute("SELECT k, v FROM texts_config"))
             assert config["crisismerge"] > config["automerge"]
             connection.execute("INSERT INTO texts(texts, rank) VALUES ('crisismerge', 16)")

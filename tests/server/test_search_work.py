@@ -128,8 +128,8 @@ def test_a_search_is_given_up_between_two_events_too(tmp_path: Path) -> None:
 
 
 def words_in_index(store: SqliteStore) -> int:
-    connection: Any = store._writer
-    with store._writing:
+    connection: Any = store._writer.connection
+    with store._writer.lock:
         connection.execute(
             "CREATE VIRTUAL TABLE IF NOT EXISTS temp.v USING fts5vocab(main, texts, row)"
         )
@@ -187,7 +187,7 @@ def test_of_what_grows_as_it_is_folded_no_more_is_indexed(text: str) -> None:
 def test_so_does_one_step_of_what_is_read_from_the_disk(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store._recent_texts, "add", lambda texts: None)
+    monkeypatch.setattr(store._indexing.recent_texts, "add", lambda texts: None)
     test_one_step_of_indexing_takes_little_text(store, monkeypatch)
 
 
@@ -223,14 +223,14 @@ def test_an_event_of_very_many_messages_goes_in_steps(
     event.event["observation"]["kind"] = event.event["type"] = "llm"
     put(store, received("e0", "earlier"), event)
     assert len(steps_of_deletion(store, "s")) >= 7
-    connection: Any = store._writer
+    connection: Any = store._writer.connection
     for table in ("messages", "events", "payloads", "sessions", "interactions"):
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
 
 
 def test_a_step_of_deletion_begins_one_segment_of_the_index(store: SqliteStore) -> None:
     put(store, *(received(f"e{number}", f"word{number}") for number in range(200)))
-    connection: Any = store._writer
+    connection: Any = store._writer.connection
     count = "SELECT count(DISTINCT segid) FROM texts_idx"
     (before,) = connection.execute(count).fetchone()
     steps = steps_of_deletion(store, "s")

@@ -153,7 +153,7 @@ def test_a_store_whose_making_was_cut_short_is_made_anew(tmp_path: Path) -> None
 def test_each_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
     pragmas = {
-        name: store._writer.execute(f"PRAGMA {name}").fetchone()[0]
+        name: store._writer.connection.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("journal_mode", "synchronous", "foreign_keys")
     }
     store.close()

@@ -260,7 +260,7 @@ def test_a_transaction_looks_at_the_disk_once(
     elif step == "follow":
         store._follow()
     else:
-        store._delete_some([("support-bot", "s0")], None, has_begun=False)
+        store._deletion.step([("support-bot", "s0")], None, has_begun=False)
     assert len(looks) == 1
 
 
@@ -272,7 +272,7 @@ def told(store: SqliteStore) -> list[StoreHealth]:
 
 def test_a_file_that_may_not_be_written_is_tried_until_it_may(store: SqliteStore) -> None:
     changes = told(store)
-    writer: Any = store._writer
+    writer: Any = store._writer.connection
     writer.execute("PRAGMA query_only = ON")
     for _ in range(3):
         with pytest.raises(StoreError, match="store-read-only"):
@@ -340,7 +340,7 @@ def test_a_mistake_in_one_question_is_not_of_the_store(store: SqliteStore) -> No
 
 
 def test_a_lock_of_another_process_is_not_of_the_store(path: Path, store: SqliteStore) -> None:
-    writer: Any = store._writer
+    writer: Any = store._writer.connection
     writer.execute("PRAGMA busy_timeout = 10")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

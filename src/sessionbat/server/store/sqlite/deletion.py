@@ -1,4 +1,4 @@
-"""Sessions out of every table, the text index and the statistics: what deletion does in one step.
+"""Sessions out of every table, the text index and the statistics, in short steps.
 
 A step takes a session's latest events first. So a message that later model calls resend is never
 taken from under an event that stays, and whatever is left after a step is a session that ended
@@ -8,14 +8,17 @@ earlier.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from sessionbat.errors import StoreError
 from sessionbat.event import LLM, RETRIEVAL, TOOL
 from sessionbat.server.reading.figures import cost_nanos
 from sessionbat.server.records import Removed
 from sessionbat.server.store.sqlite import rollups, text_index
+from sessionbat.server.store.sqlite.compaction import Compaction
 from sessionbat.server.store.sqlite.payloads import PayloadReader
+from sessionbat.server.store.sqlite.writer import Writer
 
 #: A step ends at so many events, or at so much of their JSON as it is stored: some ten
 #: milliseconds in which nobody else writes.
@@ -29,6 +32,68 @@ STEP_MESSAGES: Final = 5000
 _ALWAYS: Final = 2**63 - 1
 
 
+class Deletion:
+    """Deletes sessions step by step, so that others write in between.
+
+    Args:
+        writer: Of the file.
+        compaction: Makes room while the disk is as good as full.
+    """
+
+    def __init__(self, writer: Writer, compaction: Compaction) -> None:
+        self._writer = writer
+        self._compaction = compaction
+        self._payloads = PayloadReader()  # used inside transactions
+
+    def delete(
+        self,
+        sessions: Sequence[tuple[str, str]],
+        idle_since_us: int | None,
+        on_progress: Callable[[int], None],
+    ) -> Removed:
+        """Delete sessions; see ``Upkeep.delete_sessions``."""
+        removed, at, has_begun = Removed(), 0, False
+        with self._compaction.sparing_room():
+            while at < len(sessions):
+                step = self.step(sessions[at:], idle_since_us, has_begun=has_begun)
+                removed += step.removed
+                at, has_begun = at + step.done, step.has_begun
+                on_progress(step.removed.events)
+        return removed
+
+    def step(
+        self,
+        sessions: Sequence[tuple[str, str]],
+        idle_since_us: int | None,
+        *,
+        has_begun: bool,
+        max_events: int | None = None,
+    ) -> Step:
+        """Delete a little, in one transaction; less where the disk has no room for so much."""
+        self._writer.empty_log_if_needed()
+        max_events = max_events or STEP_EVENTS
+        try:
+            with (
+                self._writer.short_step(),
+                self._writer.transaction(foreign_keys=False) as connection,
+            ):
+                return _delete_some(
+                    connection,
+                    self._payloads,
+                    sessions,
+                    idle_since_us,
+                    has_begun=has_begun,
+                    max_events=max_events,
+                )
+        except StoreError as exc:
+            if exc.slug != "store-full" or max_events == 1:
+                raise
+        # What is deleted is written to the log first: a little may still have its place.
+        return self.step(
+            sessions, idle_since_us, has_begun=has_begun, max_events=max_events // 8 or 1
+        )
+
+
 class Step(NamedTuple):
     """What one step came to."""
 
@@ -39,7 +104,7 @@ class Step(NamedTuple):
     has_begun: bool
 
 
-def delete_step(
+def _delete_some(
     connection: sqlite3.Connection,
     payloads: PayloadReader,
     sessions: Sequence[tuple[str, str]],

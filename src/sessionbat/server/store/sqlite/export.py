@@ -4,54 +4,41 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sessionbat.server.reading.figures import MAX_LABEL_CHARACTERS, microseconds
-from sessionbat.server.records import EventFilter
+from sessionbat.server.records import EventFilter, Page, StoredEvent
+from sessionbat.server.store.sqlite.append import unpack_id
+from sessionbat.server.store.sqlite.connections import Reader
+from sessionbat.server.store.sqlite.paging import Filling, Place, read_cursor, write_cursor
 from sessionbat.server.store.sqlite.payloads import PayloadReader
 from sessionbat.server.store.sqlite.salvage import next_readable
 
 #: One page looks at so many events at most, whatever few it finds: no read lasts long.
 WINDOW: Final = 50_000
+_MARK: Final = "r"
 
 
-class Received(NamedTuple):
-    """A page of events: their ids and JSON."""
-
-    items: list[tuple[str | bytes, bytes]]
-    #: The number of the last event that was looked at; None at the end.
-    up_to: int | None
-    #: Events that lie on a damaged page.
-    unreadable: int
-
-
-def read_page(
-    connection: sqlite3.Connection,
-    payloads: PayloadReader,
-    where: EventFilter,
-    *,
-    after: int,
-    limit: int,
-    max_bytes: int,
-) -> Received:
-    """Read the events of the window after a number, up to a count or size, past what is damaged.
+def list_received(
+    reader: Reader, where: EventFilter, *, limit: int, after: str | None
+) -> Page[StoredEvent]:
+    """Read the events of the window after a cursor, up to a count or size, past what is damaged.
 
     Raises:
         ValueError: The user's id is longer than a label is kept.
     """
-    last = last_number(connection)
-    items: list[tuple[str | bytes, bytes]] = []
-    size = unreadable = 0
-    number, end = after, after + WINDOW
+    connection = reader.connection
+    start = number = read_cursor(after, Place(0), _MARK).place
+    end, last, unreadable = start + WINDOW, _last_number(connection), 0
+    filling = Filling[StoredEvent](limit)
     try:
-        for number, event_id, codec, data in _rows(connection, where, after=after):
-            raw = _decoded(connection, payloads, codec, data)
+        for number, event_id, codec, data in _rows(connection, where, after=start):
+            raw = _decoded(connection, reader.payloads, codec, data)
             if raw is None:
                 unreadable += 1
                 continue
-            items.append((event_id, raw))
-            size += len(raw)
-            if len(items) == limit or size >= max_bytes:
+            filling.add(Place(number), StoredEvent(unpack_id(event_id), raw), len(raw))
+            if filling.is_full:
                 end = number
                 break
     except sqlite3.DatabaseError as exc:
@@ -60,7 +47,8 @@ def read_page(
         following = next_readable(connection, "payloads", "event", number + 1) or last + 1
         end = following - 1
         unreadable += max(end - number, 1)
-    return Received(items, end if end < last else None, unreadable)
+    following_page = write_cursor(Place(end), _MARK) if end < last else None
+    return Page(filling.items, following_page, unreadable)
 
 
 def _decoded(
@@ -86,7 +74,7 @@ def _rows(
     )
 
 
-def last_number(connection: sqlite3.Connection) -> int:
+def _last_number(connection: sqlite3.Connection) -> int:
     """Give the number of the event received last; 0 when there is none."""
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
     return int(last)

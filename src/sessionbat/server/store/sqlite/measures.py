@@ -42,6 +42,22 @@ def measure_apps(connection: sqlite3.Connection) -> list[AppMeasures]:
     return [AppMeasures(*row) for row in rows]
 
 
+def count_events(connection: sqlite3.Connection) -> int:
+    """Count the events stored."""
+    (count,) = connection.execute("SELECT count(*) FROM events").fetchone()
+    return int(count)
+
+
+def size_bytes(connection: sqlite3.Connection) -> int:
+    """Measure the file without the pages that nothing uses."""
+    pages, unused, page_bytes = (
+        int(value)
+        for name in ("page_count", "freelist_count", "page_size")
+        for (value,) in connection.execute(f"PRAGMA {name}")
+    )
+    return (pages - unused) * page_bytes
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size

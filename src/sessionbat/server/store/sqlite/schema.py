@@ -58,7 +58,7 @@ def check_file(path: Path) -> None:
 
 
 def create_or_migrate(
-    connection: sqlite3.Connection, path: Path, rebuild: Callable[[sqlite3.Connection], None]
+    connection: sqlite3.Connection, path: Path, rebuild: Callable[[sqlite3.Connection], object]
 ) -> None:
     """Bring a checked file to the newest schema, all the way or not at all.
 
@@ -110,7 +110,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _migrate(
-    connection: sqlite3.Connection, path: Path, rebuild: Callable[[sqlite3.Connection], None]
+    connection: sqlite3.Connection, path: Path, rebuild: Callable[[sqlite3.Connection], object]
 ) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sessionbat.server.reading.figures import MAX_LABEL_CHARACTERS, Label, microseconds, rfc3339
-from sessionbat.server.records import SessionFilter, SessionSort, SessionSummary
+from sessionbat.server.records import Page, SessionFilter, SessionSort, SessionSummary
+from sessionbat.server.store.sqlite.paging import Filling, Place, read_cursor
 
 COLUMNS: Final = """
     sessions.id, apps.name, session_id, first_at_us, last_at_us, interactions, observations,
@@ -29,19 +30,27 @@ _ORDERS: Final[dict[SessionSort, str]] = {
     "cost": "cost_nanos",
     "errors": "errors",
 }
+# What a cursor of each begins with.
+_MARKS: Final[dict[SessionSort, str]] = {
+    "last_activity": "",
+    "duration": "d",
+    "cost": "c",
+    "errors": "e",
+}
+_BEFORE_ALL: Final = Place(2**63 - 1, 2**63 - 1)
 _Condition = tuple[str, Any]
 
 
-def query(
+def list_sessions(
     connection: sqlite3.Connection,
     *,
     app: str | None,
     where: SessionFilter,
     sort: SessionSort,
     limit: int,
-    after: tuple[int, int] | None,
-) -> list[tuple[int, int, SessionSummary]]:
-    """List sessions, each with its place in the order and its number."""
+    after: str | None,
+) -> Page[SessionSummary]:
+    """List sessions; see ``Store.list_sessions``."""
     order = _ORDERS[sort]
     source, conditions = "sessions", list(_conditions(app, where, sort))
     if app is not None and where.error and sort == "last_activity":
@@ -60,14 +69,37 @@ def query(
                 )
             )
     if after is not None:
-        conditions.append((f"({order}, sessions.id) < (?, ?)", after))
+        start = read_cursor(after, _BEFORE_ALL, _MARKS[sort])
+        conditions.append((f"({order}, sessions.id) < (?, ?)", start))
     rows = connection.execute(
         f"SELECT {order}, {COLUMNS} FROM {source} CROSS JOIN apps ON apps.id = sessions.app"
         f" WHERE {' AND '.join(['true', *(text for text, _ in conditions)])}"
         f" ORDER BY {order} DESC, sessions.id DESC LIMIT ?",
-        (*_values(conditions), limit),
+        (*_values(conditions), limit + 1),
     ).fetchall()
-    return [(row[0], row[1], summary(row[1:])) for row in rows]
+    filling = Filling[SessionSummary](limit)
+    for row in rows[:limit]:
+        filling.add(Place(row[0], row[1]), _summary(row[1:]))
+    return filling.page(is_cut=len(rows) > limit, mark=_MARKS[sort])
+
+
+def get_session(connection: sqlite3.Connection, app: str, session_id: str) -> SessionSummary | None:
+    """Sum up one session; None when there is none."""
+    row = connection.execute(
+        f"SELECT {COLUMNS} FROM sessions JOIN apps ON apps.id = app"
+        " WHERE apps.name = ? AND session_id = ?",
+        (app, session_id),
+    ).fetchone()
+    return None if row is None else _summary(row)
+
+
+def list_apps(connection: sqlite3.Connection) -> list[str]:
+    """Name the apps that have sessions, in alphabetical order."""
+    rows = connection.execute(
+        "SELECT name FROM apps WHERE EXISTS"
+        " (SELECT 1 FROM sessions WHERE sessions.app = apps.id) ORDER BY name"
+    )
+    return [name for (name,) in rows]
 
 
 def query_idle(
@@ -82,10 +114,10 @@ def query_idle(
         f" WHERE {of_app}last_at_us < ? ORDER BY last_at_us, sessions.id LIMIT ?",
         (*values, 2**63 - 1 if before_us is None else before_us, limit),
     ).fetchall()
-    return [summary(row) for row in rows]
+    return [_summary(row) for row in rows]
 
 
-def summary(row: Sequence[Any]) -> SessionSummary:
+def _summary(row: Sequence[Any]) -> SessionSummary:
     """Make a summary of a row of ``COLUMNS``."""
     _, app, session_id, first_at_us, last_at_us, *figures, times_known = row
     figures.append(bool(times_known))

@@ -7,16 +7,22 @@ newest take a millisecond. Snippets are made by the same tokenizer, from the few
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import orjson
 
 from sessionbat.errors import StoreError
 from sessionbat.server.reading.figures import rfc3339
 from sessionbat.server.reading.folding import FOLDING
-from sessionbat.server.records import SearchHit
-from sessionbat.server.store.query_terms import MAX_CHARACTERS, Term, indexed, text_of_parts
+from sessionbat.server.records import Page, SearchHit
+from sessionbat.server.store.query_terms import (
+    MAX_CHARACTERS,
+    Term,
+    indexed,
+    parse_query,
+    text_of_parts,
+)
 from sessionbat.server.store.snippets import (
     BEGIN,
     END,
@@ -28,6 +34,8 @@ from sessionbat.server.store.snippets import (
     read_snippet,
 )
 from sessionbat.server.store.sqlite.append import unpack_id
+from sessionbat.server.store.sqlite.connections import Reader
+from sessionbat.server.store.sqlite.paging import Filling, Place, read_cursor
 from sessionbat.server.store.sqlite.payloads import MAX_MESSAGES, PayloadReader
 from sessionbat.server.store.sqlite.progress import advance, progress_of
 from sessionbat.server.store.sqlite.recent_rows import IndexedText, RecentRows
@@ -94,7 +102,7 @@ def set_merging(connection: sqlite3.Connection, *, is_on: bool) -> None:
     That goes through the log, for which a full disk has no room. Off, it is on again when the store
     is opened the next time.
     """
-    if _exists(connection):
+    if _exists(connection) and has_fts5(connection):
         settings = (_AUTOMERGE, _CRISIS_MERGE) if is_on else (0, _NO_CRISIS)
         for name, value in zip(("automerge", "crisismerge"), settings, strict=True):
             connection.execute("INSERT INTO texts(texts, rank) VALUES (?, ?)", (name, value))
@@ -242,7 +250,7 @@ def merge(connection: sqlite3.Connection, pages: int, *, begin: bool) -> bool:
         pages: How many to write.
         begin: Whether this begins a merge of everything, or goes on with it.
     """
-    if not _exists(connection):
+    if not _exists(connection) or not has_fts5(connection):
         return True
     before = connection.total_changes
     connection.execute(
@@ -259,70 +267,74 @@ def size_in_pages(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
-class Found(NamedTuple):
-    """A page of hits, each with its event's number."""
+class _HitRow(NamedTuple):
+    number: int
+    app: str
+    session_id: str
+    event_id: str | bytes
+    at_us: int
+    kind: str
+    codec: int
+    data: bytes
 
-    hits: list[tuple[int, SearchHit]]
-    #: Whether there are further ones.
-    is_cut: bool
+
+_HITS: Final = """
+    SELECT events.id, apps.name, session_id, event_id, at_us, kind, codec, data
+    FROM texts CROSS JOIN events ON events.id = texts.rowid
+    CROSS JOIN payloads ON payloads.event = events.id
+    CROSS JOIN sessions ON sessions.id = events.session
+    CROSS JOIN apps ON apps.id = events.app
+    WHERE texts MATCH ? AND texts.rowid < ? ORDER BY texts.rowid DESC LIMIT ?
+"""
+_MARK: Final = "s"
+_ABOVE_ALL: Final = Place(2**63 - 1)
 
 
-def query(
-    connection: sqlite3.Connection,
-    payloads: PayloadReader,
-    terms: Sequence[Term],
-    *,
-    app: str | None,
-    limit: int,
-    below: int,
-    check_time: Callable[[], None],
-) -> Found:
+def search(
+    reader: Reader, words: str, *, app: str | None, limit: int, after: str | None
+) -> Page[SearchHit]:
     """Find events that hold all terms, newest first; fewer when they are large.
 
-    Args:
-        connection: Reads.
-        payloads: Reads, too.
-        terms: What to look for.
-        app: In which app; None: in all.
-        limit: At most so many.
-        below: Only events with lower numbers.
-        check_time: Called between two events; raises when the time is over.
+    Raises:
+        StoreError: This SQLite cannot read a text index.
     """
-    scoped = f"text : ({_match(terms, ' AND ')})"
+    below = read_cursor(after, _ABOVE_ALL, _MARK).place
+    terms = parse_query(words)
+    if not terms:
+        return Page([], None)
+    connection = reader.connection
+    if not has_fts5(connection):
+        raise StoreError(
+            "search needs an SQLite with FTS5, and Python's here has none", slug="no-search"
+        )
+    matching = f"text : ({_match(terms, ' AND ')})"
     if app is not None:
         found = connection.execute("SELECT id FROM apps WHERE name = ?", (app,)).fetchone()
         if found is None:
-            return Found([], False)
-        scoped = f"scope : app{found[0]} AND {scoped}"
-    rows = connection.execute(
-        "SELECT events.id, apps.name, session_id, event_id, at_us, kind, codec, data"
-        " FROM texts CROSS JOIN events ON events.id = texts.rowid"
-        " CROSS JOIN payloads ON payloads.event = events.id"
-        " CROSS JOIN sessions ON sessions.id = events.session"
-        " CROSS JOIN apps ON apps.id = events.app"
-        " WHERE texts MATCH ? AND texts.rowid < ? ORDER BY texts.rowid DESC LIMIT ?",
-        (scoped, below, limit + 1),
-    )
-    met: list[tuple[Any, ...]] = []
-    windows: list[Window] = []
-    read, is_cut = 0, False
-    for row in rows:
-        if len(met) == limit or read >= _MAX_READ_BYTES:
+            return Page([], None)
+        (number,) = found
+        matching = f"scope : {_scope(number)} AND {matching}"
+    filling, is_cut = Filling[tuple[_HitRow, Window]](limit, _MAX_READ_BYTES), False
+    rows = connection.execute(_HITS, (matching, below, limit + 1))
+    for row in map(_HitRow._make, rows):
+        if filling.is_full:
             is_cut = True
             rows.close()
             break
-        check_time()
-        text, size = _searched_text(connection, payloads, row[0], *row[6:])
-        read += size
-        met.append(row)
-        windows.append(find_window(text, terms))
-    snippets = _snippets(connection, windows, terms)
-    return Found([_hit(*each) for each in zip(met, snippets, strict=True)], is_cut)
+        reader.check_time()
+        text, size = _searched_text(connection, reader.payloads, row.number, row.codec, row.data)
+        filling.add(Place(row.number), (row, find_window(text, terms)), size)
+    snippets = _snippets(connection, [window for _, window in filling.items], terms)
+    hits = [_hit(row, each) for (row, _), each in zip(filling.items, snippets, strict=True)]
+    return Page(hits, filling.next(_MARK) if is_cut else None)
 
 
-def _hit(row: Sequence[Any], snippet: Snippet) -> tuple[int, SearchHit]:
-    number, app, session_id, event_id, at_us, kind, *_ = row
-    return number, SearchHit(app, session_id, unpack_id(event_id), rfc3339(at_us), kind, *snippet)
+def _hit(row: _HitRow, snippet: Snippet) -> SearchHit:
+    words, highlights = snippet
+    at = rfc3339(row.at_us)
+    return SearchHit(
+        row.app, row.session_id, unpack_id(row.event_id), at, row.kind, words, highlights
+    )
 
 
 def _match(terms: Sequence[Term], operator: str) -> str:

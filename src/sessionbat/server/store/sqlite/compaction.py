@@ -1,0 +1,105 @@
+"""Room given back: the text index merged, unused pages cut off, the log emptied.
+
+Each in short steps that let others write in between, and in an order that a disk as good as full
+has room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from sessionbat.errors import StoreError
+from sessionbat.server.store.sqlite import text_index
+from sessionbat.server.store.sqlite.connections import Readers
+from sessionbat.server.store.sqlite.health import Health
+from sessionbat.server.store.sqlite.writer import Writer
+
+_PAGES_MERGED: Final = 250  # of the text index, 1 MB, some 50 ms
+_INDEX_PAGE_BYTES: Final = 4096
+
+
+class Compaction:
+    """Makes the file smaller.
+
+    Args:
+        writer: Of the file.
+        readers: Of the same.
+        health: Says whether the disk has room.
+    """
+
+    def __init__(self, writer: Writer, readers: Readers, health: Health) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._health = health
+
+    def compact(self, on_progress: Callable[[int, int], None]) -> bool:
+        """Give back room; see ``Upkeep.compact``."""
+        is_merged = True
+        with self._giving_back_first():
+            try:
+                self._merge_text_index(on_progress)
+            except StoreError as exc:
+                if exc.slug != "store-full":
+                    raise
+                is_merged = False  # what can be given back without it still is
+        self._give_back_all_space()
+        return self._writer.empty_log() and is_merged
+
+    @contextmanager
+    def sparing_room(self) -> Iterator[None]:
+        """Use little of the log in the block, if the disk is as good as full."""
+        if not self._health.lacks_room():
+            yield
+            return
+        self._set_merging(is_on=False)
+        try:
+            yield
+        finally:
+            with suppress(StoreError):
+                self._give_back_all_space()
+                self._writer.empty_log()
+                self._set_merging(is_on=True)
+
+    @contextmanager
+    def _giving_back_first(self) -> Iterator[None]:
+        """Free pages without overwriting them in the block, if the disk is as good as full.
+
+        They would go through the log first, all of a merge at once. They leave the file afterwards.
+        """
+        if not self._health.lacks_room(beside=2 * self._index_pages() * _INDEX_PAGE_BYTES):
+            yield
+            return
+        self._give_back_all_space()
+        self._writer.empty_log()
+        self._writer.set_overwriting("FAST")
+        try:
+            yield
+        finally:
+            self._writer.set_overwriting("ON")
+
+    def _merge_text_index(self, on_progress: Callable[[int, int], None]) -> None:
+        total = self._index_pages()
+        done, is_done = 0, False
+        while not is_done:
+            self._writer.empty_log_if_needed()
+            with self._writer.short_step(), self._writer.transaction() as connection:
+                is_done = text_index.merge(connection, _PAGES_MERGED, begin=not done)
+            done += _PAGES_MERGED
+            on_progress(min(done, total), total)
+        on_progress(total, total)
+
+    def _index_pages(self) -> int:
+        with self._readers.lend() as reader:
+            return text_index.size_in_pages(reader.connection)
+
+    def _set_merging(self, *, is_on: bool) -> None:
+        with self._writer.transaction() as connection:
+            text_index.set_merging(connection, is_on=is_on)
+
+    def _give_back_all_space(self) -> None:
+        while True:
+            with self._writer.short_step():
+                if self._writer.give_back_space(least_part=0):
+                    break

@@ -1,0 +1,55 @@
+"""Events of one session, and one of them: what the page of a session reads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sessionbat.server.records import Page, StoredEvent
+from sessionbat.server.store.sqlite.append import pack_id, unpack_id
+from sessionbat.server.store.sqlite.connections import Reader
+from sessionbat.server.store.sqlite.paging import Filling, Place, read_cursor
+
+_ITS_SESSION = (
+    "(SELECT sessions.id FROM sessions JOIN apps ON apps.id = app"
+    " WHERE apps.name = ? AND session_id = ?)"
+)
+_BEFORE_ALL = Place(-1, -1)
+
+
+class _Row(NamedTuple):
+    id: int
+    at_us: int
+    event_id: str | bytes
+    codec: int
+    data: bytes
+
+
+def list_events(
+    reader: Reader, app: str, session_id: str, limit: int, after: str | None
+) -> Page[StoredEvent]:
+    """List a session's events, oldest first; see ``EventsQuery``."""
+    filling = Filling[StoredEvent](limit)
+    start = read_cursor(after, _BEFORE_ALL)
+    rows = reader.connection.execute(
+        f"SELECT {', '.join(_Row._fields)} FROM events JOIN payloads ON event = events.id"
+        f" WHERE session = {_ITS_SESSION} AND (at_us, id) > (?, ?) ORDER BY at_us, id LIMIT ?",
+        (app, session_id, *start, limit + 1),
+    )
+    for row in map(_Row._make, rows):
+        if filling.is_full:
+            rows.close()
+            return filling.page(is_cut=True)
+        raw = reader.payloads.decode(reader.connection, row.codec, row.data)
+        filling.add(Place(row.at_us, row.id), StoredEvent(unpack_id(row.event_id), raw), len(raw))
+    return filling.page(is_cut=False)
+
+
+def find_event(reader: Reader, app: str, session_id: str, event_id: str) -> StoredEvent | None:
+    """Find one event of a session; None when it has none of that id."""
+    for codec, data in reader.connection.execute(
+        "SELECT codec, data FROM events JOIN payloads ON event = events.id"
+        f" WHERE event_id = ? AND session = {_ITS_SESSION}",
+        (pack_id(event_id), app, session_id),
+    ).fetchall():
+        return StoredEvent(event_id, reader.payloads.decode(reader.connection, codec, data))
+    return None

@@ -1,0 +1,199 @@
+"""The one connection that writes: its transactions, its lock, and the log it leaves behind.
+
+One transaction at a time, in the order in which they were asked for. Each looks first whether the
+file is still there and, when it makes the file grow, whether the disk has room.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from sessionbat.server.store.sqlite.connections import BUSY_TIMEOUT_MS, raise_closed
+from sessionbat.server.store.sqlite.fair_lock import FairLock
+from sessionbat.server.store.sqlite.health import Health
+
+_PAGES_GIVEN_BACK: Final = 128  # 1 MB, some milliseconds
+_LONGEST_PAUSE: Final = 0.25
+_LOG_TRIES: Final = 20
+
+
+class Writer:
+    """Lends the connection that writes for one transaction or statement.
+
+    Args:
+        connection: Open, and nobody else's; closed by ``close``.
+        health: Of the same file; is told how each transaction fares.
+        forget: Clears what is remembered of rows; called with the lock held.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, health: Health, forget: Callable[[], None]
+    ) -> None:
+        self.lock = FairLock()  # guards the connection, and what is remembered of its writing
+        self.connection: sqlite3.Connection | None = connection
+        self._health = health
+        self._forget = forget
+        self._data_version = 0
+
+    @contextmanager
+    def transaction(
+        self,
+        *,
+        keeps_known: bool = False,
+        foreign_keys: bool = True,
+        is_durable: bool = True,
+        grows: bool = False,
+    ) -> Iterator[sqlite3.Connection]:
+        """Lend the connection for one transaction; it commits unless the block raises.
+
+        Args:
+            keeps_known: Keep what is remembered of rows. Any other transaction, a failure or a
+                foreign write clears it.
+            foreign_keys: Whether SQLite looks after them.
+            is_durable: Whether it has to survive a power cut by itself: what is derived is made
+                again. What is committed later is not there without it.
+            grows: Whether it is refused while the disk is nearly full.
+        """
+        with self.lock:
+            connection = self._open()
+            self._health.check_files()
+            if grows:
+                self._check_room(connection, is_durable=is_durable)
+            self._health.begin_writing()
+            try:
+                if not foreign_keys:
+                    # For who deletes: each interaction would cost a scan of events.
+                    connection.execute("PRAGMA foreign_keys = OFF")
+                if not is_durable:
+                    connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("BEGIN IMMEDIATE")
+                if self._others_have_written(connection) or not keeps_known:
+                    self._forget()
+                yield connection
+                connection.execute("COMMIT")
+                if is_durable:
+                    self._health.check_files()  # else it is committed to nowhere
+            except BaseException as exc:
+                self._forget()
+                if connection.in_transaction:
+                    with suppress(sqlite3.Error):  # a disk that fails may fail this, too
+                        connection.execute("ROLLBACK")
+                if isinstance(exc, sqlite3.Error):
+                    raise self._health.note_failure(exc) from exc
+                raise
+            finally:
+                self._health.end_writing()
+                if not is_durable:
+                    connection.execute("PRAGMA synchronous = FULL")
+                if not foreign_keys:
+                    connection.execute("PRAGMA foreign_keys = ON")
+
+    @contextmanager
+    def short_step(self) -> Iterator[None]:
+        """Run a step, then sleep as long as it took, so that other writers get a turn."""
+        started = time.monotonic()
+        yield
+        time.sleep(min(_LONGEST_PAUSE, time.monotonic() - started))
+
+    def try_writing(self) -> None:
+        """Write something that changes nothing, to see whether the disk takes it."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE progress SET up_to = up_to")
+        self._health.note_written()
+
+    def empty_log(self) -> bool:
+        """Bring the log's pages into the file and cut the log to nothing; False when it is read."""
+        for _ in range(_LOG_TRIES):
+            with self.short_step(), self.lock:
+                # Not longer: meanwhile nobody else can write.
+                if self._checkpoint(self._open(), busy_timeout_ms=500):
+                    return True
+        return False
+
+    def empty_log_if_needed(self) -> None:
+        """Give back the log's room while the disk is nearly full."""
+        self._health.check_files()  # how long the log is now
+        if self._health.is_tight(self._health.room()):
+            with self.lock:
+                if self.connection is not None:
+                    self._empty_log_quickly(self.connection)
+
+    def give_back_space(self, least_part: float = 0.02) -> bool:
+        """Shorten the file a little, as merging the text index leaves unused pages behind.
+
+        Returns:
+            True when no more than this part of it is left to give.
+        """
+        with self.lock, self._telling():
+            connection = self.connection
+            if connection is None:
+                return True
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
+            if unused <= pages * least_part:
+                return True
+            # A script, because `execute` stops after the first page.
+            connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})")
+            return False
+
+    def set_overwriting(self, how: str) -> None:
+        """Overwrite what is deleted (``ON``), or only where it costs no further page (``FAST``)."""
+        with self.lock:
+            if self.connection is not None:
+                self.connection.execute(f"PRAGMA secure_delete = {how}").fetchone()
+
+    def close(self) -> None:
+        """Close the connection, after the transaction under way."""
+        with self.lock:
+            if self.connection is not None:
+                self.connection.close()
+                self.connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self.connection is None:
+            raise_closed()
+        return self.connection
+
+    def _check_room(self, connection: sqlite3.Connection, *, is_durable: bool) -> None:
+        room = self._health.room()
+        if self._health.is_tight(room):
+            self._empty_log_quickly(connection)
+            room = self._health.room()
+        self._health.check_writable(room)
+        if not is_durable:
+            self._health.check_room_for_index(room)
+
+    def _empty_log_quickly(self, connection: sqlite3.Connection) -> None:
+        """Bring the log into the file and give back its room, unless a reader or the disk objects.
+
+        The caller holds the lock.
+        """
+        with suppress(sqlite3.Error):
+            self._checkpoint(connection, busy_timeout_ms=100)
+
+    def _checkpoint(self, connection: sqlite3.Connection, busy_timeout_ms: int) -> bool:
+        """Empty the log as a whole; False when somebody reads it or writes to it."""
+        connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
+        try:
+            (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        return not is_busy
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise self._health.note_failure(exc) from exc
+
+    def _others_have_written(self, connection: sqlite3.Connection) -> bool:
+        before = self._data_version
+        (self._data_version,) = connection.execute("PRAGMA data_version").fetchone()
+        return self._data_version != before
