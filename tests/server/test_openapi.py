@@ -62,7 +62,7 @@ def test_every_route_for_programs_is_described(document: Any, tmp_path: Path) ->
         "/sessions.json",
         "/session",
         "/session.json",
-        "/static",
+        "/static/{path:path}",
     }
     assert paths - for_people == set(document["paths"])
 
@@ -188,3 +188,19 @@ def test_the_document_says_that_keys_are_bearer_tokens(document: Any) -> None:
     scheme = document["components"]["securitySchemes"]["key"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     assert document["security"] == [{"key": []}, {}]
+
+
+NEEDS = {
+    "/healthz": [],
+    "/metrics": [{"key": ["read-every-app"]}, {}],
+    "/api/v1/ingestion/events": [{"key": ["ingest"]}, {}],
+}
+
+
+def test_the_document_says_which_key_an_operation_needs(document: Any) -> None:
+    said = {
+        path: operation["security"]
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+    }
+    assert said == {path: [{"key": ["read"]}, {}] for path in said} | NEEDS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
@@ -18,17 +18,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessionbat.errors import StoreError
 from sessionbat.server.access import login
-from sessionbat.server.access.door import HEADERS, Door, Rules
+from sessionbat.server.access.door import HEADERS, Door
 from sessionbat.server.access.login_cookie import LoginCookie
 from sessionbat.server.access.opening import open_guarded_store
 from sessionbat.server.access.permissions import Guard
+from sessionbat.server.access.routes import Face, GuardedRoute, Need, Routes
 from sessionbat.server.ingest import operation
-from sessionbat.server.ingest.endpoint import Ingestion, refusal_response
+from sessionbat.server.ingest.endpoint import Ingestion
 from sessionbat.server.ops.prometheus import CONTENT_TYPE, write
 from sessionbat.server.ops.retention import Retention, RetentionKeeper
 from sessionbat.server.ops.server_metrics import Measures
@@ -42,7 +42,7 @@ from sessionbat.server.web.addresses import addresses_of, route_path
 from sessionbat.server.web.forwarded import Forwarded
 from sessionbat.server.web.host_header import Hosts
 from sessionbat.server.web.operations import Answer, Operation
-from sessionbat.server.web.refusal import Refused
+from sessionbat.server.web.refusal import Refused, refusal_response
 from sessionbat.server.web.request_log import CountedRequests
 from sessionbat.server.web.shutdown import Stopping, stopping_refusal
 from sessionbat.server.web.store_refusal import refusal_of
@@ -85,26 +85,55 @@ def create_app(
     """
     retention = _retention(settings)
     store, signing_secret = open_guarded_store(settings)
-    stopping, measures = stopping or Stopping(), measures or Measures()
-    cookie = LoginCookie(signing_secret)
+    try:
+        return _application(
+            settings,
+            store,
+            LoginCookie(signing_secret),
+            retention,
+            stopping or Stopping(),
+            measures or Measures(),
+        )
+    except BaseException:
+        store.close()
+        raise
+
+
+def _application(
+    settings: Settings,
+    store: Store,
+    cookie: LoginCookie,
+    retention: Retention,
+    stopping: Stopping,
+    measures: Measures,
+) -> Starlette:
     guard = Guard(store, cookie, may_be_open=not settings.needs_keys)
     logins = login.Login(guard, cookie, show=pages.login_page, refuse=pages.refusal_page)
     keeper = RetentionKeeper(store, retention)
     watch = StoreWatch(store)
     ingestion = Ingestion(store, settings, measures, stopping)
-    # Each of these shows a key of one app that app only, or is the same for everybody.
-    reading = [
-        Route(openapi.PATH, _openapi(store, settings), methods=["GET"]),
-        *answers.routes(store),
-        *pages.routes(store),
-    ]
-    routes = [
-        Route(HEALTH.path, _healthz, methods=["GET"]),
-        Route(METRICS.path, _metrics(store, measures), methods=["GET"]),
-        *ingestion.routes(),
-        *logins.routes(),
-        *reading,
-    ]
+
+    def security(each: Operation) -> openapi.Security:
+        return routes.security(each.path, each.method.upper())
+
+    routes = Routes(
+        [
+            GuardedRoute(HEALTH.path, _healthz, need=Need.NOTHING, face=Face.MACHINE),
+            GuardedRoute(
+                METRICS.path, _metrics(store, measures), need=Need.READ_EVERY_APP, face=Face.MACHINE
+            ),
+            *ingestion.routes(),
+            *logins.routes(),
+            GuardedRoute(
+                openapi.PATH,
+                _openapi(operations(store, settings), security),
+                need=Need.READ_ONE_APP,
+                face=Face.JSON,
+            ),
+            *answers.routes(store),
+            *pages.routes(store),
+        ]
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -117,22 +146,22 @@ def create_app(
         store.close()
 
     app = Starlette(
-        routes=routes,
+        routes=routes.all,
         middleware=[
             Middleware(Forwarded, settings=settings),
             Middleware(
                 CountedRequests,
-                routes=[route.path for route in routes if isinstance(route, Route)],
+                name=routes.name_in_logs,
                 requests=measures.requests,
                 log=settings.access_log,
             ),
-            _door(guard, settings, reading),
-            Middleware(_RefuseWhileStopping, stopping=stopping),
+            _door(guard, settings, routes),
+            Middleware(_RefuseWhileStopping, stopping=stopping, routes=routes),
         ],
         exception_handlers={
             Refused: _answer_refusal,
             HTTPException: _answer_http_exception,
-            StoreError: _answer_store_error,
+            StoreError: functools.partial(_answer_store_error, routes),
             Exception: _answer_failure,
         },
         lifespan=lifespan,
@@ -158,52 +187,45 @@ def _retention(settings: Settings) -> Retention:
     return Retention(max_age, settings.max_store_bytes)
 
 
-def _door(guard: Guard, settings: Settings, reading: Sequence[BaseRoute]) -> Middleware:
-    paths = {route.path for route in reading if isinstance(route, Route)}
-    rules = Rules(
-        open={HEALTH.path, *login.PATHS},
-        open_below=(pages.STATIC,),
-        writing={operation.PATH},
-        reading=paths,
-        pages={path for path in paths if not path.startswith("/api/") and "." not in path},
-    )
-
+def _door(guard: Guard, settings: Settings, routes: Routes) -> Middleware:
     def answer(scope: Scope, refused: Refused) -> Response:
-        if refused.status == 503 and route_path(scope) in rules.pages:
+        if refused.status == 503 and routes.is_page(route_path(scope)):
             return pages.refusal_page(Request(scope), refused)
-        return _turned_away(scope, refused)
+        return _turned_away(scope, refused, routes)
 
-    return Middleware(Door, hosts=Hosts(settings), guard=guard, rules=rules, answer=answer)
+    return Middleware(Door, hosts=Hosts(settings), guard=guard, routes=routes, answer=answer)
 
 
 class _RefuseWhileStopping:
     """Answers 503 to what arrives after the stop has begun."""
 
-    def __init__(self, app: ASGIApp, stopping: Stopping) -> None:
+    def __init__(self, app: ASGIApp, stopping: Stopping, routes: Routes) -> None:
         self._app = app
         self._stopping = stopping
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._stopping.has_begun:
-            await _turned_away(scope, stopping_refusal())(scope, receive, send)
+            await _turned_away(scope, stopping_refusal(), self._routes)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
-def _turned_away(scope: Scope, refused: Refused) -> Response:
-    """Refuse a request at the door; the ingestion endpoint's own headers are on this answer too."""
+def _turned_away(scope: Scope, refused: Refused, routes: Routes) -> Response:
+    """Refuse a request at the door; what its route puts on every answer is on this one too."""
     response = refusal_response(refused)
-    if route_path(scope) == operation.PATH:
-        response.headers.update(operation.CAPABILITIES)
+    response.headers.update(routes.headers(route_path(scope)))
     return response
 
 
-def _openapi(store: Store, settings: Settings) -> Callable[[Request], Awaitable[Response]]:
+def _openapi(
+    described: list[Operation], security: Callable[[Operation], openapi.Security]
+) -> Callable[[Request], Awaitable[Response]]:
     # Made at the first request: most servers are never asked.
     @functools.lru_cache(maxsize=8)
     def document(root: str) -> bytes:
         schemas = {**questions.SCHEMAS, **operation.SCHEMAS}
-        return orjson.dumps(openapi.document(operations(store, settings), schemas, root))
+        return orjson.dumps(openapi.document(described, schemas, security, root))
 
     async def respond(request: Request) -> Response:
         return Response(document(addresses_of(request.scope).root), media_type="application/json")
@@ -241,7 +263,7 @@ async def _answer_http_exception(request: Request, exc: Exception) -> Response:
     return refusal_response(refused)
 
 
-async def _answer_store_error(request: Request, exc: Exception) -> Response:
+async def _answer_store_error(routes: Routes, request: Request, exc: Exception) -> Response:
     assert isinstance(exc, StoreError)
     if not is_told_already(exc):
         _log.error("a question could not be answered: %s", exc)
@@ -249,7 +271,7 @@ async def _answer_store_error(request: Request, exc: Exception) -> Response:
     if exc.slug == "no-search":
         return refusal_response(Refused(501, exc.slug, message))
     refused = refusal_of(exc, message)
-    if route_path(request.scope) in login.PATHS:
+    if routes.is_page(route_path(request.scope)):
         return pages.refusal_page(request, refused)
     return refusal_response(refused)
 

@@ -1,14 +1,12 @@
-"""The door in front of every route: the right host, a key that allows it, headers on the answer.
+"""The door in front of every route: the right host, the key it needs, headers on the answer.
 
-What no rule here opens is closed. A route that a new part adds is read with a key for every app
-until ``create_app`` names it among those that show a key's own app only.
+Which key a route needs, the route says itself (``routes``); the door only asks.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
@@ -16,14 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sessionbat.errors import StoreError
-from sessionbat.server.access.permissions import (
-    EVERYTHING,
-    Access,
-    Guard,
-    access_of,
-    grant,
-    not_allowed,
-)
+from sessionbat.server.access.permissions import EVERYTHING, Guard, access_of, grant
+from sessionbat.server.access.routes import Need, Routes
 from sessionbat.server.ops.store_watch import is_told_already
 from sessionbat.server.web.addresses import addresses_of, route_path
 from sessionbat.server.web.host_header import Hosts
@@ -48,25 +40,8 @@ _RAW_HEADERS: Final = tuple(
 
 _log = logging.getLogger("sessionbat.server")
 
-_READING: Final = ("GET", "HEAD")
 # Longer ones are forgotten by the detour over the login; servers and proxies refuse long addresses.
 _MAX_NEXT_CHARACTERS: Final = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Which addresses need what; an address in none of them needs to read every app."""
-
-    #: Need nothing.
-    open: Collection[str]
-    #: What is below these needs nothing either.
-    open_below: tuple[str, ...]
-    #: Need to write, to one app at least.
-    writing: Collection[str]
-    #: Need to read, one app at least, and show no other.
-    reading: Collection[str]
-    #: Those of them that lead a person without a login to the form.
-    pages: Collection[str]
 
 
 class Door:
@@ -76,7 +51,7 @@ class Door:
         app: What is behind the door.
         hosts: The server's names.
         guard: Knows the keys.
-        rules: What needs which key.
+        routes: Say which key each of them needs.
         answer: Turns a refusal of a request into an answer.
     """
 
@@ -86,13 +61,13 @@ class Door:
         *,
         hosts: Hosts,
         guard: Guard,
-        rules: Rules,
+        routes: Routes,
         answer: Callable[[Scope, Refused], Response],
     ) -> None:
         self._app = app
         self._hosts = hosts
         self._guard = guard
-        self._rules = rules
+        self._routes = routes
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,13 +83,16 @@ class Door:
 
     def _refusal(self, scope: Scope) -> Response | None:
         """Say why a request does not get in; None when it does, and what it may do is granted."""
-        path = route_path(scope)
+        path, method = route_path(scope), scope["method"]
         try:
             self._hosts.check(scope)
-            if not self._is_open(path):
-                grant(scope, self._admit(scope, path))
+            need = self._routes.need(path, method)
+            if need is not Need.NOTHING:
+                access = self._guard.access(scope)
+                need.check(access)
+                grant(scope, access)
         except Refused as refused:
-            if refused.slug == "no-key" and self._leads_to_login(scope, path):
+            if refused.slug == "no-key" and self._routes.leads_to_login(path, method):
                 return _to_login(scope)
             return self._answer(scope, refused)
         except StoreError as exc:
@@ -123,36 +101,17 @@ class Door:
             return self._answer(scope, refusal_of(exc, "the store failed; try again"))
         return None
 
-    def _is_open(self, path: str) -> bool:
-        return path in self._rules.open or path.startswith(self._rules.open_below)
-
-    def _admit(self, scope: Scope, path: str) -> Access:
-        access = self._guard.access(scope)
-        if path in self._rules.writing:
-            if not access.may_write:
-                raise not_allowed("this key reads; to write, use an ingest key of the app")
-        elif scope["method"] not in _READING:
-            if not access.may_do_all:
-                raise not_allowed("this needs an admin key")
-        elif not access.may_read:
-            raise not_allowed("this key writes; to read, use a read key")
-        elif path not in self._rules.reading and not access.may_read_every_app:
-            raise not_allowed("this key is for one app; use a read key for every app")
-        return access
-
-    def _leads_to_login(self, scope: Scope, path: str) -> bool:
-        return path in self._rules.pages and scope["method"] in _READING
-
     def _with_headers(self, scope: Scope, send: Send) -> Send:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", ()), *_RAW_HEADERS]
                 if self._misses_ingestion(scope):
                     headers.append((b"link", addresses_of(scope).ingestion_link.encode()))
-                if self._is_private(scope):
+                says_itself = any(name == b"cache-control" for name, _ in headers)
+                if self._is_private(scope, says_itself):
                     headers = [each for each in headers if each[0] != b"cache-control"]
                     headers.append((b"cache-control", b"no-store"))
-                elif all(name != b"cache-control" for name, _ in headers):
+                elif not says_itself:
                     headers.append((b"cache-control", b"private, no-cache"))
                 message["headers"] = headers
             await send(message)
@@ -161,16 +120,21 @@ class Door:
 
     def _misses_ingestion(self, scope: Scope) -> bool:
         """Whether this may be events sent to another address than that which takes them."""
-        return scope["method"] == "POST" and route_path(scope) not in self._rules.writing
+        return (
+            scope["method"] == "POST"
+            and self._routes.need(route_path(scope), "POST") is not Need.INGEST
+        )
 
-    def _is_private(self, scope: Scope) -> bool:
+    def _is_private(self, scope: Scope, says_itself: bool) -> bool:
         """Whether an answer must not lie in a browser's cache after its reader has logged out."""
-        if route_path(scope).startswith(self._rules.open_below):
-            return False
         try:
             return access_of(scope) is not EVERYTHING
         except KeyError:
-            return True
+            # Refused, or open to all: of those, style sheets say how they are kept.
+            return not (
+                says_itself
+                and self._routes.need(route_path(scope), scope["method"]) is Need.NOTHING
+            )
 
 
 def _to_login(scope: Scope) -> Response:

@@ -15,15 +15,13 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from sessionbat.server.access.login_cookie import LOGIN_SECONDS, LoginCookie
 from sessionbat.server.access.permissions import Guard, access_with, login_cookie_of, not_allowed
-from sessionbat.server.web.addresses import addresses_of
+from sessionbat.server.access.routes import Face, GuardedRoute, Need
+from sessionbat.server.web.addresses import LOGIN, LOGOUT, addresses_of
 from sessionbat.server.web.host_header import came_over_https
 from sessionbat.server.web.refusal import Refused
-
-PATHS: Final = ("/login", "/logout")
 
 _FORM_SECONDS: Final = 3600
 _MAX_FORM_BYTES: Final = 8192
@@ -54,12 +52,15 @@ class Login:
         self._show = show
         self._refuse = refuse
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[GuardedRoute]:
         """Give the routes of logging in and out."""
         return [
-            Route("/login", self._form, methods=["GET"]),
-            Route("/login", self._log_in, methods=["POST"]),
-            Route("/logout", self._log_out, methods=["POST"]),
+            GuardedRoute(path, handler, need=Need.NOTHING, face=Face.PAGE, methods=[method])
+            for path, handler, method in (
+                (LOGIN, self._form, "GET"),
+                (LOGIN, self._log_in, "POST"),
+                (LOGOUT, self._log_out, "POST"),
+            )
         ]
 
     async def _form(self, request: Request) -> Response:

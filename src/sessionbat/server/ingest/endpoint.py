@@ -17,11 +17,11 @@ from typing import Final, cast
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from sessionbat.errors import StoreError
 from sessionbat.server.access.permissions import access_of
+from sessionbat.server.access.routes import Face, GuardedRoute, Need
 from sessionbat.server.ingest.body import Body, Decoded, Encoding, decode_body, too_large
 from sessionbat.server.ingest.group_commit import GroupCommit
 from sessionbat.server.ingest.operation import CAPABILITIES, PATH
@@ -31,7 +31,7 @@ from sessionbat.server.ops.server_metrics import Measures
 from sessionbat.server.reading.times import has_readable_time
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.protocol import Store
-from sessionbat.server.web.refusal import Refused
+from sessionbat.server.web.refusal import Refused, refusal_response
 from sessionbat.server.web.shutdown import Stopping, stopping_refusal
 from sessionbat.server.web.store_refusal import refusal_of, refuse_while_unwell
 
@@ -72,9 +72,18 @@ class Ingestion:
         stopping.on_tell(self._hurry)
         measures.watch_waiting(self._room.waiting_requests, self._room.waiting_bytes)
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[GuardedRoute]:
         """Give the endpoint's route."""
-        return [Route(PATH, self)]
+        return [
+            GuardedRoute(
+                PATH,
+                self,
+                need=Need.INGEST,
+                face=Face.MACHINE,
+                methods=None,  # so that 405 carries the capabilities too
+                headers=CAPABILITIES,
+            )
+        ]
 
     def close(self) -> None:
         """Store what was taken, then take no more."""
@@ -84,7 +93,6 @@ class Ingestion:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        # Not a route's function: so that 405 and 500 carry the capabilities too.
         started = time.perf_counter()
         response = await self._respond(Request(scope, receive))
         response.headers.update(CAPABILITIES)
@@ -178,16 +186,6 @@ class Ingestion:
                 self._measures.events_untimed.add(1)
                 self._untimed.note("created_at")
         return decoded
-
-
-def refusal_response(refused: Refused) -> Response:
-    """Turn a refusal into its answer."""
-    return Response(
-        orjson.dumps(refused.content()),
-        refused.status,
-        headers=refused.headers,
-        media_type="application/json",
-    )
 
 
 _RETRY_AFTER: Final = {"Retry-After": "1"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +21,6 @@ from urllib.parse import quote
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -28,6 +28,7 @@ from sessionbat.errors import StoreError
 from sessionbat.server.access.answers_at_once import AtOnce
 from sessionbat.server.access.login_cookie import LOGIN_DAYS
 from sessionbat.server.access.permissions import access_of, logout_token_of
+from sessionbat.server.access.routes import Face, GuardedRoute, Need
 from sessionbat.server.ops.store_watch import is_told_already
 from sessionbat.server.pages.view import units
 from sessionbat.server.pages.view.budget import IN_FULL, ON_A_PAGE, WORDS_ONLY
@@ -36,7 +37,16 @@ from sessionbat.server.reading.times import parse_time
 from sessionbat.server.records import Item, Page, SessionSummary, StoredEvent
 from sessionbat.server.store.protocol import Store
 from sessionbat.server.store.scoped import Visible
-from sessionbat.server.web.addresses import addresses_of, route_path
+from sessionbat.server.web.addresses import (
+    SESSION,
+    SESSION_DATA,
+    SESSIONS,
+    SESSIONS_DATA,
+    START,
+    STATIC,
+    addresses_of,
+    route_path,
+)
 from sessionbat.server.web.refusal import Refused
 from sessionbat.server.web.store_refusal import refusal_of
 
@@ -54,25 +64,39 @@ _LISTS_AT_ONCE: Final = 4
 _SESSIONS_AT_ONCE: Final = 2
 
 _HERE: Final = Path(__file__).parent
-#: What is below needs no login: the form is made with it.
-STATIC: Final = "/static/"
 
 
-def routes(store: Store) -> list[BaseRoute]:
+def routes(store: Store) -> list[GuardedRoute]:
     """List the routes of the pages, their twins and their static files.
 
     Handlers are plain functions, run in threads: each waits for the store.
     """
     pages = _Pages(store)
     lists, sessions = AtOnce(_LISTS_AT_ONCE), AtOnce(_SESSIONS_AT_ONCE)
-    return [
-        Route("/", lambda request: RedirectResponse(addresses_of(request.scope).sessions())),
-        Route("/sessions", lists(_page(pages.sessions)), name="sessions"),
-        Route("/sessions.json", lists(_twin(pages.sessions_data))),
-        Route("/session", sessions(_page(pages.session)), name="session"),
-        Route("/session.json", sessions(_twin(pages.session_data))),
-        Mount(STATIC.rstrip("/"), _Static(directory=_HERE / "static"), name="static"),
+    answering: list[tuple[str, Callable[..., Any], Face]] = [
+        (START, _start, Face.PAGE),
+        (SESSIONS, lists(_page(pages.sessions)), Face.PAGE),
+        (SESSIONS_DATA, lists(_twin(pages.sessions_data)), Face.JSON),
+        (SESSION, sessions(_page(pages.session)), Face.PAGE),
+        (SESSION_DATA, sessions(_twin(pages.session_data)), Face.JSON),
     ]
+    return [
+        *(
+            GuardedRoute(path, handler, need=Need.READ_ONE_APP, face=face)
+            for path, handler, face in answering
+        ),
+        # Needs no login: the form is made with it.
+        GuardedRoute(
+            f"{STATIC}/{{path:path}}",
+            _Static(directory=_HERE / "static"),
+            need=Need.NOTHING,
+            face=Face.MACHINE,
+        ),
+    ]
+
+
+def _start(request: Request) -> Response:
+    return RedirectResponse(addresses_of(request.scope).sessions())
 
 
 def refusal_page(request: Request, refused: Refused) -> Response:
@@ -230,6 +254,11 @@ class _Pages:
 
 class _Static(StaticFiles):
     """Static files that browsers ask about each time: versions must not mix."""
+
+    def get_path(self, scope: Scope) -> str:
+        """Take the path below the route; ``StaticFiles`` looks up nothing outside its directory."""
+        parts: list[str] = scope["path_params"]["path"].split("/")
+        return os.path.normpath(os.path.join(*parts))  # noqa: PTH118
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)

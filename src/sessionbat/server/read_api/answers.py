@@ -1,8 +1,8 @@
 """The read API below /api/v1: a query and a JSON shape each.
 
 Lists answer ``{"items": [...], "next": cursor or null}`` and take ``limit`` and ``after``; what
-cannot be answered is an error object with a slug. ``ENDPOINTS`` is all there is; what each takes is
-declared in ``contract/asking``.
+cannot be answered is an error object with a slug. ``endpoints`` lists all there is; ``questions``
+declares what each takes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from sessionbat.server.access.answers_at_once import AtOnce, on_the_beat
 from sessionbat.server.access.permissions import access_of
+from sessionbat.server.access.routes import Face, GuardedRoute, Need
 from sessionbat.server.read_api import questions
 from sessionbat.server.records import SessionFilter, SessionSummary, Span
 from sessionbat.server.store.protocol import Store
@@ -58,7 +58,7 @@ def endpoints(context_keys: Sequence[str]) -> list[Endpoint]:
     ]
 
 
-def routes(store: Store) -> list[BaseRoute]:
+def routes(store: Store) -> list[GuardedRoute]:
     """Give the routes of the read API."""
     turns, of_searches = AtOnce(_AT_ONCE), AtOnce(_SEARCHES_AT_ONCE)
 
@@ -68,7 +68,7 @@ def routes(store: Store) -> list[BaseRoute]:
         return turns(_answerer(store, each))
 
     return [
-        Route(each.operation.path, answer(each), methods=["GET"])
+        GuardedRoute(each.operation.path, answer(each), need=Need.READ_ONE_APP, face=Face.JSON)
         for each in endpoints(store.context_keys)
     ]
 

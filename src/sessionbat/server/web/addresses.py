@@ -15,6 +15,14 @@ from urllib.parse import quote, urlencode
 from starlette.types import Scope
 
 INGESTION_PATH: Final = "/api/v1/ingestion/events"
+START: Final = "/"
+SESSIONS: Final = "/sessions"
+SESSIONS_DATA: Final = "/sessions.json"
+SESSION: Final = "/session"
+SESSION_DATA: Final = "/session.json"
+LOGIN: Final = "/login"
+LOGOUT: Final = "/logout"
+STATIC: Final = "/static"
 #: The relation of the ``Link`` header by which the SDK is told of that path (RFC 8288).
 INGESTION_REL: Final = "https://sessionbat.com/rel/ingestion"
 
@@ -41,27 +49,27 @@ class Addresses:
 
     def sessions(self, app: str | None = None) -> str:
         """Give the address of the session list, of one app or of all."""
-        return self.path("/sessions", {"app": app} if app else {})
+        return self.path(SESSIONS, {"app": app} if app else {})
 
     def sessions_data(self) -> str:
         """Give the address of its twin."""
-        return self.path("/sessions.json")
+        return self.path(SESSIONS_DATA)
 
     def session(self, app: str, session_id: str) -> str:
         """Give the address of a session."""
-        return self.path("/session", {"app": app, "id": session_id})
+        return self.path(SESSION, {"app": app, "id": session_id})
 
     def login(self, following: str = "") -> str:
         """Give the address of the form that takes a key, and goes on to another address."""
-        return self.path("/login", {"next": following} if following else {})
+        return self.path(LOGIN, {"next": following} if following else {})
 
     def logout(self) -> str:
         """Give the address of the form that ends a login."""
-        return self.path("/logout")
+        return self.path(LOGOUT)
 
     def static(self, name: str) -> str:
         """Give the address of a static file."""
-        return self.path(f"/static/{name}")
+        return self.path(f"{STATIC}/{name}")
 
     def is_own(self, address: str) -> bool:
         """Whether an address leads to this server, whatever a browser makes of it."""

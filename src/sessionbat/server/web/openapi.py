@@ -5,7 +5,7 @@ Made once, when the application is made; what it says is what requests are read 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sessionbat._version import __version__
@@ -45,19 +45,27 @@ ERROR_SCHEMA: Final[Schema] = {
 _RETRIED: Final = {503}
 
 
+Security = list[dict[str, list[str]]]
+
+
 def document(
-    operations: Sequence[Operation], schemas: Mapping[str, Schema], root: str = ""
+    operations: Sequence[Operation],
+    schemas: Mapping[str, Schema],
+    security: Callable[[Operation], Security],
+    root: str = "",
 ) -> dict[str, Any]:
     """Describe operations and the schemas they refer to, as an OpenAPI 3.1 document.
 
     Args:
         operations: What may be called.
         schemas: What they refer to by name.
+        security: Which kind of key an operation takes.
         root: The path that stands before theirs.
     """
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        described = {**_operation(operation), "security": security(operation)}
+        paths.setdefault(operation.path, {})[operation.method] = described
     return {
         "openapi": "3.1.0",
         "info": {

@@ -1,12 +1,15 @@
 """A request that is not granted: its HTTP status and the error object that says why.
 
-Raised by ingestion, the read API and the pages; ``app`` turns it into the answer.
+Raised by ingestion, the read API and the pages; ``refusal_response`` turns it into the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
+from starlette.responses import Response
 
 
 class Refused(Exception):
@@ -39,3 +42,13 @@ class Refused(Exception):
     def content(self) -> dict[str, Any]:
         """Give the error object that is the answer's body."""
         return {"error": {"slug": self.slug, "at": self.at, "message": self.message}}
+
+
+def refusal_response(refused: Refused) -> Response:
+    """Turn a refusal into its answer."""
+    return Response(
+        orjson.dumps(refused.content()),
+        refused.status,
+        headers=refused.headers,
+        media_type="application/json",
+    )

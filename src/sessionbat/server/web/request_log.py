@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,14 +25,16 @@ class CountedRequests:
 
     Args:
         app: Answers.
-        routes: The paths that are called by their names; those below ``/static`` by that.
+        name: The route of a path; None where there is none.
         requests: Where to count.
         log: Whether to log a line for each.
     """
 
-    def __init__(self, app: ASGIApp, routes: Collection[str], requests: Counter, log: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, name: Callable[[str], str | None], requests: Counter, log: bool
+    ) -> None:
         self._app = app
-        self._routes = frozenset(routes)
+        self._name = name
         self._requests = requests
         self._log = log
 
@@ -52,15 +54,10 @@ class CountedRequests:
         try:
             await self._app(scope, receive, note_status)
         finally:
-            route = self._name(route_path(scope))
+            route = self._name(route_path(scope)) or _OTHER
             self._requests.add(1, route, f"{status // 100}xx")
             if self._log:
                 _log_request(scope["method"], route, status, time.perf_counter() - started)
-
-    def _name(self, path: str) -> str:
-        if path in self._routes:
-            return path
-        return "/static" if path.startswith("/static/") else _OTHER
 
 
 def _log_request(method: str, route: str, status: int, seconds: float) -> None:

@@ -1,0 +1,158 @@
+"""A route says what it needs: which key, from whom it takes a request, and by which methods.
+
+The door, the login detour, the request log and OpenAPI's ``security`` read it there. Deny by
+default: an address without a route needs a key that reads every app, and a method that no route of
+an address names needs an admin key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from starlette.routing import BaseRoute, Route
+
+from sessionbat.server.access.permissions import Access, not_allowed
+
+_READING: Final = ("GET", "HEAD")
+
+
+class Need(Enum):
+    """The key that a request has to bring."""
+
+    NOTHING = "nothing"
+    INGEST = "ingest"
+    #: Reads one app at least; the route shows a key of one app no other.
+    READ_ONE_APP = "read"
+    READ_EVERY_APP = "read-every-app"
+    ADMIN = "admin"
+
+    def check(self, access: Access) -> None:
+        """Let a request pass whose key is good enough.
+
+        Raises:
+            Refused: It is a key for something else (403).
+        """
+        if self is Need.INGEST:
+            if not access.may_write:
+                raise not_allowed("this key reads; to write, use an ingest key of the app")
+        elif self is Need.ADMIN:
+            if not access.may_do_all:
+                raise not_allowed("this needs an admin key")
+        elif self is not Need.NOTHING:
+            if not access.may_read:
+                raise not_allowed("this key writes; to read, use a read key")
+            if self is Need.READ_EVERY_APP and not access.may_read_every_app:
+                raise not_allowed("this key is for one app; use a read key for every app")
+
+
+class Face(Enum):
+    """Who is answered, and so how a refusal looks."""
+
+    #: A person with a browser: sent to the login when there is no key, refused on a page.
+    PAGE = "page"
+    #: A program that reads JSON.
+    JSON = "json"
+    #: A program with a protocol of its own: an SDK, a monitor, a browser fetching a style sheet.
+    MACHINE = "machine"
+
+
+class GuardedRoute(Route):
+    """A route of the server; the application takes no other.
+
+    Args:
+        path: The address; ``{name:path}`` stands for everything below.
+        handler: Answers: a function of the request, or an ASGI application.
+        need: The key it takes.
+        face: Who is answered.
+        methods: Those it takes; None: all, and the handler refuses the others itself.
+        headers: On its every answer, a refusal at the door included.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        handler: Callable[..., Any],
+        *,
+        need: Need,
+        face: Face,
+        methods: Sequence[str] | None = ("GET",),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(path, handler, methods=None if methods is None else list(methods))
+        if methods is None:
+            self.methods = None  # of a function, Starlette would make GET alone
+        self.need = need
+        self.face = face
+        self.headers = dict(headers or {})
+
+    @property
+    def name_in_logs(self) -> str:
+        """Its address without what stands for anything; never a path that somebody sent."""
+        return self.path.partition("/{")[0]
+
+    def takes(self, method: str) -> bool:
+        """Whether it answers this method."""
+        return self.methods is None or method in self.methods
+
+
+class Routes:
+    """Every route of an application, and what a request to any address needs.
+
+    Args:
+        routes: All there are.
+
+    Raises:
+        TypeError: One does not say what it needs.
+    """
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        self.all: list[GuardedRoute] = []
+        for route in routes:
+            if not isinstance(route, GuardedRoute):
+                raise TypeError(
+                    f"{route!r} does not say which key it needs; make it a GuardedRoute"
+                )
+            self.all.append(route)
+        # Those of an address in their order, as Starlette finds them.
+        self._at_known: dict[str, list[GuardedRoute]] = {}
+        self._at_known = {route.path: self._at(route.path) for route in self.all}
+
+    def need(self, path: str, method: str) -> Need:
+        """Say what a request needs, whether or not there is a route for it."""
+        there = self._at(path)
+        for route in there:
+            if route.takes(method):
+                return route.need
+        if there and all(route.need is Need.NOTHING for route in there):
+            return Need.NOTHING
+        return Need.READ_EVERY_APP if method in _READING else Need.ADMIN
+
+    def is_page(self, path: str) -> bool:
+        """Whether an address is one for people."""
+        return any(route.face is Face.PAGE for route in self._at(path))
+
+    def leads_to_login(self, path: str, method: str) -> bool:
+        """Whether a person without a key is shown the login, and brought back after it."""
+        return method in _READING and self.is_page(path)
+
+    def headers(self, path: str) -> dict[str, str]:
+        """Give the headers on every answer of an address."""
+        return {name: value for route in self._at(path) for name, value in route.headers.items()}
+
+    def name_in_logs(self, path: str) -> str | None:
+        """Name the route of an address as the log and the metrics do; None where there is none."""
+        return next((route.name_in_logs for route in self._at(path)), None)
+
+    def security(self, path: str, method: str) -> list[dict[str, list[str]]]:
+        """Describe what a request needs as OpenAPI does; ``{}``: a server without keys is open."""
+        need = self.need(path, method)
+        return [] if need is Need.NOTHING else [{"key": [need.value]}, {}]
+
+    def _at(self, path: str) -> list[GuardedRoute]:
+        found = self._at_known.get(path)
+        if found is None:
+            # By the very expression that Starlette goes by: to it, "/x\n" is "/x".
+            found = [route for route in self.all if route.path_regex.match(path)]
+        return found
