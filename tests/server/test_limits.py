@@ -36,6 +36,7 @@ from sessionbat.server.records import EventFilter, ReceivedEvent, StoredEvent
 from sessionbat.server.settings import MAX_ROOT_PATH_CHARACTERS, Settings
 from sessionbat.server.store.query_terms import MAX_TERMS, parse_query
 from sessionbat.server.store.sqlite import export, rollups
+from sessionbat.server.store.sqlite.event_rows import EventRow
 from sessionbat.server.store.sqlite.store import SqliteStore
 from sessionbat.server.web.connection_limits import BYTES_A_PIECE, MAX_HEADERS, MAX_PIECES
 from sessionbat.server.web.parameters import MAX_NUMBER
@@ -388,10 +389,14 @@ def test_a_step_of_statistics_changes_so_many_rollups_and_leaves_the_next_event(
     most = rollups._MAX_DIFFERENT
     alike = [_figures(0, "model") for _ in range(1000)]
     different = [_figures(n, f"model-{n}") for n in range(1, most)]
-    assert len(rollups._of_bounded_work([*alike, *different])) == 1000 + most - 1
+    assert rollups._gather([*alike, *different], most).taken == 1000 + most - 1
     one_more = [*alike, *different, _figures(most, "one more"), *alike]
-    assert len(rollups._of_bounded_work(one_more)) == 1000 + most - 1
+    assert rollups._gather(one_more, most).taken == 1000 + most - 1
 
 
-def _figures(number: int, model: str) -> rollups.Figures:
-    return (number, "app", 0, "llm", None, model, False, 1, 1, 1, None)
+def _figures(number: int, model: str) -> EventRow:
+    return EventRow(
+        id=number, app=1, event_id=f"e{number}", session=1, interaction=None, at_us=0,
+        received_at_us=0, kind="llm", name=None, model=model, failed=False, latency_ms=1,
+        input_tokens=1, output_tokens=1, cost_usd=None, error_type=None,
+    )  # fmt: skip

@@ -197,31 +197,31 @@ def text(number: int, length: int = 1) -> IndexedText:
 def test_recent_texts_are_taken_in_order_and_once() -> None:
     texts = recent_texts()
     texts.add([text(n) for n in range(1, 6)])
-    assert [each.number for each in texts.take_from(2, 3)] == [2, 3, 4]
-    assert [each.number for each in texts.take_from(5, 3)] == [5]
+    assert [each.id for each in texts.take_from(2, 3)] == [2, 3, 4]
+    assert [each.id for each in texts.take_from(5, 3)] == [5]
     assert texts.take_from(6, 3) == []
 
 
 def test_recent_texts_are_taken_up_to_a_weight() -> None:
     texts = recent_texts()
     texts.add([text(n, 10) for n in range(1, 6)])
-    assert [each.number for each in texts.take_from(1, 5, max_weight=20)] == [1, 2]
-    assert [each.number for each in texts.take_from(3, 5, max_weight=1)] == [3]
-    assert [each.number for each in texts.take_from(4, 5, max_weight=1000)] == [4, 5]
+    assert [each.id for each in texts.take_from(1, 5, max_weight=20)] == [1, 2]
+    assert [each.id for each in texts.take_from(3, 5, max_weight=1)] == [3]
+    assert [each.id for each in texts.take_from(4, 5, max_weight=1000)] == [4, 5]
 
 
 def test_recent_texts_wait_for_those_before_them() -> None:
     texts = recent_texts()
     texts.add([text(4), text(5)])
     assert texts.take_from(3, 10) == []
-    assert [each.number for each in texts.take_from(4, 10)] == [4, 5]
+    assert [each.id for each in texts.take_from(4, 10)] == [4, 5]
 
 
 def test_recent_texts_never_have_a_gap() -> None:
     texts = recent_texts()
     texts.add([text(1), text(2)])
     texts.add([text(4)])  # 3 was another connection's
-    assert [each.number for each in texts.take_from(4, 10)] == [4]
+    assert [each.id for each in texts.take_from(4, 10)] == [4]
     assert texts.take_from(1, 10) == []
 
 
@@ -232,7 +232,7 @@ def test_recent_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     texts.add([text(2, 60)])
     assert texts.take_from(1, 10) == []
     texts.add([text(3, 60)])
-    assert [each.number for each in texts.take_from(3, 10)] == [3]
+    assert [each.id for each in texts.take_from(3, 10)] == [3]
 
 
 def test_texts_that_are_not_remembered_are_read_from_the_disk(

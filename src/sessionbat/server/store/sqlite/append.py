@@ -13,24 +13,30 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sessionbat.server.reading.figures import Reading, read
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.query_terms import indexed, text_of, text_of_parts
 from sessionbat.server.store.session_tally import Tally, tally_up
+from sessionbat.server.store.sqlite.event_rows import EventRow, event_row
 from sessionbat.server.store.sqlite.known_rows import KnownRows, KnownSession
-from sessionbat.server.store.sqlite.many_rows import insert_many, with_values
+from sessionbat.server.store.sqlite.many_rows import (
+    insert_into,
+    insert_many,
+    places_of,
+    with_values,
+)
 from sessionbat.server.store.sqlite.payloads import (
     LONG,
     MAX_MESSAGES,
     Arrived,
     Conversation,
     Payload,
+    PayloadRow,
     PayloadWriter,
 )
 from sessionbat.server.store.sqlite.recent_rows import IndexedText
-from sessionbat.server.store.sqlite.rollups import Figures
 from sessionbat.server.store.sqlite.session_rows import add_to_sessions, find_sessions
 
 _WORK: Final = 50
@@ -39,6 +45,8 @@ _WORK_PER_MESSAGE: Final = 10
 _WORK_PER_LABEL: Final = 30
 _USUAL_LABELS: Final = 8
 _BYTES_A_MICROSECOND: Final = 100
+_INSERT_EVENTS: Final = insert_into("events", EventRow)
+_INSERT_PAYLOADS: Final = insert_into("payloads", PayloadRow)
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
 
 #: By the app's name and the session's id.
@@ -66,7 +74,7 @@ class Prepared(PreparedEvent):
         if isinstance(payload, Conversation):
             size = len(payload.around) + sum(map(len, payload.messages))
             return work + _WORK_PER_MESSAGE * len(payload.messages) + size // _BYTES_A_MICROSECOND
-        return work + len(payload[1]) // _BYTES_A_MICROSECOND
+        return work + len(payload.data) // _BYTES_A_MICROSECOND
 
 
 def prepare(
@@ -95,10 +103,10 @@ class Inserted(NamedTuple):
 
     #: For each event given: whether it was new.
     is_new: list[bool]
-    #: What of the new ones is to be indexed, in the order of their numbers.
+    #: The new ones, in the order of their numbers.
+    rows: Sequence[EventRow] = ()
+    #: What of each is to be indexed, in the same order.
     texts: Sequence[IndexedText] = ()
-    #: What of them is counted, in the same order.
-    figures: Sequence[Figures] = ()
 
 
 def insert_events(
@@ -122,11 +130,7 @@ def insert_events(
     rows = _insert_rows(connection, apps, events, known)
     texts, sizes = _insert_payloads(connection, events, rows, payloads)
     connection.executemany("UPDATE apps SET bytes = bytes + ? WHERE id = ?", sizes)
-    figures = [  # COLUMNS of sqlite_statistics
-        (row[0], row[1], each.reading.active_at_us, *row[7:15])
-        for each, row in zip(events, rows, strict=True)
-    ]
-    return Inserted(is_new, texts, figures)
+    return Inserted(is_new, rows, texts)
 
 
 def pack_id(event_id: str) -> str | bytes:
@@ -177,7 +181,7 @@ def _insert_rows(
     apps: Mapping[str, int],
     events: Sequence[Prepared],
     known: KnownRows,
-) -> list[tuple[Any, ...]]:
+) -> list[EventRow]:
     (last,) = connection.execute(
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
     ).fetchone()
@@ -185,51 +189,38 @@ def _insert_rows(
     for number, each in enumerate(events, last + 1):
         app, reading = apps[each.app], each.reading
         session = known.sessions[app, reading.session_id]
-        interaction_id = reading.interaction_id
-        rows.append(
-            (
-                number,
-                app,
-                each.packed_id,
-                session.row,
-                None if interaction_id is None else session.interactions[interaction_id],
-                *reading[3:14],
-            )
-        )
-    insert_many(connection, "INSERT INTO events", rows)
+        rows.append(event_row(number, app, each.packed_id, session, reading))
+    insert_many(connection, _INSERT_EVENTS, rows)
     return rows
 
 
 def _insert_payloads(
     connection: sqlite3.Connection,
     events: Sequence[Prepared],
-    rows: Sequence[tuple[Any, ...]],
+    rows: Sequence[EventRow],
     payloads: PayloadWriter,
 ) -> tuple[list[IndexedText], list[tuple[int, int]]]:
     """Insert payloads; give what is indexed of them, and by how many bytes each app has grown."""
     arrived = [
-        Arrived(row[0], row[3], *each.payload)
+        Arrived(row.id, row.session, each.payload)
         for each, row in zip(events, rows, strict=True)
         if isinstance(each.payload, Conversation)
     ]
     referring = iter(payloads.insert_messages(connection, arrived) if arrived else ())
     texts: list[IndexedText] = []
-    encoded, long = list[tuple[int, int, bytes]](), list[tuple[int, int, bytes]]()
+    encoded, long = list[PayloadRow](), list[PayloadRow]()
     sizes: dict[int, int] = defaultdict(int)
     for each, row in zip(events, rows, strict=True):
-        number, app = row[0], row[1]
         payload, text = each.payload, each.text
         if isinstance(payload, Conversation):
             around = payload.around
             payload, own_messages, size = next(referring)
-            sizes[app] += size
+            sizes[row.app] += size
             text = indexed(text_of_parts(around, own_messages[:MAX_MESSAGES]))
-        codec, data = payload
-        size = len(data)
-        sizes[app] += size
-        (encoded if size <= LONG else long).append((number, codec, data))
-        texts.append(IndexedText(number, app, text or ""))
-    insert = "INSERT INTO payloads (event, codec, data)"
-    insert_many(connection, insert, encoded)
-    connection.executemany(f"{insert} VALUES (?, ?, ?)", long)
+        size = len(payload.data)
+        sizes[row.app] += size
+        (encoded if size <= LONG else long).append(PayloadRow(row.id, payload.codec, payload.data))
+        texts.append(IndexedText(row.id, row.app, text or ""))
+    insert_many(connection, _INSERT_PAYLOADS, encoded)
+    connection.executemany(f"{_INSERT_PAYLOADS} VALUES {places_of(PayloadRow)}", long)
     return texts, [(size, app) for app, size in sizes.items()]

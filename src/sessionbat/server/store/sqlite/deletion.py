@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sessionbat.errors import StoreError
 from sessionbat.event import LLM, RETRIEVAL, TOOL
-from sessionbat.server.reading.figures import cost_nanos
 from sessionbat.server.records import Removed
 from sessionbat.server.store.sqlite import rollups, text_index
 from sessionbat.server.store.sqlite.compaction import Compaction
+from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
 from sessionbat.server.store.sqlite.payloads import PayloadReader
 from sessionbat.server.store.sqlite.writer import Writer
 
@@ -124,23 +124,21 @@ def _delete_some(
         if room_events <= 0 or room_bytes <= 0 or room_text <= 0:
             return Step(removed, done, False)
         goes_anyway = idle_since_us is None or (has_begun and done == 0)
-        found = connection.execute(
-            "SELECT sessions.id FROM sessions JOIN apps ON apps.id = app"
-            " WHERE apps.name = ? AND session_id = ? AND last_at_us < ?",
-            (app, session_id, _ALWAYS if goes_anyway else idle_since_us),
-        ).fetchone()
-        if found is None:
+        session = _find_session(
+            connection, app, session_id, _ALWAYS if goes_anyway else idle_since_us
+        )
+        if session is None:
             continue
-        events = _latest_events(connection, found[0], room_events, room_bytes)
+        events = _latest_events(connection, session, room_events, room_bytes)
         gone, size, characters = _delete_events(connection, payloads, events, room_text)
-        is_gone, left_behind = _delete_if_empty(connection, found[0])
+        is_gone, left_behind = _delete_if_empty(connection, session)
         size += left_behind
         connection.execute("UPDATE apps SET bytes = max(0, bytes - ?) WHERE name = ?", (size, app))
         removed += Removed(int(is_gone), len(gone), size)
-        if not is_gone and not _has_events(connection, found[0]):
+        if not is_gone and not _has_events(connection, session):
             return Step(removed, done, True)  # of long conversations, messages are left
         if not is_gone:
-            _sum_up_rest(connection, found[0], sum(cost_nanos(event.cost_usd) for event in gone))
+            _sum_up_rest(connection, session, sum(event.cost_nanos for event in gone))
             return Step(removed, done, True)
         room_events -= len(gone) or 1
         room_bytes -= size
@@ -148,33 +146,29 @@ def _delete_some(
     return Step(removed, len(sessions), False)
 
 
-class _Event(NamedTuple):
-    # As rollups.subtract takes it.
-    number: int
-    app: int
-    at_us: int
-    kind: str
-    name: str | None
-    model: str | None
-    failed: int
-    latency_ms: float | None
-    input_tokens: int | None
-    output_tokens: int | None
-    cost_usd: float | None
+def _find_session(
+    connection: sqlite3.Connection, app: str, session_id: str, idle_since_us: int | None
+) -> int | None:
+    found = connection.execute(
+        "SELECT sessions.id FROM sessions JOIN apps ON apps.id = app"
+        " WHERE apps.name = ? AND session_id = ? AND last_at_us < ?",
+        (app, session_id, idle_since_us),
+    )
+    return next((number for (number,) in found.fetchall()), None)
 
 
 def _latest_events(
     connection: sqlite3.Connection, session: int, limit: int, max_bytes: int
-) -> list[_Event]:
-    events: list[_Event] = []
+) -> list[EventRow]:
+    events: list[EventRow] = []
     size = 0
-    for *columns, length in connection.execute(
-        f"SELECT {rollups.COLUMNS}, length(data) FROM events JOIN payloads ON event = id"
+    for *row, length in connection.execute(
+        f"SELECT {EVENT_COLUMNS}, length(data) FROM events JOIN payloads ON event = id"
         " WHERE id IN (SELECT id FROM events WHERE session = ? ORDER BY id DESC LIMIT ?)"
         " ORDER BY id DESC",
         (session, limit),
     ):
-        events.append(_Event(*columns))
+        events.append(EventRow._make(row))
         size += length
         if size >= max_bytes:
             break
@@ -182,8 +176,8 @@ def _latest_events(
 
 
 def _delete_events(
-    connection: sqlite3.Connection, payloads: PayloadReader, events: Sequence[_Event], room: int
-) -> tuple[Sequence[_Event], int, int]:
+    connection: sqlite3.Connection, payloads: PayloadReader, events: Sequence[EventRow], room: int
+) -> tuple[Sequence[EventRow], int, int]:
     """Delete events and what only they brought: so many of the first as one step takes.
 
     Of an event with more messages than a step takes, they are left for when its session is empty.
@@ -192,15 +186,15 @@ def _delete_events(
         Those events, the size of their JSON as it was stored, and the characters of their text.
     """
     progress = dict(connection.execute("SELECT name, up_to FROM progress"))
-    in_index = [event.number for event in events if event.number <= progress["text"]]
+    in_index = [event.id for event in events if event.id <= progress["text"]]
     taken, characters = text_index.unindex(connection, payloads, in_index, room)
     events = events[
         : len(events) - len(in_index) + taken
     ]  # the latest come first, and may not be in it yet
     # What is not counted yet is not there any more when it would be.
-    counted = [event for event in events if event.number <= progress["statistics"]]
+    counted = [event for event in events if event.id <= progress["statistics"]]
     rollups.subtract(connection, counted)
-    numbers = [(event.number,) for event in events]
+    numbers = [(event.id,) for event in events]
     size = _delete_messages(connection, "event", [number for (number,) in numbers])
     for number in numbers:
         (length,) = connection.execute(
@@ -255,18 +249,26 @@ def _delete_if_empty(connection: sqlite3.Connection, session: int) -> tuple[bool
     return True, size
 
 
+_SUMS: Final = {
+    "first_at_us": "min(min(at_us, received_at_us))",
+    "last_at_us": "max(min(at_us, received_at_us))",
+    "interactions": "count(DISTINCT interaction)",
+    "observations": "count(*)",
+    "llm_calls": f"sum(kind = '{LLM}')",
+    "tool_calls": f"sum(kind = '{TOOL}')",
+    "retrievals": f"sum(kind = '{RETRIEVAL}')",
+    "errors": "sum(failed)",
+    "input_tokens": "coalesce(sum(input_tokens), 0)",
+    "output_tokens": "coalesce(sum(output_tokens), 0)",
+    "latency_ms": "max(0, coalesce(max(latency_ms), 0))",
+}
+_SUM_UP: Final = (
+    f"UPDATE sessions SET ({', '.join(_SUMS)}) ="
+    f" (SELECT {', '.join(_SUMS.values())} FROM events WHERE session = ?),"
+    " cost_nanos = cost_nanos - ? WHERE id = ?"
+)
+
+
 def _sum_up_rest(connection: sqlite3.Connection, session: int, cost_nanos: int) -> None:
     """Make the summary true of the events left; title and labels stay until the last is gone."""
-    figures: tuple[Any, ...] = connection.execute(
-        "SELECT min(min(at_us, received_at_us)), max(min(at_us, received_at_us)),"
-        " count(DISTINCT interaction), count(*), sum(kind = ?), sum(kind = ?), sum(kind = ?),"
-        " sum(failed), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),"
-        " coalesce(max(latency_ms), 0) FROM events WHERE session = ?",
-        (LLM, TOOL, RETRIEVAL, session),
-    ).fetchone()
-    connection.execute(
-        "UPDATE sessions SET first_at_us = ?, last_at_us = ?, interactions = ?, observations = ?,"
-        " llm_calls = ?, tool_calls = ?, retrievals = ?, errors = ?, input_tokens = ?,"
-        " output_tokens = ?, latency_ms = max(0, ?), cost_nanos = cost_nanos - ? WHERE id = ?",
-        (*figures, cost_nanos, session),
-    )
+    connection.execute(_SUM_UP, (session, cost_nanos, session))

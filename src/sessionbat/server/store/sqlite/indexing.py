@@ -11,6 +11,7 @@ from typing import Final
 from sessionbat.server.store.sqlite import rollups, text_index
 from sessionbat.server.store.sqlite.append import Inserted
 from sessionbat.server.store.sqlite.connections import Readers
+from sessionbat.server.store.sqlite.event_rows import EventRow
 from sessionbat.server.store.sqlite.indexer_thread import STEP
 from sessionbat.server.store.sqlite.payloads import PayloadReader
 from sessionbat.server.store.sqlite.recent_rows import RecentRows, recent_texts
@@ -25,7 +26,7 @@ class Indexing:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.has_text_index = text_index.has_fts5(connection)
         self.recent_texts = recent_texts()
-        self._recent_figures = RecentRows[rollups.Figures]()
+        self._recent_rows = RecentRows[EventRow]()
         self._payloads = PayloadReader()
         self._steps = 0
 
@@ -33,12 +34,12 @@ class Indexing:
         """Remember what was stored a moment ago; the caller holds the writer's lock."""
         if self.has_text_index:
             self.recent_texts.add(inserted.texts)
-        self._recent_figures.add(inserted.figures)
+        self._recent_rows.add(inserted.rows)
 
     def forget(self) -> None:
         """Read from the disk what is next."""
         self.recent_texts.forget()
-        self._recent_figures.forget()
+        self._recent_rows.forget()
 
     def step(self, writer: Writer) -> bool:
         """Do one transaction's worth; True when nothing is left to do."""
@@ -51,7 +52,7 @@ class Indexing:
             self._steps = (self._steps + 1) % _STEPS_BETWEEN_STATISTICS
             if is_done or not self._steps:
                 limit = STEP * _STEPS_BETWEEN_STATISTICS
-                is_done = rollups.follow(connection, self._recent_figures, limit) and is_done
+                is_done = rollups.follow(connection, self._recent_rows, limit) and is_done
         return is_done and writer.give_back_space()
 
     def count_behind(self, readers: Readers) -> int:

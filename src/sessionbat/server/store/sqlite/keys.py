@@ -8,38 +8,43 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sessionbat.errors import StoreError
 from sessionbat.server.reading.figures import microseconds, rfc3339
-from sessionbat.server.records import StoredKey
+from sessionbat.server.records import KeyKind, StoredKey
+from sessionbat.server.store.sqlite.many_rows import columns, places_of
 
 # Seconds. Readers of a WAL wait for nobody but a process that recovers the file; the event loop
 # waits with them, so not for long.
 _BUSY_TIMEOUT: Final = 0.1
 _SECRET_BYTES: Final = 32
-_COLUMNS: Final = "id, kind, app, name, digest, created_at_us, revoked_at_us"
+
+
+class _Row(NamedTuple):
+    id: str
+    kind: KeyKind
+    app: str | None
+    name: str
+    digest: bytes
+    created_at_us: int
+    revoked_at_us: int | None
+
+
+_COLUMNS: Final = columns(_Row)
 
 
 def add(connection: sqlite3.Connection, key: StoredKey) -> None:
     """Insert a key, inside the caller's transaction."""
-    connection.execute(
-        f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL)",
-        (
-            key.id,
-            key.kind,
-            key.app,
-            key.name,
-            key.digest,
-            microseconds(datetime.fromisoformat(key.created_at)),
-        ),
-    )
+    created_at_us = microseconds(datetime.fromisoformat(key.created_at))
+    row = _Row(key.id, key.kind, key.app, key.name, key.digest, created_at_us, None)
+    connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES {places_of(_Row)}", row)
 
 
 def list_all(connection: sqlite3.Connection) -> list[StoredKey]:
     """List every key, the oldest first."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at_us, id")
-    return [_key(row) for row in rows]
+    return [_key(row) for row in map(_Row._make, rows)]
 
 
 def revoke(connection: sqlite3.Connection, key_id: str, at_us: int) -> bool:
@@ -84,7 +89,7 @@ class KeyReader:
     def find(self, key_id: str) -> StoredKey | None:
         """Find a key by its id, as it is in the file now."""
         row = self._first(f"SELECT {_COLUMNS} FROM keys WHERE id = ?", (key_id,))
-        return None if row is None else _key(row)
+        return None if row is None else _key(_Row._make(row))
 
     def has_any(self) -> bool:
         """Whether the file has a key, revoked or not."""
@@ -109,7 +114,7 @@ class KeyReader:
         return rows[0] if rows else None
 
 
-def _key(row: Sequence[Any]) -> StoredKey:
-    key_id, kind, app, name, digest, created_at_us, revoked_at_us = row
-    revoked_at = None if revoked_at_us is None else rfc3339(revoked_at_us)
-    return StoredKey(key_id, kind, app, name, digest, rfc3339(created_at_us), revoked_at)
+def _key(row: _Row) -> StoredKey:
+    revoked_at = None if row.revoked_at_us is None else rfc3339(row.revoked_at_us)
+    created_at = rfc3339(row.created_at_us)
+    return StoredKey(row.id, row.kind, row.app, row.name, row.digest, created_at, revoked_at)

@@ -8,11 +8,32 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence, Set
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sessionbat.server.reading.figures import Label
 from sessionbat.server.store.sqlite.known_rows import KnownRows, KnownSession
-from sessionbat.server.store.sqlite.many_rows import insert_many, number_rows, with_values
+from sessionbat.server.store.sqlite.many_rows import (
+    insert_into,
+    insert_many,
+    number_rows,
+    with_values,
+)
+
+
+class _LabelRow(NamedTuple):
+    id: int
+    app: int
+    key: str
+    value: str
+
+
+class _Pair(NamedTuple):
+    label: int
+    session: int
+
+
+_INSERT_LABELS: Final = insert_into("labels", _LabelRow)
+_INSERT_PAIRS: Final = insert_into("session_labels", _Pair)
 
 
 class Labelled(NamedTuple):
@@ -37,12 +58,12 @@ def add_labels(
     there = _find_pairs(
         connection, [(label, session.row) for label, session in pairs if not session.is_whole]
     )
-    new = [pair for label, session in pairs if (pair := (label, session.row)) not in there]
-    insert_many(connection, "INSERT INTO session_labels", new)
+    new = [pair for label, session in pairs if (pair := _Pair(label, session.row)) not in there]
+    insert_many(connection, _INSERT_PAIRS, new)
     with_values(
         connection,
         "UPDATE labels SET sessions = sessions + column2 FROM {} WHERE id = column1",
-        [*Counter(label for label, _ in new).items()],
+        [*Counter(pair.label for pair in new).items()],
     )
 
 
@@ -70,15 +91,12 @@ def _know_rows(
         connection, "labels", ("app", "key", "value"), [(app, *label) for app, label in unknown]
     )
     known.labels.update(zip(unknown, (row.number for row in rows), strict=True))
-    insert_many(
-        connection,
-        "INSERT INTO labels (id, app, key, value)",
-        [
-            (row.number, app, *label)
-            for row, (app, label) in zip(rows, unknown, strict=True)
-            if row.is_new
-        ],
-    )
+    new = [
+        _LabelRow(row.number, app, key, value)
+        for row, (app, (key, value)) in zip(rows, unknown, strict=True)
+        if row.is_new
+    ]
+    insert_many(connection, _INSERT_LABELS, new)
 
 
 def _find_pairs(

@@ -1,4 +1,4 @@
-"""Many rows with one statement.
+"""Many rows with one statement; a row is a named tuple, whose fields are its columns.
 
 The driver lets go of Python's lock for each row that it inserts or reads, and takes it again, for
 which it waits as long as another thread is let run. So what a busy writer asks, it asks at once.
@@ -13,6 +13,21 @@ from typing import Any, Final, NamedTuple
 
 #: Of one statement; an SQLite that has STRICT tables takes 32,766.
 _MAX_VALUES: Final = 4096
+
+
+def columns(row: type[NamedTuple]) -> str:
+    """List the columns of a kind of row, as they stand in a statement."""
+    return ", ".join(row._fields)
+
+
+def insert_into(table: str, row: type[NamedTuple]) -> str:
+    """Write the statement that inserts rows of a kind, up to the values."""
+    return f"INSERT INTO {table} ({columns(row)})"
+
+
+def places_of(row: type[NamedTuple]) -> str:
+    """Write the places of a row's values."""
+    return f"({', '.join('?' * len(row._fields))})"
 
 
 def insert_many(

@@ -39,7 +39,7 @@ def measure_apps(connection: sqlite3.Connection) -> list[AppMeasures]:
         "SELECT name, sum(observations), bytes FROM sessions JOIN apps ON apps.id = app"
         " GROUP BY app ORDER BY app"
     )
-    return [AppMeasures(*row) for row in rows]
+    return [AppMeasures(app=name, events=events, bytes=size) for name, events, size in rows]
 
 
 def count_events(connection: sqlite3.Connection) -> int:

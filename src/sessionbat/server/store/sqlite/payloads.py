@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from sessionbat.server.records import ReceivedEvent
-from sessionbat.server.store.sqlite.many_rows import Numbered, insert_many, number_rows
+from sessionbat.server.store.sqlite.many_rows import (
+    Numbered,
+    insert_into,
+    insert_many,
+    number_rows,
+    places_of,
+)
 
 if TYPE_CHECKING:
     import zstandard
@@ -46,8 +52,30 @@ LONG: Final = 16 * 1024
 _MAX_CACHED_BYTES: Final = 4 * 1024 * 1024
 
 
-#: Codec and data.
-Payload = tuple[int, bytes]
+class Payload(NamedTuple):
+    """An event's JSON, or a message's, as it lies in the file."""
+
+    codec: int
+    data: bytes
+
+
+class PayloadRow(NamedTuple):
+    """A row of ``payloads``."""
+
+    event: int
+    codec: int
+    data: bytes
+
+
+class MessageRow(NamedTuple):
+    """A row of ``messages``."""
+
+    id: int
+    session: int
+    event: int
+    digest: bytes
+    codec: int
+    data: bytes
 
 
 class Conversation(NamedTuple):
@@ -64,17 +92,30 @@ class Arrived(NamedTuple):
 
     event: int
     session: int
-    at: int
-    messages: list[bytes]
-    around: bytes
+    conversation: Conversation
+
+
+class Referring(NamedTuple):
+    """A conversation whose messages have their rows."""
+
+    #: What goes in the event's payload.
+    payload: Payload
+    #: The messages that its event is the first to bring, and what they take.
+    own_messages: list[bytes]
+    own_bytes: int
 
 
 class _New(NamedTuple):
     """A message that its session did not have."""
 
-    #: Its number, session, event and digest.
-    key: tuple[int, int, int, bytes]
+    id: int
+    session: int
+    event: int
+    digest: bytes
     message: bytes
+
+
+_INSERT_MESSAGES: Final = insert_into("messages", MessageRow)
 
 
 class PayloadWriter:
@@ -95,14 +136,12 @@ class PayloadWriter:
 
     def insert_messages(
         self, connection: sqlite3.Connection, given: Sequence[Arrived]
-    ) -> list[tuple[Payload, list[bytes], int]]:
-        """Insert the messages that are new in their sessions, of all events at once.
-
-        Returns:
-            For each event its payload, which refers to its messages, those it brought, and how many
-            bytes these take.
-        """
-        hashed = [[blake2b(m, digest_size=16).digest() for m in each.messages] for each in given]
+    ) -> list[Referring]:
+        """Insert the messages that are new in their sessions, of all events at once."""
+        hashed = [
+            [blake2b(m, digest_size=16).digest() for m in each.conversation.messages]
+            for each in given
+        ]
         keys = {
             (each.session, digest): None
             for each, digests in zip(given, hashed, strict=True)
@@ -113,26 +152,30 @@ class PayloadWriter:
         own = _new_messages(given, hashed, numbers)
         sizes = iter(self._insert_new(connection, [new for news in own for new in news]))
         return [
-            (
-                self._refer(each, [numbers[each.session, digest].number for digest in digests]),
+            Referring(
+                self._refer(
+                    each.conversation, [numbers[each.session, digest].number for digest in digests]
+                ),
                 [new.message for new in news],
                 sum(islice(sizes, len(news))),
             )
             for each, digests, news in zip(given, hashed, own, strict=True)
         ]
 
-    def _refer(self, given: Arrived, numbers: Sequence[int]) -> Payload:
+    def _refer(self, given: Conversation, numbers: Sequence[int]) -> Payload:
         head = orjson.dumps([given.at, _runs(numbers)])
-        return SPLIT, self._shaped().compress(head + b"\n" + given.around)
+        return Payload(SPLIT, self._shaped().compress(head + b"\n" + given.around))
 
     def _insert_new(self, connection: sqlite3.Connection, new: Sequence[_New]) -> list[int]:
         compressed = self._compress([each.message for each in new])
-        insert = "INSERT INTO messages (id, session, event, digest, codec, data)"
-        rows = [(*each.key, *payload) for each, payload in zip(new, compressed, strict=True)]
-        insert_many(connection, insert, [row for row in rows if len(row[-1]) <= LONG])
-        long = [row for row in rows if len(row[-1]) > LONG]
-        connection.executemany(f"{insert} VALUES (?, ?, ?, ?, ?, ?)", long)
-        return [len(row[-1]) for row in rows]
+        rows = [
+            MessageRow(each.id, each.session, each.event, each.digest, payload.codec, payload.data)
+            for each, payload in zip(new, compressed, strict=True)
+        ]
+        insert_many(connection, _INSERT_MESSAGES, [row for row in rows if len(row.data) <= LONG])
+        long = [row for row in rows if len(row.data) > LONG]
+        connection.executemany(f"{_INSERT_MESSAGES} VALUES {places_of(MessageRow)}", long)
+        return [len(row.data) for row in rows]
 
     def _compress(self, raws: Sequence[bytes]) -> list[Payload]:
         """Compress many in one go where zstandard can: each call gives up Python's lock."""
@@ -144,7 +187,7 @@ class PayloadWriter:
             compressed = [collection[place].tobytes() for place in range(len(collection))]
         else:
             compressed = [self._shaped().compress(raw) for raw in raws]
-        return [_payload(*each) for each in zip(raws, compressed, strict=True)]
+        return [_payload(raw, each) for raw, each in zip(raws, compressed, strict=True)]
 
     def _shaped(self) -> zstandard.ZstdCompressor:
         if self._compressor is None:
@@ -197,7 +240,7 @@ class PayloadReader:
             "SELECT codec, data FROM messages WHERE event = ? ORDER BY id LIMIT ?",
             (event, most_messages),
         )
-        return _split_head(text)[2], [self._decompress(*row) for row in rows]
+        return _split_head(text)[2], [self._decompress(codec, data) for codec, data in rows]
 
     def _read_messages(self, connection: sqlite3.Connection, runs: list[int]) -> Iterator[bytes]:
         if self._cached_bytes > _MAX_CACHED_BYTES:
@@ -232,7 +275,7 @@ class PayloadReader:
 
 
 def _payload(raw: bytes, compressed: bytes) -> Payload:
-    return (SHAPED, compressed) if len(compressed) < len(raw) else (PLAIN, raw)
+    return Payload(SHAPED, compressed) if len(compressed) < len(raw) else Payload(PLAIN, raw)
 
 
 def _find_messages(received: ReceivedEvent) -> Conversation | None:
@@ -273,11 +316,11 @@ def _new_messages(
     new: list[list[_New]] = []
     for each, digests in zip(given, hashed, strict=True):
         news = []
-        for digest, message in zip(digests, each.messages, strict=True):
+        for digest, message in zip(digests, each.conversation.messages, strict=True):
             number, is_new = numbers[each.session, digest]
             if is_new and number not in brought:
                 brought.add(number)
-                news.append(_New((number, each.session, each.event, digest), message))
+                news.append(_New(number, each.session, each.event, digest, message))
         new.append(news)
     return new
 

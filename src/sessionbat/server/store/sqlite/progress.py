@@ -26,7 +26,7 @@ def progress_of(connection: sqlite3.Connection, name: Derived) -> Progress:
         " FROM progress WHERE name = ?",
         (name,),
     ).fetchone()
-    return Progress(*row)
+    return Progress._make(row)
 
 
 def advance(connection: sqlite3.Connection, name: Derived, up_to: int) -> None:

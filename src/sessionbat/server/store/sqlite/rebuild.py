@@ -8,20 +8,37 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
 from sessionbat.server.reading.figures import read
 from sessionbat.server.store.session_tally import tally_up
 from sessionbat.server.store.sqlite.append import pack_id
+from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow, event_row
 from sessionbat.server.store.sqlite.known_rows import KnownRows
+from sessionbat.server.store.sqlite.many_rows import columns, places_of
 from sessionbat.server.store.sqlite.payloads import PayloadReader
 from sessionbat.server.store.sqlite.session_rows import add_to_sessions
 from sessionbat.server.store.sqlite.text_index import empty_index
 
 _CHUNK: Final = 1000
 _DERIVED_TABLES: Final = ("session_labels", "labels", "rollups")
+
+
+class _Stored(NamedTuple):
+    id: int
+    app: int
+    received_at_us: int
+    codec: int
+    data: bytes
+
+
+_READ: Final = f"""
+    SELECT {columns(_Stored)} FROM events JOIN payloads ON event = events.id
+    WHERE id > ? ORDER BY id LIMIT ?
+"""
+_SET: Final = f"UPDATE events SET ({EVENT_COLUMNS}) = {places_of(EventRow)} WHERE id = ?"
 
 
 def rebuild_rows(
@@ -35,14 +52,9 @@ def rebuild_rows(
     _empty(connection)
     empty_index(connection)
     done, last = 0, 0
-    while rows := connection.execute(
-        "SELECT events.id, events.app, received_at_us, codec, data"
-        " FROM events JOIN payloads ON event = events.id WHERE events.id > ?"
-        " ORDER BY events.id LIMIT ?",
-        (last, _CHUNK),
-    ).fetchall():
+    while rows := [*map(_Stored._make, connection.execute(_READ, (last, _CHUNK)))]:
         _rebuild_chunk(connection, rows, reader, context_keys, KnownRows())
-        last = rows[-1][0]
+        last = rows[-1].id
         done += len(rows)
         on_progress(done, total)
     connection.execute(
@@ -70,35 +82,25 @@ def _empty(connection: sqlite3.Connection) -> None:
 
 def _rebuild_chunk(
     connection: sqlite3.Connection,
-    rows: Sequence[tuple[int, int, int, int, bytes]],
+    rows: Sequence[_Stored],
     reader: PayloadReader,
     context_keys: tuple[str, ...],
     known: KnownRows,
 ) -> None:
     readings = [
         (
-            app,
+            row.app,
             read(
-                orjson.loads(reader.decode(connection, codec, data)), received_at_us, context_keys
+                orjson.loads(reader.decode(connection, row.codec, row.data)),
+                row.received_at_us,
+                context_keys,
             ),
         )
-        for _, app, received_at_us, codec, data in rows
+        for row in rows
     ]
     add_to_sessions(connection, tally_up(readings), known)
-    connection.executemany(
-        "UPDATE events SET event_id = ?, session = ?, interaction = ?, at_us = ?, kind = ?,"
-        " name = ?, model = ?, failed = ?, latency_ms = ?, input_tokens = ?,"
-        " output_tokens = ?, cost_usd = ?, error_type = ? WHERE id = ?",
-        (
-            (
-                pack_id(reading.event_id),
-                session.row,
-                reading.interaction_id and session.interactions[reading.interaction_id],
-                reading.at_us,
-                *reading[5:14],
-                number,
-            )
-            for (number, *_), (app, reading) in zip(rows, readings, strict=True)
-            for session in (known.sessions[app, reading.session_id],)
-        ),
-    )
+    made = [
+        event_row(row.id, app, pack_id(each.event_id), known.sessions[app, each.session_id], each)
+        for row, (app, each) in zip(rows, readings, strict=True)
+    ]
+    connection.executemany(_SET, [(*row, row.id) for row in made])

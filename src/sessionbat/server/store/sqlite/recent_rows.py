@@ -9,20 +9,26 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 #: Rows kept at most of any kind, and characters of text; what is beyond is read from the disk.
 _MAX_ROWS: Final = 20_000
 _MAX_CHARACTERS: Final = 16 * 1024 * 1024
 
-#: Begins with its event's number.
-Row = TypeVar("Row", bound=tuple[Any, ...])
+
+class _OfEvent(Protocol):
+    @property
+    def id(self) -> int:
+        """The number of its event."""
+
+
+Row = TypeVar("Row", bound=_OfEvent)
 
 
 class IndexedText(NamedTuple):
     """What of an event goes into the text index."""
 
-    number: int
+    id: int
     app: int
     text: str
 
@@ -47,7 +53,7 @@ class RecentRows(Generic[Row]):
         """Keep rows of events that are committed, each numbered one above that before it."""
         if not rows:
             return
-        if self._rows and self._rows[-1][0] + 1 != rows[0][0]:
+        if self._rows and self._rows[-1].id + 1 != rows[0].id:
             self.forget()
         self._rows += rows
         self._weight += self._weight_of(rows)
@@ -62,7 +68,7 @@ class RecentRows(Generic[Row]):
             limit: So many at the most.
             max_weight: No more than this together, unless the first alone is.
         """
-        start = number - self._rows[0][0] if self._rows else 0  # there are no gaps
+        start = number - self._rows[0].id if self._rows else 0  # there are no gaps
         if start < 0:
             return []
         taken = self._rows[start : start + limit]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sessionbat.event import LLM, TOOL
-from sessionbat.server.reading.figures import cost_nanos, rfc3339
+from sessionbat.server.reading.figures import rfc3339
 from sessionbat.server.records import Group, Span, Statistic
 from sessionbat.server.store.latency_histogram import (
     NOTHING,
@@ -19,69 +19,75 @@ from sessionbat.server.store.latency_histogram import (
     unpack,
     unpack_sum,
 )
+from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
+from sessionbat.server.store.sqlite.many_rows import columns, places_of
 from sessionbat.server.store.sqlite.progress import advance, progress_of
 from sessionbat.server.store.sqlite.recent_rows import RecentRows
 
 _SPANS: Final[dict[Span, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
 
-#: span, dimension, app, at_us, value
-_Key = tuple[str, str, int, int, str]
+
+class _Key(NamedTuple):
+    span: Span
+    dimension: str
+    app: int
+    at_us: int
+    value: str
+
+
+class _Rollup(NamedTuple):
+    count: int  # type: ignore[assignment]  # hides the method of tuples
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+    latencies: bytes
+
+
+class _Alike(NamedTuple):
+    """What events have in common that are added to the same rollups."""
+
+    app: int
+    hour: int
+    kind: str
+    name: str | None
+    model: str | None
+
 
 # Of one transaction; estimated, not measured, as some 30 ms of rollups.
 _MAX_DIFFERENT: Final = 250
 
-#: What of an event is counted: a row of ``COLUMNS``.
-Figures = tuple[Any, ...]
-COLUMNS: Final = (
-    "id, app, min(at_us, received_at_us), kind, name, model, failed, latency_ms, input_tokens,"
-    " output_tokens, cost_usd"
-)
 
-
-def follow(connection: sqlite3.Connection, recent: RecentRows[Figures], limit: int) -> bool:
+def follow(connection: sqlite3.Connection, recent: RecentRows[EventRow], limit: int) -> bool:
     """Add up to ``limit`` further events, inside the caller's transaction; say if all are in."""
     progress = progress_of(connection, "statistics")
     if progress.following is None:
         return True
-    rows = (
-        recent.take_from(progress.following, limit)
-        or connection.execute(
-            f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",
+    rows = recent.take_from(progress.following, limit) or [
+        EventRow._make(row)
+        for row in connection.execute(
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",
             (progress.up_to, limit),
-        ).fetchall()
-    )
-    first = _of_bounded_work(rows)
-    _write(connection, _add_up(first))
-    last = first[-1][0]
+        )
+    ]
+    gathered = _gather(rows, _MAX_DIFFERENT)
+    _write(connection, _add_up(gathered.sums))
+    last = rows[gathered.taken - 1].id
     advance(connection, "statistics", last)
-    return bool(last == progress.newest)
+    return last == progress.newest
 
 
-def _of_bounded_work(rows: Sequence[Figures]) -> Sequence[Figures]:
-    """Take as many of the first rows as change few rollups.
-
-    Most events share an hour, a model and a tool with many others; such as are made to have one of
-    their own each would cost two reads and two writes or four, in a transaction others wait for.
-    """
-    different: set[tuple[Any, ...]] = set()
-    for place, row in enumerate(rows):
-        different.add((row[1], row[2] // _SPANS["hour"], *row[3:6]))
-        if len(different) > _MAX_DIFFERENT:
-            return rows[:place]
-    return rows
-
-
-def subtract(connection: sqlite3.Connection, rows: Sequence[Figures]) -> None:
-    """Take events out that ``follow`` has added; each row is of ``COLUMNS``."""
-    for key, total in _add_up(rows).items():
+def subtract(connection: sqlite3.Connection, rows: Sequence[EventRow]) -> None:
+    """Take events out that ``follow`` has added."""
+    for key, total in _add_up(_gather(rows, len(rows)).sums).items():
         found = _find(connection, key)
         if found is None:
             continue
         left = _Sum()
-        left.add_stored(*found)
+        left.add_stored(found)
         left.subtract(total)
         if left.count > 0:
-            connection.execute(_REPLACE, (*key, *left.row()))
+            connection.execute(_REPLACE, (*key, *left.rollup()))
         else:
             connection.execute(f"DELETE FROM rollups WHERE {_IS_KEY}", key)
 
@@ -102,43 +108,50 @@ def query(
     if app is not None:
         conditions, values = " AND name = ?", [app]
     for name, at_us, value, *figures in connection.execute(
-        "SELECT name, at_us, value, count, errors, input_tokens, output_tokens, cost_nanos,"
-        " latencies FROM apps CROSS JOIN rollups ON rollups.app = apps.id"
+        f"SELECT name, at_us, value, {columns(_Rollup)}"
+        " FROM apps CROSS JOIN rollups ON rollups.app = apps.id"
         f" WHERE span = ? AND dimension = ? AND at_us >= ? AND at_us < ?{conditions}",
         (by, dimension, since_us - since_us % _SPANS[by], until_us, *values),
     ):
         label = name if group == "app" else value if group else None
-        found.setdefault((at_us, label), []).append(figures)
-    keys = sorted(found, key=lambda key: (key[0], key[1] or ""))
-    return [_statistic(*key, found[key]) for key in keys]
+        found.setdefault((at_us, label), []).append(_Rollup._make(figures))
+    return [
+        _statistic(at_us, label, found[at_us, label])
+        for at_us, label in sorted(found, key=_in_order)
+    ]
 
 
-#: count, errors, input_tokens, output_tokens, cost_nanos, latencies
-_Rollup = list[Any]
+def _in_order(span: tuple[int, str | None]) -> tuple[int, str]:
+    at_us, label = span
+    return at_us, label or ""
+
+
 _PERCENTILES: Final = (0.50, 0.95, 0.99)
 
 
 def _statistic(at_us: int, label: str | None, rollups: list[_Rollup]) -> Statistic:
     """Give the answer for one span: a month by hour has 744, so each costs microseconds only."""
-    if len(rollups) == 1:
-        count, errors, input_tokens, output_tokens, cost_nanos, packed = rollups[0]
-        packs: tuple[bytes, ...] = (packed,)
-    else:
-        *figures, packs = zip(*rollups, strict=True)
-        count, errors, input_tokens, output_tokens, cost_nanos = map(sum, figures)
-    p50, p95, p99 = _percentiles_of(packs)
+    total = rollups[0] if len(rollups) == 1 else _summed(rollups)
+    p50, p95, p99 = _percentiles_of(tuple(each.latencies for each in rollups))
     return Statistic(
         at=_start(at_us),
         group=label,
-        count=count,
-        errors=errors,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cost_usd=cost_nanos / 1e9,
+        count=total.count,
+        errors=total.errors,
+        input_tokens=total.input_tokens,
+        output_tokens=total.output_tokens,
+        cost_usd=total.cost_nanos / 1e9,
         latency_ms_p50=p50,
         latency_ms_p95=p95,
         latency_ms_p99=p99,
     )
+
+
+def _summed(rollups: Iterable[_Rollup]) -> _Sum:
+    total = _Sum()
+    for each in rollups:
+        total.add_figures(each)
+    return total
 
 
 @lru_cache(4096)  # hours that are over stay as they are, and a page asks for them again and again
@@ -171,67 +184,78 @@ class _Sum:
 
     def add(self, other: _Sum) -> None:
         """Add what was summed of events."""
-        self._add_figures(
-            other.count,
-            other.errors,
-            other.input_tokens,
-            other.output_tokens,
-            other.cost_nanos,
-        )
+        self.add_figures(other)
         for bucket, count in other.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
-    def add_stored(
-        self,
-        count: int,
-        errors: int,
-        input_tokens: int,
-        output_tokens: int,
-        cost_nanos: int,
-        latencies: bytes,
-    ) -> None:
+    def add_stored(self, rollup: _Rollup) -> None:
         """Add a rollup as it is stored."""
-        self._add_figures(count, errors, input_tokens, output_tokens, cost_nanos)
-        self.stored = merge((self.stored, unpack(latencies)))
+        self.add_figures(rollup)
+        self.stored = merge((self.stored, unpack(rollup.latencies)))
 
     def subtract(self, other: _Sum) -> None:
         """Take away what had been summed of events and is in the rollup."""
-        self._add_figures(
-            -other.count,
-            -other.errors,
-            -other.input_tokens,
-            -other.output_tokens,
-            -other.cost_nanos,
-        )
+        self.add_figures(other, -1)
         self.stored = subtract_from(self.stored, histogram_of(other.buckets))
 
-    def row(self) -> tuple[Any, ...]:
+    def rollup(self) -> _Rollup:
         """Give the rollup to store."""
-        latencies = merge((self.stored, histogram_of(self.buckets)))
-        return (
-            self.count,
-            self.errors,
-            self.input_tokens,
-            self.output_tokens,
-            self.cost_nanos,
-            latencies.pack(),
+        return _Rollup(
+            count=self.count,
+            errors=self.errors,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cost_nanos=self.cost_nanos,
+            latencies=merge((self.stored, histogram_of(self.buckets))).pack(),
         )
 
-    def _add_figures(
-        self, count: int, errors: int, input_tokens: int, output_tokens: int, cost_nanos: int
-    ) -> None:
-        self.count += count
-        self.errors += errors
-        self.input_tokens += input_tokens
-        self.output_tokens += output_tokens
-        self.cost_nanos += cost_nanos
+    def add_figures(self, other: _Sum | _Rollup, times: int = 1) -> None:
+        """Add, or with -1 take away, all but the latencies."""
+        self.count += times * other.count
+        self.errors += times * other.errors
+        self.input_tokens += times * other.input_tokens
+        self.output_tokens += times * other.output_tokens
+        self.cost_nanos += times * other.cost_nanos
 
 
-def _add_up(rows: Sequence[Figures]) -> dict[_Key, _Sum]:
-    """Sum events by what they have in common, then these sums by each key they count for."""
+class _Gathered(NamedTuple):
+    sums: dict[_Alike, _Sum]
+    #: How many events, from the first, are in them.
+    taken: int
+
+
+def _gather(rows: Sequence[EventRow], most: int) -> _Gathered:
+    """Sum events by what they have in common, up to so many different sums.
+
+    Most events share an hour, a model and a tool with many others; such as are made to have one of
+    their own each would cost two reads and two writes or four, in a transaction others wait for.
+    """
+    hour_us = _SPANS["hour"]
+    sums: dict[_Alike, _Sum] = {}
+    for place, row in enumerate(rows):
+        key = _Alike(row.app, row.active_at_us // hour_us, row.kind, row.name, row.model)
+        alike = sums.get(key)
+        if alike is None:
+            if len(sums) == most:
+                return _Gathered(sums, place)
+            alike = sums[key] = _Sum()
+        alike.count += 1
+        alike.errors += row.failed
+        alike.input_tokens += row.input_tokens or 0
+        alike.output_tokens += row.output_tokens or 0
+        if row.cost_usd is not None:
+            alike.cost_nanos += row.cost_nanos
+        if row.latency_ms is not None:
+            bucket = bucket_of(row.latency_ms)
+            alike.buckets[bucket] = alike.buckets.get(bucket, 0) + 1
+    return _Gathered(sums, len(rows))
+
+
+def _add_up(gathered: Mapping[_Alike, _Sum]) -> dict[_Key, _Sum]:
+    """Add what events have in common up by each key it counts for."""
     sums: dict[_Key, _Sum] = {}
-    for (app, hour, kind, name, model), alike in _gather(rows).items():
-        for key in _keys(app, hour * _SPANS["hour"], kind, name, model):
+    for common, alike in gathered.items():
+        for key in _keys(common):
             total = sums.get(key)
             if total is None:
                 total = sums[key] = _Sum()
@@ -239,52 +263,35 @@ def _add_up(rows: Sequence[Figures]) -> dict[_Key, _Sum]:
     return sums
 
 
-def _gather(rows: Sequence[Figures]) -> dict[tuple[Any, ...], _Sum]:
-    hour_us = _SPANS["hour"]
-    gathered: dict[tuple[Any, ...], _Sum] = {}
-    for _, app, at_us, kind, name, model, failed, latency_ms, tokens_in, tokens_out, cost in rows:
-        key = app, at_us // hour_us, kind, name, model
-        alike = gathered.get(key)
-        if alike is None:
-            alike = gathered[key] = _Sum()
-        alike.count += 1
-        alike.errors += failed
-        alike.input_tokens += tokens_in or 0
-        alike.output_tokens += tokens_out or 0
-        if cost is not None:
-            alike.cost_nanos += cost_nanos(cost)
-        if latency_ms is not None:
-            bucket = bucket_of(latency_ms)
-            alike.buckets[bucket] = alike.buckets.get(bucket, 0) + 1
-    return gathered
-
-
-def _keys(app: int, at_us: int, kind: str, name: str | None, model: str | None) -> Iterator[_Key]:
+def _keys(common: _Alike) -> Iterator[_Key]:
+    at_us, app = common.hour * _SPANS["hour"], common.app
     for span, length in _SPANS.items():
         start = at_us - at_us % length
-        yield span, "", app, start, ""
-        if kind == LLM and model:
-            yield span, "model", app, start, model
-        elif kind == TOOL and name:
-            yield span, "tool", app, start, name
+        yield _Key(span, "", app, start, "")
+        if common.kind == LLM and common.model:
+            yield _Key(span, "model", app, start, common.model)
+        elif common.kind == TOOL and common.name:
+            yield _Key(span, "tool", app, start, common.name)
 
 
 def _write(connection: sqlite3.Connection, sums: dict[_Key, _Sum]) -> None:
     for key, total in sums.items():
         found = _find(connection, key)
         if found is not None:
-            total.add_stored(*found)
-    connection.executemany(_REPLACE, [(*key, *total.row()) for key, total in sums.items()])
+            total.add_stored(found)
+    rows = [(*key, *total.rollup()) for key, total in sums.items()]
+    connection.executemany(_REPLACE, rows)
 
 
-_IS_KEY: Final = "span = ? AND dimension = ? AND app = ? AND at_us = ? AND value = ?"
-_REPLACE: Final = "INSERT OR REPLACE INTO rollups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_IS_KEY: Final = f"({columns(_Key)}) = {places_of(_Key)}"
+_REPLACE: Final = (
+    f"INSERT OR REPLACE INTO rollups ({columns(_Key)}, {columns(_Rollup)})"
+    f" VALUES ({', '.join('?' * (len(_Key._fields) + len(_Rollup._fields)))})"
+)
 
 
-def _find(connection: sqlite3.Connection, key: _Key) -> tuple[Any, ...] | None:
-    row: tuple[Any, ...] | None = connection.execute(
-        "SELECT count, errors, input_tokens, output_tokens, cost_nanos, latencies FROM rollups"
-        f" WHERE {_IS_KEY}",
-        key,
+def _find(connection: sqlite3.Connection, key: _Key) -> _Rollup | None:
+    row = connection.execute(
+        f"SELECT {columns(_Rollup)} FROM rollups WHERE {_IS_KEY}", key
     ).fetchone()
-    return row
+    return None if row is None else _Rollup._make(row)

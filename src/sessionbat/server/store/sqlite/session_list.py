@@ -8,21 +8,43 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sessionbat.server.reading.figures import MAX_LABEL_CHARACTERS, Label, microseconds, rfc3339
 from sessionbat.server.records import Page, SessionFilter, SessionSort, SessionSummary
 from sessionbat.server.store.sqlite.paging import Filling, Place, read_cursor
 
-COLUMNS: Final = """
-    sessions.id, apps.name, session_id, first_at_us, last_at_us, interactions, observations,
-    llm_calls, tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos / 1e9, title,
-    NOT EXISTS (
+
+class _Row(NamedTuple):
+    id: int
+    app: str
+    session_id: str
+    first_at_us: int
+    last_at_us: int
+    interactions: int
+    observations: int
+    llm_calls: int
+    tool_calls: int
+    retrievals: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+    title: str
+    times_known: int
+
+
+#: Fields that are no column of ``sessions`` by their own name.
+_EXPRESSIONS: Final = {
+    "id": "sessions.id",
+    "app": "apps.name",
+    "times_known": """NOT EXISTS (
         SELECT 1 FROM labels CROSS JOIN session_labels
         ON session_labels.label = labels.id AND session_labels.session = sessions.id
         WHERE labels.app = sessions.app AND labels.key = 'times' AND labels.value = 'unknown'
-    )
-"""
+    )""",
+}
+_COLUMNS: Final = ", ".join(_EXPRESSIONS.get(name, name) for name in _Row._fields)
 
 _ORDERS: Final[dict[SessionSort, str]] = {
     "last_activity": "last_at_us",
@@ -72,25 +94,26 @@ def list_sessions(
         start = read_cursor(after, _BEFORE_ALL, _MARKS[sort])
         conditions.append((f"({order}, sessions.id) < (?, ?)", start))
     rows = connection.execute(
-        f"SELECT {order}, {COLUMNS} FROM {source} CROSS JOIN apps ON apps.id = sessions.app"
+        f"SELECT {order}, {_COLUMNS} FROM {source} CROSS JOIN apps ON apps.id = sessions.app"
         f" WHERE {' AND '.join(['true', *(text for text, _ in conditions)])}"
         f" ORDER BY {order} DESC, sessions.id DESC LIMIT ?",
         (*_values(conditions), limit + 1),
     ).fetchall()
     filling = Filling[SessionSummary](limit)
-    for row in rows[:limit]:
-        filling.add(Place(row[0], row[1]), _summary(row[1:]))
+    for place, *columns in rows[:limit]:
+        row = _Row._make(columns)
+        filling.add(Place(place, row.id), _summary(row))
     return filling.page(is_cut=len(rows) > limit, mark=_MARKS[sort])
 
 
 def get_session(connection: sqlite3.Connection, app: str, session_id: str) -> SessionSummary | None:
     """Sum up one session; None when there is none."""
     row = connection.execute(
-        f"SELECT {COLUMNS} FROM sessions JOIN apps ON apps.id = app"
+        f"SELECT {_COLUMNS} FROM sessions JOIN apps ON apps.id = app"
         " WHERE apps.name = ? AND session_id = ?",
         (app, session_id),
     ).fetchone()
-    return None if row is None else _summary(row)
+    return None if row is None else _summary(_Row._make(row))
 
 
 def list_apps(connection: sqlite3.Connection) -> list[str]:
@@ -110,23 +133,30 @@ def query_idle(
     if app is not None:
         of_app, values = "sessions.app = (SELECT id FROM apps WHERE name = ?) AND ", [app]
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM sessions CROSS JOIN apps ON apps.id = sessions.app"
+        f"SELECT {_COLUMNS} FROM sessions CROSS JOIN apps ON apps.id = sessions.app"
         f" WHERE {of_app}last_at_us < ? ORDER BY last_at_us, sessions.id LIMIT ?",
         (*values, 2**63 - 1 if before_us is None else before_us, limit),
     ).fetchall()
-    return [_summary(row) for row in rows]
+    return [_summary(row) for row in map(_Row._make, rows)]
 
 
-def _summary(row: Sequence[Any]) -> SessionSummary:
-    """Make a summary of a row of ``COLUMNS``."""
-    _, app, session_id, first_at_us, last_at_us, *figures, times_known = row
-    figures.append(bool(times_known))
+def _summary(row: _Row) -> SessionSummary:
     return SessionSummary(
-        app,
-        session_id,
-        rfc3339(first_at_us),
-        rfc3339(last_at_us),
-        *figures,
+        app=row.app,
+        session_id=row.session_id,
+        first_at=rfc3339(row.first_at_us),
+        last_at=rfc3339(row.last_at_us),
+        interactions=row.interactions,
+        observations=row.observations,
+        llm_calls=row.llm_calls,
+        tool_calls=row.tool_calls,
+        retrievals=row.retrievals,
+        errors=row.errors,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        cost_usd=row.cost_nanos / 1e9,
+        title=row.title,
+        times_known=bool(row.times_known),
     )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Final, NamedTuple
 
 from sessionbat.server.store.session_tally import Tally
 from sessionbat.server.store.sqlite.known_rows import KnownRows, KnownSession
 from sessionbat.server.store.sqlite.label_rows import Labelled, add_labels
-from sessionbat.server.store.sqlite.many_rows import insert_many, number_rows
+from sessionbat.server.store.sqlite.many_rows import insert_into, insert_many, number_rows
 
 #: An app's number and a session's id.
 _Key = tuple[int, str]
@@ -44,33 +44,60 @@ def add_to_sessions(
     """
     sessions = find_sessions(connection, list(tallies), known)
     interactions = _find_new_interactions(connection, sessions, tallies, known)
-    new_of = Counter(session for _, session, _ in interactions)
+    new_of = Counter(row.session for row in interactions)
     insert_many(
         connection,
-        _INSERT,
+        _INSERT_SESSIONS,
         [
             _row(tally, sessions[key].row, key, new_of[sessions[key].row])
             for key, tally in tallies.items()
         ],
         _OR_ADD,
     )
-    insert_many(connection, "INSERT INTO interactions (id, session, interaction_id)", interactions)
+    insert_many(connection, _INSERT_INTERACTIONS, interactions)
     add_labels(
         connection,
-        [Labelled(key[0], sessions[key], tally.label_sets) for key, tally in tallies.items()],
+        [
+            Labelled(app, sessions[app, id_], each.label_sets)
+            for (app, id_), each in tallies.items()
+        ],
         known,
     )
 
 
-_IS_BETTER_TITLE = "(excluded.title_rank, -excluded.title_at_us) > (title_rank, -title_at_us)"
-_INSERT = """
-    INSERT INTO sessions (
-        id, app, session_id, interactions, first_at_us, last_at_us, observations, llm_calls,
-        tool_calls, retrievals, errors, input_tokens, output_tokens, cost_nanos, latency_ms, title,
-        title_rank, title_at_us
-    )
-"""
-_OR_ADD = f"""
+class _SessionRow(NamedTuple):
+    id: int
+    app: int
+    session_id: str
+    interactions: int
+    first_at_us: int
+    last_at_us: int
+    observations: int
+    llm_calls: int
+    tool_calls: int
+    retrievals: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+    latency_ms: float
+    title: str
+    title_rank: int
+    title_at_us: int
+
+
+class _InteractionRow(NamedTuple):
+    id: int
+    session: int
+    interaction_id: str
+
+
+_INSERT_SESSIONS: Final = insert_into("sessions", _SessionRow)
+_INSERT_INTERACTIONS: Final = insert_into("interactions", _InteractionRow)
+_IS_BETTER_TITLE: Final = (
+    "(excluded.title_rank, -excluded.title_at_us) > (title_rank, -title_at_us)"
+)
+_OR_ADD: Final = f"""
     ON CONFLICT DO UPDATE SET
         interactions = interactions + excluded.interactions,
         first_at_us = min(first_at_us, excluded.first_at_us),
@@ -90,26 +117,28 @@ _OR_ADD = f"""
 """
 
 
-def _row(tally: Tally, number: int, key: _Key, interactions: int) -> tuple[Any, ...]:
+def _row(tally: Tally, number: int, key: _Key, interactions: int) -> _SessionRow:
     """Give what is inserted, or added to the row that is there."""
-    return (
-        number,
-        *key,
-        interactions,
-        tally.first_at_us,
-        tally.last_at_us,
-        tally.observations,
-        tally.llm_calls,
-        tally.tool_calls,
-        tally.retrievals,
-        tally.errors,
-        tally.input_tokens,
-        tally.output_tokens,
-        tally.cost_nanos,
-        tally.latency_ms,
-        tally.title.words,
-        tally.title.rank,
-        tally.title.at_us,
+    app, session_id = key
+    return _SessionRow(
+        id=number,
+        app=app,
+        session_id=session_id,
+        interactions=interactions,
+        first_at_us=tally.first_at_us,
+        last_at_us=tally.last_at_us,
+        observations=tally.observations,
+        llm_calls=tally.llm_calls,
+        tool_calls=tally.tool_calls,
+        retrievals=tally.retrievals,
+        errors=tally.errors,
+        input_tokens=tally.input_tokens,
+        output_tokens=tally.output_tokens,
+        cost_nanos=tally.cost_nanos,
+        latency_ms=tally.latency_ms,
+        title=tally.title.words,
+        title_rank=tally.title.rank,
+        title_at_us=tally.title.at_us,
     )
 
 
@@ -118,8 +147,8 @@ def _find_new_interactions(
     sessions: Mapping[_Key, KnownSession],
     tallies: Mapping[_Key, Tally],
     known: KnownRows,
-) -> list[tuple[int, int, str]]:
-    """Give the interactions to insert: number, session, id. Afterwards all are known."""
+) -> list[_InteractionRow]:
+    """Give the interactions to insert. Afterwards all are known."""
     unknown = [
         (session, interaction_id)
         for key, session in sessions.items()
@@ -133,9 +162,9 @@ def _find_new_interactions(
         [(session.row, interaction_id) for session, interaction_id in unknown],
         surely_new={place for place, (session, _) in enumerate(unknown) if session.is_whole},
     )
-    new: list[tuple[int, int, str]] = []
+    new: list[_InteractionRow] = []
     for (session, interaction_id), row in zip(unknown, rows, strict=True):
         session.interactions[interaction_id] = row.number
         if row.is_new:
-            new.append((row.number, session.row, interaction_id))
+            new.append(_InteractionRow(row.number, session.row, interaction_id))
     return new

@@ -149,7 +149,7 @@ def follow(
         connection, payloads, progress.up_to, limit
     )
     _insert(connection, texts)
-    last = texts[-1].number
+    last = texts[-1].id
     advance(connection, "text", last)
     return last == progress.newest
 
@@ -181,7 +181,7 @@ def _insert(connection: sqlite3.Connection, texts: Sequence[IndexedText]) -> Non
     The driver takes Python's lock again after each row, and waits for it as long as a thread is
     let run: with 2,000 rows, indexing and ingestion would take turns instead of running together.
     """
-    given = {f"{number} {_scope(app)}": _as_indexed(text) for number, app, text in texts}
+    given = {f"{each.id} {_scope(each.app)}": _as_indexed(each.text) for each in texts}
     connection.execute(
         "INSERT INTO texts (rowid, scope, text)"
         " SELECT CAST(key AS INTEGER), substr(key, instr(key, ' ') + 1), value"

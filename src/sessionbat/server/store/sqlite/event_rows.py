@@ -1,0 +1,71 @@
+"""A row of ``events``: its columns once, for whoever inserts it, reads it or makes it anew."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from sessionbat.server.reading.figures import Reading, cost_nanos
+from sessionbat.server.store.sqlite.known_rows import KnownSession
+from sessionbat.server.store.sqlite.many_rows import columns
+
+
+class EventRow(NamedTuple):
+    """What an event is filed by; each field is a column of that name."""
+
+    id: int
+    app: int
+    #: As ``pack_id`` makes it.
+    event_id: str | bytes
+    session: int
+    interaction: int | None
+    at_us: int
+    received_at_us: int
+    kind: str
+    name: str | None
+    model: str | None
+    failed: int
+    latency_ms: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+    error_type: str | None
+
+    @property
+    def active_at_us(self) -> int:
+        """When it counts as activity; see ``Reading.active_at_us``."""
+        at_us, received_at_us = self.at_us, self.received_at_us
+        return at_us if at_us < received_at_us else received_at_us
+
+    @property
+    def cost_nanos(self) -> int:
+        """The cost in whole billionths of a dollar; see ``Reading.cost_nanos``."""
+        return cost_nanos(self.cost_usd)
+
+
+EVENT_COLUMNS: Final = columns(EventRow)
+
+
+def event_row(
+    number: int, app: int, event_id: str | bytes, session: KnownSession, reading: Reading
+) -> EventRow:
+    """Make the row of an event whose session and interaction are known."""
+    interaction_id = reading.interaction_id
+    # By place: by name it would take four microseconds of every event instead of two.
+    return EventRow(
+        number,
+        app,
+        event_id,
+        session.row,
+        None if interaction_id is None else session.interactions[interaction_id],
+        reading.at_us,
+        reading.received_at_us,
+        reading.kind,
+        reading.name,
+        reading.model,
+        reading.failed,
+        reading.latency_ms,
+        reading.input_tokens,
+        reading.output_tokens,
+        reading.cost_usd,
+        reading.error_type,
+    )
