@@ -17,7 +17,7 @@ from sessionbat.server.records import ReceivedEvent, SearchHit
 from sessionbat.server.store import query_terms
 from sessionbat.server.store.query_terms import parse_query
 from sessionbat.server.store.snippets import find_window
-from sessionbat.server.store.sqlite import deletion, payloads, text_index
+from sessionbat.server.store.sqlite import deletion, payloads, text_index, text_search
 from sessionbat.server.store.sqlite.store import SqliteStore
 
 
@@ -106,7 +106,7 @@ def test_a_window_is_found_in_any_text(text: str) -> None:
 def test_a_page_of_large_events_ends_early_and_goes_on(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_index, "_MAX_READ_BYTES", 25_000)
+    monkeypatch.setattr(text_search, "_MAX_READ_BYTES", 25_000)
     put(store, *(received(f"e{number}", "needle " + "hay " * 2_500) for number in range(7)))
     found, after, pages = [], None, 0
     while pages == 0 or after is not None:
@@ -187,7 +187,7 @@ def test_of_what_grows_as_it_is_folded_no_more_is_indexed(text: str) -> None:
 def test_so_does_one_step_of_what_is_read_from_the_disk(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store._indexing.recent_texts, "add", lambda texts: None)
+    monkeypatch.setattr(store._derived[0].recent, "add", lambda texts: None)
     test_one_step_of_indexing_takes_little_text(store, monkeypatch)
 
 

@@ -1,4 +1,4 @@
-"""Sessions out of every table, the text index and the statistics, in short steps.
+"""Sessions out of every table and of all that is derived, in short steps.
 
 A step takes a session's latest events first. So a message that later model calls resend is never
 taken from under an event that stays, and whatever is left after a step is a session that ended
@@ -14,10 +14,9 @@ from typing import Final, NamedTuple
 from sessionbat.errors import StoreError
 from sessionbat.event import LLM, RETRIEVAL, TOOL
 from sessionbat.server.records import Removed
-from sessionbat.server.store.sqlite import rollups, text_index
 from sessionbat.server.store.sqlite.compaction import Compaction
+from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
-from sessionbat.server.store.sqlite.payloads import PayloadReader
 from sessionbat.server.store.sqlite.writer import Writer
 
 #: A step ends at so many events, or at so much of their JSON as it is stored: some ten
@@ -38,12 +37,13 @@ class Deletion:
     Args:
         writer: Of the file.
         compaction: Makes room while the disk is as good as full.
+        derived: Everything from which deleted events have to go.
     """
 
-    def __init__(self, writer: Writer, compaction: Compaction) -> None:
+    def __init__(self, writer: Writer, compaction: Compaction, derived: Sequence[Derived]) -> None:
         self._writer = writer
         self._compaction = compaction
-        self._payloads = PayloadReader()  # used inside transactions
+        self._derived = derived
 
     def delete(
         self,
@@ -79,7 +79,7 @@ class Deletion:
             ):
                 return _delete_some(
                     connection,
-                    self._payloads,
+                    self._derived,
                     sessions,
                     idle_since_us,
                     has_begun=has_begun,
@@ -106,7 +106,7 @@ class Step(NamedTuple):
 
 def _delete_some(
     connection: sqlite3.Connection,
-    payloads: PayloadReader,
+    derived: Sequence[Derived],
     sessions: Sequence[tuple[str, str]],
     idle_since_us: int | None,
     *,
@@ -130,7 +130,7 @@ def _delete_some(
         if session is None:
             continue
         events = _latest_events(connection, session, room_events, room_bytes)
-        gone, size, characters = _delete_events(connection, payloads, events, room_text)
+        gone, size, characters = _delete_events(connection, derived, events, room_text)
         is_gone, left_behind = _delete_if_empty(connection, session)
         size += left_behind
         connection.execute("UPDATE apps SET bytes = max(0, bytes - ?) WHERE name = ?", (size, app))
@@ -176,7 +176,10 @@ def _latest_events(
 
 
 def _delete_events(
-    connection: sqlite3.Connection, payloads: PayloadReader, events: Sequence[EventRow], room: int
+    connection: sqlite3.Connection,
+    derived: Sequence[Derived],
+    events: Sequence[EventRow],
+    room: int,
 ) -> tuple[Sequence[EventRow], int, int]:
     """Delete events and what only they brought: so many of the first as one step takes.
 
@@ -185,15 +188,19 @@ def _delete_events(
     Returns:
         Those events, the size of their JSON as it was stored, and the characters of their text.
     """
-    progress = dict(connection.execute("SELECT name, up_to FROM progress"))
-    in_index = [event.id for event in events if event.id <= progress["text"]]
-    taken, characters = text_index.unindex(connection, payloads, in_index, room)
-    events = events[
-        : len(events) - len(in_index) + taken
-    ]  # the latest come first, and may not be in it yet
-    # What is not counted yet is not there any more when it would be.
-    counted = [event for event in events if event.id <= progress["statistics"]]
-    rollups.subtract(connection, counted)
+    up_to = dict(connection.execute("SELECT name, up_to FROM progress"))
+    taken = weight = 0
+    for event in events:
+        more = sum(
+            each.weigh(connection, event) for each in derived if event.id <= up_to[each.name]
+        )
+        if weight and weight + more > room:
+            break
+        taken, weight = taken + 1, weight + more
+    events = events[:taken]
+    for each in derived:
+        # What is not in it yet is not there any more when it would be.
+        each.subtract(connection, [event for event in events if event.id <= up_to[each.name]])
     numbers = [(event.id,) for event in events]
     size = _delete_messages(connection, "event", [number for (number,) in numbers])
     for number in numbers:
@@ -203,7 +210,7 @@ def _delete_events(
         size += length
     connection.executemany("DELETE FROM payloads WHERE event = ?", numbers)
     connection.executemany("DELETE FROM events WHERE id = ?", numbers)
-    return events, size, characters
+    return events, size, weight
 
 
 def _delete_messages(connection: sqlite3.Connection, column: str, values: Sequence[int]) -> int:

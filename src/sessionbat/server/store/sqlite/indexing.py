@@ -1,66 +1,70 @@
-"""What is made behind ingestion, a step at a time: the text index and the statistics.
+"""Brings what is derived up to date, a step at a time.
 
-``Follower`` calls ``step`` in a thread of its own; ``rebuild`` and tests call it, too.
+``Follower`` calls ``step`` in a thread of its own; a rebuild calls it, too.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from collections.abc import Sequence
 
-from sessionbat.server.store.sqlite import rollups, text_index
 from sessionbat.server.store.sqlite.append import Inserted
 from sessionbat.server.store.sqlite.connections import Readers
-from sessionbat.server.store.sqlite.event_rows import EventRow
+from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.indexer_thread import STEP
-from sessionbat.server.store.sqlite.payloads import PayloadReader
-from sessionbat.server.store.sqlite.recent_rows import RecentRows, recent_texts
+from sessionbat.server.store.sqlite.progress import begin, in_all
 from sessionbat.server.store.sqlite.writer import Writer
-
-_STEPS_BETWEEN_STATISTICS: Final = 16
 
 
 class Indexing:
-    """Brings what is derived up to date, in short transactions."""
+    """Keeps everything derived; used with the writer's lock held, unless it is said.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.has_text_index = text_index.has_fts5(connection)
-        self.recent_texts = recent_texts()
-        self._recent_rows = RecentRows[EventRow]()
-        self._payloads = PayloadReader()
+    Args:
+        derived: The first is served before the others.
+    """
+
+    def __init__(self, derived: Sequence[Derived]) -> None:
+        self._derived = derived
+        self._followed: list[Derived] = []
         self._steps = 0
 
+    @property
+    def followed(self) -> list[str]:
+        """The names of what is made here."""
+        return [each.name for each in self._followed]
+
+    def create(self, connection: sqlite3.Connection) -> None:
+        """Make what each thing lies in, where that is missing."""
+        for each in self._derived:
+            begin(connection, each.name)
+            each.create(connection)
+        self._followed = [each for each in self._derived if each.is_followed]
+
     def note(self, inserted: Inserted) -> None:
-        """Remember what was stored a moment ago; the caller holds the writer's lock."""
-        if self.has_text_index:
-            self.recent_texts.add(inserted.texts)
-        self._recent_rows.add(inserted.rows)
+        """Let each remember what was stored a moment ago."""
+        for each in self._followed:
+            each.note(inserted)
 
     def forget(self) -> None:
-        """Read from the disk what is next."""
-        self.recent_texts.forget()
-        self._recent_rows.forget()
+        """Let each read from the disk what is next."""
+        for each in self._derived:
+            each.forget()
 
     def step(self, writer: Writer) -> bool:
-        """Do one transaction's worth; True when nothing is left to do."""
+        """Do one transaction's worth; True when nothing is left to do. Takes the lock itself."""
+        self._steps += 1
+        is_done = True
         with writer.transaction(keeps_known=True, is_durable=False, grows=True) as connection:
-            is_done = not self.has_text_index or text_index.follow(
-                connection, self._payloads, self.recent_texts, STEP
-            )
-            # Not each time: most of the work is to read and write a rollup, however many events
-            # it is for.
-            self._steps = (self._steps + 1) % _STEPS_BETWEEN_STATISTICS
-            if is_done or not self._steps:
-                limit = STEP * _STEPS_BETWEEN_STATISTICS
-                is_done = rollups.follow(connection, self._recent_rows, limit) and is_done
+            for each in self._followed:
+                if is_done or self._steps % each.steps_at_once == 0:
+                    is_done = each.follow(connection, STEP * each.steps_at_once) and is_done
         return is_done and writer.give_back_space()
 
     def count_behind(self, readers: Readers) -> int:
-        """Count the events that are not in everything yet."""
+        """Count the events that are not in everything yet; needs no lock."""
         with readers.lend() as reader:
             (count,) = reader.connection.execute(
-                "SELECT count(*) FROM events WHERE id > (SELECT min(up_to) FROM progress"
-                " WHERE name = 'statistics' OR ?)",
-                (self.has_text_index,),
+                "SELECT count(*) FROM events WHERE id > ?",
+                (in_all(reader.connection, self.followed),),
             ).fetchone()
             return int(count)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from sessionbat.server.records import AppMeasures, StoreMeasures
+from sessionbat.server.store.sqlite.progress import in_all
 
 
-def measure(connection: sqlite3.Connection, path: Path, *, text_too: bool) -> StoreMeasures:
+def measure(connection: sqlite3.Connection, path: Path, derived: Sequence[str]) -> StoreMeasures:
     """Measure the store; counts sessions rather than events, which are fifty times as many.
 
     Args:
         connection: Reads.
         path: Its file.
-        text_too: Whether there is a text index that could be behind.
+        derived: The names of what could be behind.
     """
     (events,) = connection.execute("SELECT coalesce(sum(observations), 0) FROM sessions").fetchone()
-    (up_to,) = connection.execute(
-        "SELECT min(up_to) FROM progress WHERE name = 'statistics' OR ?", (text_too,)
-    ).fetchone()
+    up_to = in_all(connection, derived)
     behind, since_us = connection.execute(
         "SELECT count(*), min(received_at_us) FROM events WHERE id > ?", (up_to,)
     ).fetchone()

@@ -1,11 +1,10 @@
-"""How far the text index and the statistics have come behind ingestion."""
+"""How far what is derived has come behind ingestion."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Literal, NamedTuple
-
-Derived = Literal["text", "statistics"]
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class Progress(NamedTuple):
@@ -19,7 +18,7 @@ class Progress(NamedTuple):
     newest: int | None
 
 
-def progress_of(connection: sqlite3.Connection, name: Derived) -> Progress:
+def progress_of(connection: sqlite3.Connection, name: str) -> Progress:
     """Ask how far something has come: with one statement, as it is asked all the time."""
     row = connection.execute(
         "SELECT up_to, (SELECT min(id) FROM events WHERE id > up_to), (SELECT max(id) FROM events)"
@@ -29,6 +28,20 @@ def progress_of(connection: sqlite3.Connection, name: Derived) -> Progress:
     return Progress._make(row)
 
 
-def advance(connection: sqlite3.Connection, name: Derived, up_to: int) -> None:
+def advance(connection: sqlite3.Connection, name: str, up_to: int) -> None:
     """Note that events up to this number are in it."""
     connection.execute("UPDATE progress SET up_to = ? WHERE name = ?", (up_to, name))
+
+
+def begin(connection: sqlite3.Connection, name: str) -> None:
+    """Give something a row, where it has none: no event is in it yet."""
+    connection.execute("INSERT OR IGNORE INTO progress (name, up_to) VALUES (?, 0)", (name,))
+
+
+def in_all(connection: sqlite3.Connection, names: Sequence[str]) -> int:
+    """Give the number of the last event that is in all of these."""
+    places = ", ".join("?" * len(names))
+    (up_to,) = connection.execute(
+        f"SELECT coalesce(min(up_to), 0) FROM progress WHERE name IN ({places})", names
+    ).fetchone()
+    return int(up_to)

@@ -1,7 +1,7 @@
 """Makes anew what is derived from the raw events: columns, summaries, interactions and labels.
 
-The text index and the statistics are only emptied here; what makes them behind ingestion then makes
-them again from the first event on.
+Things derived behind ingestion are only emptied here; they are then made again from the first event
+on, as ever.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import orjson
 from sessionbat.server.reading.figures import read
 from sessionbat.server.store.session_tally import tally_up
 from sessionbat.server.store.sqlite.append import pack_id
+from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow, event_row
 from sessionbat.server.store.sqlite.known_rows import KnownRows
 from sessionbat.server.store.sqlite.many_rows import columns, places_of
 from sessionbat.server.store.sqlite.payloads import PayloadReader
 from sessionbat.server.store.sqlite.session_rows import add_to_sessions
-from sessionbat.server.store.sqlite.text_index import empty_index
 
 _CHUNK: Final = 1000
-_DERIVED_TABLES: Final = ("session_labels", "labels", "rollups")
+_DERIVED_TABLES: Final = ("session_labels", "labels")
 
 
 class _Stored(NamedTuple):
@@ -44,13 +44,15 @@ _SET: Final = f"UPDATE events SET ({EVENT_COLUMNS}) = {places_of(EventRow)} WHER
 def rebuild_rows(
     connection: sqlite3.Connection,
     context_keys: tuple[str, ...],
+    derived: Sequence[Derived],
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
     """Rebuild inside the caller's transaction; tells how many events of how many are done."""
     reader = PayloadReader()
     (total,) = connection.execute("SELECT count(*) FROM events").fetchone()
     _empty(connection)
-    empty_index(connection)
+    for each in derived:
+        each.empty(connection)
     done, last = 0, 0
     while rows := [*map(_Stored._make, connection.execute(_READ, (last, _CHUNK)))]:
         _rebuild_chunk(connection, rows, reader, context_keys, KnownRows())

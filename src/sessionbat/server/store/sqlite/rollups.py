@@ -19,6 +19,7 @@ from sessionbat.server.store.latency_histogram import (
     unpack,
     unpack_sum,
 )
+from sessionbat.server.store.sqlite.append import Inserted
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
 from sessionbat.server.store.sqlite.many_rows import columns, places_of
 from sessionbat.server.store.sqlite.progress import advance, progress_of
@@ -58,38 +59,67 @@ class _Alike(NamedTuple):
 _MAX_DIFFERENT: Final = 250
 
 
-def follow(connection: sqlite3.Connection, recent: RecentRows[EventRow], limit: int) -> bool:
-    """Add up to ``limit`` further events, inside the caller's transaction; say if all are in."""
-    progress = progress_of(connection, "statistics")
-    if progress.following is None:
-        return True
-    rows = recent.take_from(progress.following, limit) or [
-        EventRow._make(row)
-        for row in connection.execute(
-            f"SELECT {EVENT_COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",
-            (progress.up_to, limit),
-        )
-    ]
-    gathered = _gather(rows, _MAX_DIFFERENT)
-    _write(connection, _add_up(gathered.sums))
-    last = rows[gathered.taken - 1].id
-    advance(connection, "statistics", last)
-    return last == progress.newest
+class Statistics:
+    """The rollups as something derived; see ``Derived``."""
 
+    name: Final = "statistics"
+    is_followed: Final = True
+    #: Most of the work is to read and write a rollup, however many events it is for.
+    steps_at_once: Final = 16
 
-def subtract(connection: sqlite3.Connection, rows: Sequence[EventRow]) -> None:
-    """Take events out that ``follow`` has added."""
-    for key, total in _add_up(_gather(rows, len(rows)).sums).items():
-        found = _find(connection, key)
-        if found is None:
-            continue
-        left = _Sum()
-        left.add_stored(found)
-        left.subtract(total)
-        if left.count > 0:
-            connection.execute(_REPLACE, (*key, *left.rollup()))
-        else:
-            connection.execute(f"DELETE FROM rollups WHERE {_IS_KEY}", key)
+    def __init__(self) -> None:
+        self._recent = RecentRows[EventRow]()
+
+    def create(self, connection: sqlite3.Connection) -> None:
+        """Nothing: the schema has the table."""
+
+    def note(self, inserted: Inserted) -> None:
+        """Keep the rows that were stored."""
+        self._recent.add(inserted.rows)
+
+    def forget(self) -> None:
+        """Read rows from the disk."""
+        self._recent.forget()
+
+    def follow(self, connection: sqlite3.Connection, limit: int) -> bool:
+        """Add further events; see ``Derived.follow``."""
+        progress = progress_of(connection, self.name)
+        if progress.following is None:
+            return True
+        rows = self._recent.take_from(progress.following, limit) or [
+            EventRow._make(row)
+            for row in connection.execute(
+                f"SELECT {EVENT_COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",
+                (progress.up_to, limit),
+            )
+        ]
+        gathered = _gather(rows, _MAX_DIFFERENT)
+        _write(connection, _add_up(gathered.sums))
+        last = rows[gathered.taken - 1].id
+        advance(connection, self.name, last)
+        return last == progress.newest
+
+    def weigh(self, connection: sqlite3.Connection, event: EventRow) -> int:
+        """Nothing: a step's events are few, and the figures of most go together."""
+        return 0
+
+    def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
+        """Take events out; a rollup without any is gone."""
+        for key, total in _add_up(_gather(events, len(events)).sums).items():
+            found = _find(connection, key)
+            if found is None:
+                continue
+            left = _Sum()
+            left.add_stored(found)
+            left.subtract(total)
+            if left.count > 0:
+                connection.execute(_REPLACE, (*key, *left.rollup()))
+            else:
+                connection.execute(f"DELETE FROM rollups WHERE {_IS_KEY}", key)
+
+    def empty(self, connection: sqlite3.Connection) -> None:
+        """Delete all rollups."""
+        connection.execute("DELETE FROM rollups")
 
 
 def query(

@@ -44,12 +44,13 @@ from sessionbat.server.store.sqlite import (
     measures,
     rollups,
     session_list,
-    text_index,
+    text_search,
 )
 from sessionbat.server.store.sqlite.append import Prepared, insert_events, prepare, tally_of
 from sessionbat.server.store.sqlite.compaction import Compaction
 from sessionbat.server.store.sqlite.connections import QUERY_TIMEOUT, Readers, open_writer
 from sessionbat.server.store.sqlite.deletion import Deletion
+from sessionbat.server.store.sqlite.derived import Derived, make_derived
 from sessionbat.server.store.sqlite.health import Health
 from sessionbat.server.store.sqlite.indexer_thread import Follower
 from sessionbat.server.store.sqlite.indexing import Indexing
@@ -67,29 +68,35 @@ class SqliteStore:
         path: The file; made when it is not there.
         context_keys: What sessions can be filtered by, beside the reserved keys.
         query_timeout: Seconds after which a question is given up.
+        derived: What is made behind ingestion; everything there is when None.
 
     Raises:
         StoreError: The file cannot be opened or is not a store of this version; it is untouched.
     """
 
     def __init__(
-        self, path: str, context_keys: Sequence[str] = (), query_timeout: float = QUERY_TIMEOUT
+        self,
+        path: str,
+        context_keys: Sequence[str] = (),
+        query_timeout: float = QUERY_TIMEOUT,
+        derived: Sequence[Derived] | None = None,
     ) -> None:
         self._path = Path(path)
         self._context_keys: tuple[str, ...] = tuple(
             dict.fromkeys((*RESERVED_CONTEXT, *context_keys))
         )
         check_file(self._path)
-        connection = open_writer(self._path, self._rebuild_rows, text_index.create_index)
+        self._derived = make_derived() if derived is None else derived
+        self._indexing = Indexing(self._derived)
+        connection = open_writer(self._path, self._rebuild_rows, self._indexing.create)
         self._health = Health(self._path)
         self._preparing = _Preparing()
         self._payloads = PayloadWriter()
         self._known = KnownRows()
-        self._indexing = Indexing(connection)
         self._writer = Writer(connection, self._health, self._forget)
         self._readers = Readers(self._path, query_timeout, self._health)
         self._compaction = Compaction(self._writer, self._readers, self._health)
-        self._deletion = Deletion(self._writer, self._compaction)
+        self._deletion = Deletion(self._writer, self._compaction, self._derived)
         self._keys = keys.KeyReader(self._path, self._health.note_failure)
         self._follower = Follower(self._follow, is_known=self._health.has_told)
         self._follower.tell(self._indexing.count_behind(self._readers))
@@ -158,7 +165,7 @@ class SqliteStore:
     ) -> Page[SearchHit]:
         """Find events by their words; see ``Store.search``."""
         with self._readers.lend() as reader:
-            return text_index.search(reader, query, app=app, limit=limit, after=after)
+            return text_search.search(reader, query, app=app, limit=limit, after=after)
 
     def statistics(
         self,
@@ -250,9 +257,7 @@ class SqliteStore:
     def measure(self) -> StoreMeasures:
         """Say how full it is; see ``Store.measure``."""
         with self._readers.lend() as reader:
-            return measures.measure(
-                reader.connection, self._path, text_too=self._indexing.has_text_index
-            )
+            return measures.measure(reader.connection, self._path, self._indexing.followed)
 
     def health(self) -> StoreHealth:
         """Say how the store is; see ``Store.health``."""
@@ -312,7 +317,7 @@ class SqliteStore:
         connection: sqlite3.Connection,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        rebuild_rows(connection, self._context_keys, on_progress)
+        rebuild_rows(connection, self._context_keys, self._derived, on_progress)
 
     def _forget(self) -> None:
         self._known.forget()
