@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "accounting": set(),
     "errors": set(),
     "event": set(),
-    "transports": {"accounting"},
+    "transports": {"accounting", "event"},
     "testing": {"_fault_endpoint", "client", "transports"},
     "_fault_endpoint": set(),
     "_delivery": {

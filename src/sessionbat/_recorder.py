@@ -26,7 +26,7 @@ from sessionbat.event import (
     is_event_id,
     new_event_id,
 )
-from sessionbat.transports import IngestionTransport, Transport
+from sessionbat.transports import CountingTransport, Transport
 
 if TYPE_CHECKING:
     from sessionbat._masking.mask import Mask
@@ -59,17 +59,13 @@ class Recorder:
         self._sample_rate = sample_rate
         self._max_event_bytes = max_event_bytes
         self._enabled = enabled and transport is not None
-        # A transport with a ledger says itself what became of an event; of any other, an event
-        # that was taken without an exception counts as delivered.
-        ledger = getattr(transport, "ledger", None)
-        self._counts_itself = isinstance(ledger, Ledger)
-        self.ledger = ledger if isinstance(ledger, Ledger) else Ledger()
+        # Of a transport that does not count, an event taken without an exception was delivered.
+        self._counting = transport if isinstance(transport, CountingTransport) else None
+        self.ledger = Ledger() if self._counting is None else self._counting.ledger
         self._closed = False
         #: Whether there may be a reason not to record: so that most calls ask one question only.
         self._is_choosy = not self._enabled or sample_rate < 1
-        self._hand_over = (
-            transport.take if isinstance(transport, IngestionTransport) else self._send
-        )
+        self._hand_over = self._send if self._counting is None else self._counting.take
         self._last_acts: list[Callable[[], object]] = []
 
     @property
@@ -150,8 +146,12 @@ class Recorder:
             return event_id
         try:
             self._hand_over(event_id, line)
+        except RefusedError as refused:
+            self._drop(refused.reason, refused.message)
         except (RecursionError, MemoryError) as failure:  # the host is out of stack or memory
             self._drop("not-encoded", f"queueing raised {type(failure).__name__}")
+        except Exception as failure:  # noqa: BLE001 - the transport may be the host's own
+            self._drop("transport-error", f"the transport raised {type(failure).__name__}")
         return event_id
 
     def _wants(self, scope: Scope) -> bool:
@@ -269,37 +269,35 @@ class Recorder:
 
     def stats(self) -> Stats:
         """Count what became of everything recorded."""
-        if isinstance(self._transport, IngestionTransport):
-            return self._transport.stats()
+        if self._counting is not None:
+            stats = self._ask("stats")
+            if isinstance(stats, Stats):
+                return stats
         return self.ledger.stats()
 
     def _wait_for(self, what: str, timeout: float | None) -> FlushResult:
-        answer = None
-        if self._transport is not None:
-            try:
-                answer = getattr(self._transport, what)(timeout)
-            except Exception as error:  # noqa: BLE001 - the transport may be the host's own
-                kind = type(error).__name__
-                self._mend("transport-error", f"the transport's {what} raised {kind}")
+        answer = self._ask(what, timeout)
         if isinstance(answer, FlushResult):
             return answer
         stats = self.ledger.stats()
         return self.ledger.flush_result(stats.recorded, stats.pending, stats.spooled)
 
+    def _ask(self, what: str, *given: object) -> object:
+        if self._transport is None:
+            return None
+        try:
+            return getattr(self._transport, what)(*given)
+        except Exception as error:  # noqa: BLE001 - the transport may be the host's own
+            kind = type(error).__name__
+            self._mend("transport-error", f"the transport's {what} raised {kind}")
+            return None
+
     def _send(self, event_id: str, line: bytes) -> None:
         assert self._transport is not None
-        try:
-            self._transport.send(EncodedEvent(event_id, line))
-        except RefusedError as refused:
-            self._drop(refused.reason, refused.message)
-            return
-        except Exception as error:  # noqa: BLE001 - the transport may be the host's own
-            self._drop("transport-error", f"the transport raised {type(error).__name__}")
-            return
-        if not self._counts_itself:
-            with self.ledger.lock:
-                self.ledger.recorded += 1
-                self.ledger.deliver()
+        self._transport.send(EncodedEvent(event_id, line))
+        with self.ledger.lock:
+            self.ledger.recorded += 1
+            self.ledger.deliver()
 
     def _drop(self, reason: str, message: str) -> None:
         if self.ledger.record_dropped(reason):

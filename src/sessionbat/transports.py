@@ -1,7 +1,8 @@
 """Where recorded events go: the protocol, and the three transports that come with it.
 
 The client masks and encodes; a transport takes the finished event. ``IngestionTransport`` is the
-default; ``MemoryTransport`` is for tests, ``StdoutTransport`` for looking.
+default; ``MemoryTransport`` is for tests, ``StdoutTransport`` for looking. One that delivers later
+is a ``CountingTransport``, so that ``flush`` and ``stats`` of its client tell the truth.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from sessionbat.accounting import FlushResult, Ledger, Stats
+from sessionbat.event import EncodedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from sessionbat.event import EncodedEvent
 
 
 class Transport(Protocol):
     """Takes events from a client. Three methods, each called from any thread.
 
-    A transport that raises in ``send`` has dropped the event; the client counts it and goes on.
+    A transport that raises in ``send`` has dropped the event; the client counts it and goes on. One
+    that returns from ``send`` has delivered it, unless it is a ``CountingTransport``.
     """
 
     def send(self, event: EncodedEvent) -> None:
@@ -36,7 +37,43 @@ class Transport(Protocol):
         """Flush, then let go of everything held. A second call does nothing."""
 
 
-class IngestionTransport:
+class CountingTransport(Transport):
+    """Base of a transport that says itself what became of each event; see ``examples``.
+
+    ``send`` adds one to ``ledger.recorded`` once it has taken an event, which is pending from then
+    on, or calls ``ledger.record_dropped(reason)``. When more is known, ``ledger.deliver()`` or
+    ``ledger.drop(reason)`` counts it, with ``ledger.lock`` held. ``flush`` returns when all that
+    was sent before it is counted so, or the time is up; it need not return anything.
+
+    An event that ``send`` has counted must not be raised about: the client would count it again.
+    """
+
+    def __init__(self) -> None:
+        #: The counts of what was sent through this transport; the client adds what it drops or
+        #: mends itself. Two clients that share a transport share them.
+        self.ledger = Ledger()
+
+    def __copy__(self) -> Self:
+        """A copy of what holds it goes on with the same transport."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """As ``__copy__``."""
+        return self
+
+    def take(self, event_id: str, line: bytes) -> None:
+        """Do what ``send`` does with an event's id and data.
+
+        The client calls this one. Override it to spare each call the making of an ``EncodedEvent``.
+        """
+        self.send(EncodedEvent(event_id, line))
+
+    def stats(self) -> Stats:
+        """Count what became of what was sent."""
+        return self.ledger.stats()
+
+
+class IngestionTransport(CountingTransport):
     """Delivers to an ingestion endpoint from a background thread.
 
     All transports of one endpoint and key in a process share one worker thread, which starts with
@@ -67,6 +104,7 @@ class IngestionTransport:
         durability: str = "memory",
         exit_timeout: float = 2.0,
     ) -> None:
+        super().__init__()
         from sessionbat._settings import app_name, settle_delivery, settle_destination
 
         destination = settle_destination(endpoint, api_key)
@@ -82,17 +120,7 @@ class IngestionTransport:
 
         self._worker = shared_worker(destination, options)
         self._closed = False
-        #: The counts of what was sent through this transport; two clients that share it share them.
-        self.ledger = Ledger()
         self._worker.join(self.ledger)
-
-    def __copy__(self) -> IngestionTransport:
-        """A copy of what holds it goes on with the same transport."""
-        return self
-
-    def __deepcopy__(self, memo: object) -> IngestionTransport:
-        """As ``__copy__``."""
-        return self
 
     def __reduce__(self) -> tuple[object, ...]:
         """Carry the settings to another process, without the key: the environment there has it."""
@@ -118,7 +146,7 @@ class IngestionTransport:
         self.take(event.id, event.data)
 
     def take(self, event_id: str, line: bytes) -> None:
-        """Do what ``send`` does with an event's id and data; for the client, which has both."""
+        """Do what ``send`` does with an event's id and data."""
         if self._closed:
             self.ledger.record_dropped("closed")
         else:

@@ -63,3 +63,9 @@ def test_the_agent_records_its_tools_and_the_approval() -> None:
     assert all(event["observation"]["error"] is None for event in events)
     assert events[-1]["observation"]["metadata"]["resumes"] == events[0]["interaction_id"]
     assert {event["context"]["user_id"] for event in events} == {"user_123"}
+
+
+@pytest.mark.slow
+def test_the_transport_of_ones_own_writes_what_was_recorded() -> None:
+    (event,) = run_example("file_transport.py")
+    assert (event["type"], event["session_id"]) == ("llm", "thread_123")
