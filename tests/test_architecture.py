@@ -86,8 +86,8 @@ SERVER: dict[str, set[str]] = {
     "store": {"errors", "event", "server.reading", "server.records"},
     "ops": {"_version", "errors", "server.records", "server.store"},
     "web": {
-        "_version", "errors", "event", "server.ops", "server.reading", "server.settings",
-        "server.store",
+        "_version", "errors", "event", "server.ops", "server.reading", "server.records",
+        "server.settings", "server.store",
     },
     "access": {
         "errors", "event", "server.ops", "server.records", "server.settings",
@@ -97,7 +97,7 @@ SERVER: dict[str, set[str]] = {
         "errors", "event", "server.access", "server.ops", "server.reading",
         "server.records", "server.settings", "server.store", "server.web",
     },
-    "read_api": {"event", "server.access", "server.records", "server.store", "server.web"},
+    "read_api": {"server.access", "server.records", "server.store", "server.web"},
     "pages": {
         "errors", "event", "server.access", "server.ops", "server.reading",
         "server.records", "server.store", "server.web",
@@ -136,6 +136,12 @@ THIRD_PARTIES = {
     "pytest": {"testing"},
     "rich": {"cli", "demo"},
 }  # fmt: skip
+
+
+#: Packages whose modules are imported by their names.
+IMPORTED_FROM = (
+    "sessionbat", "sessionbat.server", "sessionbat.server.pages", "sessionbat.server.pages.view",
+)  # fmt: skip
 
 
 class Import(NamedTuple):
@@ -183,7 +189,7 @@ def imports_of(module: str, path: Path) -> Iterator[Import]:
                 yield Import(module, alias.name, lazy)
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{module} imports relatively"
-            if node.module in ("sessionbat", "sessionbat.server", "sessionbat.server.pages.view"):
+            if node.module in IMPORTED_FROM:
                 for alias in node.names:
                     yield Import(module, f"{node.module}.{alias.name}", lazy)
             else:

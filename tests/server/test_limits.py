@@ -25,7 +25,7 @@ from sessionbat.server.access import door, login
 from sessionbat.server.access.keys import new_key
 from sessionbat.server.ingest.body import Body, Decoded, decode_body
 from sessionbat.server.ingest.value_limits import MAX_VALUES
-from sessionbat.server.pages import pages
+from sessionbat.server.pages import session, sessions
 from sessionbat.server.pages.view.budget import ON_A_PAGE
 from sessionbat.server.read_api import answers
 from sessionbat.server.read_api.questions import MAX_LIMIT, MAX_SPANS
@@ -305,8 +305,8 @@ def test_a_key_is_made_for_an_app_of_the_longest_name_and_for_no_longer_one() ->
     [
         (f"{API}/sessions", "list_sessions", answers._AT_ONCE),
         (f"{API}/search?q=word", "search", answers._SEARCHES_AT_ONCE),
-        ("/sessions", "list_sessions", pages._LISTS_AT_ONCE),
-        ("/session?app=support-bot&id=thread_1", "list_events", pages._SESSIONS_AT_ONCE),
+        ("/sessions", "list_sessions", sessions._LISTS_AT_ONCE),
+        ("/session?app=support-bot&id=thread_1", "list_events", session._SESSIONS_AT_ONCE),
     ],
 )
 def test_so_many_answers_of_a_kind_are_made_at_once(

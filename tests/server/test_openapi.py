@@ -20,6 +20,7 @@ from sessionbat.server.read_api import questions
 from sessionbat.server.records import SessionFilter
 from sessionbat.server.web.event_schema import EVENT
 from sessionbat.server.web.parameters import Parameter, Text
+from sessionbat.server.web.session_parameters import FILTERS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -77,7 +78,7 @@ def test_every_refusal_that_is_described_has_its_message_documented(document: An
 
 def test_every_filter_of_sessions_is_a_parameter() -> None:
     fields = {field.name for field in dataclasses.fields(SessionFilter)}
-    assert set(questions.FILTERS) == fields - {"context"}
+    assert set(FILTERS) == fields - {"context"}
 
 
 def test_a_context_key_of_this_server_is_described(start_server: Any) -> None:

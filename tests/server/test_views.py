@@ -19,7 +19,7 @@ from wire import Wire, event
 
 from sessionbat.server.access.answers_at_once import AtOnce, on_the_beat
 from sessionbat.server.access.permissions import EVERYTHING, Access, access_of, grant
-from sessionbat.server.pages import pages
+from sessionbat.server.pages import session
 from sessionbat.server.store.sqlite.store import SqliteStore
 
 
@@ -79,7 +79,7 @@ def test_the_list_waits_for_nobody_who_looks_at_sessions_or_searches(
         gate.wait(20)
         raise ValueError
 
-    monkeypatch.setattr(pages, "present_session", held)
+    monkeypatch.setattr(session, "present_session", held)
     monkeypatch.setattr(SqliteStore, "search", held)
     threads = [
         threading.Thread(target=server.request, args=("GET", others), daemon=True)

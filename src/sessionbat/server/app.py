@@ -33,7 +33,9 @@ from sessionbat.server.ops.prometheus import CONTENT_TYPE, write
 from sessionbat.server.ops.retention import Retention, RetentionKeeper
 from sessionbat.server.ops.server_metrics import Measures
 from sessionbat.server.ops.store_watch import StoreWatch, is_told_already, trouble
-from sessionbat.server.pages import pages
+from sessionbat.server.pages.login_page import login_page
+from sessionbat.server.pages.rendering import refusal_page, show_trouble
+from sessionbat.server.pages.routes import pages
 from sessionbat.server.read_api import answers, questions
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.opening import Store
@@ -45,7 +47,7 @@ from sessionbat.server.web.operations import Answer, Operation
 from sessionbat.server.web.refusal import Refused, refusal_response
 from sessionbat.server.web.request_log import CountedRequests
 from sessionbat.server.web.shutdown import Stopping, stopping_refusal
-from sessionbat.server.web.store_refusal import refusal_of
+from sessionbat.server.web.store_refusal import refusal_of_question
 
 _log = logging.getLogger("sessionbat.server")
 
@@ -108,7 +110,7 @@ def _application(
     measures: Measures,
 ) -> Starlette:
     guard = Guard(store, cookie, may_be_open=not settings.needs_keys)
-    logins = login.Login(guard, cookie, show=pages.login_page, refuse=pages.refusal_page)
+    logins = login.Login(guard, cookie, show=login_page, refuse=refusal_page)
     keeper = RetentionKeeper(store, retention)
     watch = StoreWatch(store)
     ingestion = Ingestion(store, settings, measures, stopping)
@@ -131,7 +133,7 @@ def _application(
                 face=Face.JSON,
             ),
             *answers.routes(store),
-            *pages.routes(store),
+            *pages(store),
         ]
     )
 
@@ -166,7 +168,7 @@ def _application(
         },
         lifespan=lifespan,
     )
-    pages.show_trouble(app, lambda: trouble(store))
+    show_trouble(app, lambda: trouble(store))
     return app
 
 
@@ -190,7 +192,7 @@ def _retention(settings: Settings) -> Retention:
 def _door(guard: Guard, settings: Settings, routes: Routes) -> Middleware:
     def answer(scope: Scope, refused: Refused) -> Response:
         if refused.status == 503 and routes.is_page(route_path(scope)):
-            return pages.refusal_page(Request(scope), refused)
+            return refusal_page(Request(scope), refused)
         return _turned_away(scope, refused, routes)
 
     return Middleware(Door, hosts=Hosts(settings), guard=guard, routes=routes, answer=answer)
@@ -267,19 +269,10 @@ async def _answer_store_error(routes: Routes, request: Request, exc: Exception) 
     assert isinstance(exc, StoreError)
     if not is_told_already(exc):
         _log.error("a question could not be answered: %s", exc)
-    message = _STORE_ADVICE.get(exc.slug, "the store failed; the log of the server says why")
-    if exc.slug == "no-search":
-        return refusal_response(Refused(501, exc.slug, message))
-    refused = refusal_of(exc, message)
+    refused = refusal_of_question(exc)
     if routes.is_page(route_path(request.scope)):
-        return pages.refusal_page(request, refused)
+        return refusal_page(request, refused)
     return refusal_response(refused)
-
-
-_STORE_ADVICE: Final = {
-    "query-too-slow": "this takes too long; narrow it, by app or by time",
-    "no-search": "this server's SQLite has no text search (FTS5)",
-}
 
 
 async def _answer_failure(_: Request, __: Exception) -> Response:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from html import unescape
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -19,7 +18,8 @@ from test_login import Browser
 from tests.conftest import eventually
 from wire import Wire, event
 
-from sessionbat.server.pages import pages
+from sessionbat.server.pages import rendering
+from sessionbat.server.pages.static_files import STATIC_FILES
 from sessionbat.server.pages.view.budget import IN_FULL, ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.pages.view.session import present_session
 from sessionbat.server.records import StoredEvent
@@ -87,9 +87,7 @@ def test_every_page_forbids_inline_code_and_other_origins(exhibition: Wire) -> N
 
 
 def test_templates_mark_nothing_as_safe() -> None:
-    from sessionbat.server.pages import pages
-
-    templates = list((pages._HERE / "templates").glob("*.html"))
+    templates = list(rendering._TEMPLATES.glob("*.html"))
     assert len(templates) > 4
     for template in templates:
         text = template.read_text()
@@ -212,6 +210,6 @@ def test_what_is_not_a_page_is_never_taken_for_one(exhibition: Wire) -> None:
 
 @pytest.mark.parametrize("element", ["a", "b", "code", "span", "p", "pre", "dd", "td", "li", "h1"])
 def test_marks_of_direction_end_with_the_element_they_stand_in(element: str) -> None:
-    css = (Path(pages.__file__).parent / "static" / "site.css").read_text()
+    css = (STATIC_FILES / "site.css").read_text()
     rules = re.findall(r"([^{}]+)\{ unicode-bidi: isolate; \}", re.sub(r"/\*.*?\*/", "", css))
     assert element in {each.strip() for rule in rules for each in rule.split(",")}

@@ -22,12 +22,22 @@ from sessionbat.server.access.answers_at_once import AtOnce, on_the_beat
 from sessionbat.server.access.permissions import access_of
 from sessionbat.server.access.routes import Face, GuardedRoute, Need
 from sessionbat.server.read_api import questions
-from sessionbat.server.records import SessionFilter, SessionSummary, Span
+from sessionbat.server.records import SessionSummary, Span
 from sessionbat.server.store.protocol import Store
 from sessionbat.server.store.scoped import Visible
 from sessionbat.server.web.operations import Operation
 from sessionbat.server.web.parameters import Query
 from sessionbat.server.web.refusal import Refused
+from sessionbat.server.web.session_parameters import (
+    AFTER,
+    APP,
+    ITS_APP,
+    SESSION_ID,
+    SORT,
+    no_such_session,
+    refused_cursors,
+    session_filter,
+)
 
 _SPANS: Final[dict[Span, timedelta]] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 #: How many of them are given when no ``from`` is named.
@@ -116,58 +126,44 @@ def _timed(name: str, request: Request) -> Iterator[None]:
 
 
 def _sessions(store: Visible, query: Query) -> Any:
-    try:
+    with refused_cursors():
         page = store.list_sessions(
-            app=query.get(questions.APP),
-            where=_session_filter(query, store.context_keys),
-            sort=query.require(questions.SORT),
+            app=query.get(APP),
+            where=session_filter(query, store.context_keys),
+            sort=query.require(SORT),
             limit=query.require(questions.SESSIONS_LIMIT),
-            after=query.get(questions.AFTER),
+            after=query.get(AFTER),
         )
-    except ValueError as exc:
-        raise _bad_after() from exc
     return _page(page.items, page.next)
 
 
-def _session_filter(query: Query, context_keys: Sequence[str]) -> SessionFilter:
-    context = ((key, query.get(questions.context_parameter(key))) for key in context_keys)
-    return SessionFilter(
-        context=tuple((key, value) for key, value in context if value is not None),
-        **{field: query.get(parameter) for field, parameter in questions.FILTERS.items()},
-    )
-
-
 def _session(store: Visible, query: Query) -> SessionSummary:
-    app, session_id = query.require(questions.ITS_APP), query.require(questions.SESSION_ID)
+    app, session_id = query.require(ITS_APP), query.require(SESSION_ID)
     session = store.get_session(app, session_id)
     if session is None:
-        raise _no_session()
+        raise no_such_session(SESSION_ID.name)
     return session
 
 
 def _events(store: Visible, query: Query) -> Any:
-    app, session_id = query.require(questions.ITS_APP), query.require(questions.SESSION_ID)
-    limit, after = query.require(questions.EVENTS_LIMIT), query.get(questions.AFTER)
-    try:
+    app, session_id = query.require(ITS_APP), query.require(SESSION_ID)
+    limit, after = query.require(questions.EVENTS_LIMIT), query.get(AFTER)
+    with refused_cursors():
         page = store.list_events(app, session_id, limit=limit, after=after)
-    except ValueError as exc:
-        raise _bad_after() from exc
     if not page.items and store.get_session(app, session_id) is None:
-        raise _no_session()
+        raise no_such_session(SESSION_ID.name)
     # The stored bytes go out as they came in: no digit and no key order is lost on the way.
     return _page((orjson.Fragment(item.raw) for item in page.items), page.next)
 
 
 def _search(store: Visible, query: Query) -> Any:
-    try:
+    with refused_cursors():
         page = store.search(
             query.require(questions.WORDS),
-            app=query.get(questions.APP),
+            app=query.get(APP),
             limit=query.require(questions.SEARCH_LIMIT),
-            after=query.get(questions.AFTER),
+            after=query.get(AFTER),
         )
-    except ValueError as exc:
-        raise _bad_after() from exc
     return _page(page.items, page.next)
 
 
@@ -184,7 +180,7 @@ def _statistics(store: Visible, query: Query) -> Any:
             at="from",
         )
     items = store.statistics(
-        app=query.get(questions.APP),
+        app=query.get(APP),
         by=by,
         since=since,
         until=until,
@@ -199,16 +195,3 @@ def _before(until: datetime, length: timedelta) -> datetime:
 
 def _page(items: Iterable[Any], after: str | None) -> dict[str, Any]:
     return {"items": list(items), "next": after}
-
-
-def _bad_after() -> Refused:
-    return Refused(
-        400,
-        "bad-after",
-        "after is not a cursor of this server; pass what the page before gave as next",
-        at="after",
-    )
-
-
-def _no_session() -> Refused:
-    return Refused(404, "no-such-session", "there is no such session", at="session_id")

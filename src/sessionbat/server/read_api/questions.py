@@ -1,27 +1,25 @@
 """What the read API can be asked: each parameter once, and the operations that take them.
 
-``api`` reads requests by these and turns ``FILTERS`` into a ``SessionFilter``; the OpenAPI document
-and the table in ``docs/api.md`` say the same.
+``answers`` reads requests by these; the OpenAPI document and the table in ``docs/api.md`` say the
+same. Those that the pages take too are in ``web/session_parameters``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from sessionbat.event import RESERVED_CONTEXT
-from sessionbat.server.records import Group, SearchHit, SessionSort, SessionSummary, Span, Statistic
+from sessionbat.server.records import Group, SearchHit, SessionSummary, Span, Statistic
 from sessionbat.server.web.event_schema import EVENT
 from sessionbat.server.web.operations import Answer, Operation, page_of, reference, schema_of
-from sessionbat.server.web.parameters import (
-    Choice,
-    Flag,
-    Number,
-    Parameter,
-    Schema,
-    Text,
-    Time,
-    Whole,
+from sessionbat.server.web.parameters import Choice, Schema, Text, Time
+from sessionbat.server.web.session_parameters import (
+    AFTER,
+    APP,
+    ITS_APP,
+    SESSION_ID,
+    limit,
+    session_list,
 )
 
 MAX_LIMIT: Final = 1000
@@ -37,35 +35,12 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
 }
 
 
-def _limit(default: int) -> Whole:
-    return Whole(
-        name="limit",
-        description="the most items that a page has",
-        minimum=1,
-        maximum=MAX_LIMIT,
-        default=default,
-        slug="bad-limit",
-    )
-
-
-APP: Final = Text(name="app", description="only what belongs to this app")
-ITS_APP: Final = Text(name="app", description="the app of the session", required=True)
-SESSION_ID: Final = Text(
-    name="session_id", description="the session, as its host names it", required=True
-)
-AFTER: Final = Text(name="after", description="the `next` of the page before")
-SESSIONS_LIMIT: Final = _limit(50)
-EVENTS_LIMIT: Final = _limit(200)
-SEARCH_LIMIT: Final = _limit(20)
+SESSIONS_LIMIT: Final = limit(50, MAX_LIMIT)
+EVENTS_LIMIT: Final = limit(200, MAX_LIMIT)
+SEARCH_LIMIT: Final = limit(20, MAX_LIMIT)
 FROM: Final = Time(name="from", description="from this moment on; UTC where no zone is named")
 TO: Final = Time(name="to", description="up to this moment, itself not included")
 
-SORT: Final[Choice[SessionSort]] = Choice(
-    name="sort",
-    description="what comes first: the latest activity, or the most of the others",
-    choices=("last_activity", "duration", "cost", "errors"),
-    default="last_activity",
-)
 WORDS: Final = Text(
     name="q",
     description='words, `"phrases in quotation marks"` and `prefix*`; each has to be found',
@@ -79,36 +54,6 @@ GROUP: Final[Choice[Group]] = Choice(
     description="figures of each app, model or tool",
     choices=("app", "model", "tool"),
 )
-
-#: The fields of a ``SessionFilter``, without ``context``, and the parameter that sets each.
-FILTERS: Final[Mapping[str, Parameter[Any]]] = {
-    "tag": Text(name="tag", description="have an event with this tag"),
-    "model": Text(name="model", description="have a call of this model"),
-    "tool": Text(name="tool", description="have a call of this tool"),
-    "kind": Text(name="kind", description="have an event of this type"),
-    "error_type": Text(name="error_type", description="have an event with this `error.type`"),
-    "error": Flag(name="error", description="have an error, or have none"),
-    "since": Time(name="from", description="were active at this time or later"),
-    "until": Time(name="to", description="were active before this time"),
-    "min_tokens": Whole(name="min_tokens", description="used so many tokens, or more"),
-    "max_tokens": Whole(name="max_tokens", description="used so many tokens at most"),
-    "min_cost_usd": Number(name="min_cost_usd", description="cost so many dollars, or more"),
-    "max_cost_usd": Number(name="max_cost_usd", description="cost so many dollars at most"),
-    "min_latency_ms": Number(
-        name="min_latency_ms", description="whose slowest observation took so long, or longer"
-    ),
-    "max_latency_ms": Number(
-        name="max_latency_ms", description="whose slowest observation took so long at most"
-    ),
-}
-
-
-def context_parameter(key: str) -> Text:
-    """Give the parameter that filters sessions by a key of their context."""
-    return Text(
-        name=key if key in RESERVED_CONTEXT else f"context.{key}",
-        description=f"have an event with this `{key}` in its context",
-    )
 
 
 _REFUSALS: Final = {
@@ -127,13 +72,12 @@ def _refusals(*slugs: str, not_found: bool = False) -> dict[int, tuple[str, ...]
 
 def sessions(context_keys: Sequence[str]) -> Operation:
     """Declare the list of sessions, filtered by these keys of a context too."""
-    context = [context_parameter(key) for key in context_keys]
     return Operation(
         path="/api/v1/sessions",
         name="sessions",
         summary="Sessions, the latest activity first",
         description="Lists the sessions for which everything given is true.",
-        parameters=(APP, *context, *FILTERS.values(), SORT, SESSIONS_LIMIT, AFTER),
+        parameters=session_list(context_keys, SESSIONS_LIMIT),
         answer=Answer("A page of sessions.", page_of(reference("Session"))),
         refusals=_refusals("bad-parameter", "bad-time", "bad-limit", "bad-after"),
     )

@@ -7,11 +7,12 @@ names an address takes it from here, so that the server works below a path of a 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
 INGESTION_PATH: Final = "/api/v1/ingestion/events"
@@ -90,6 +91,45 @@ class Addresses:
     def ingestion_link(self) -> str:
         """Give the ``Link`` header that says where events are taken."""
         return f'<{self.path(INGESTION_PATH)}>; rel="{INGESTION_REL}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The address that a request came to, to be continued with other parameters."""
+
+    addresses: Addresses
+    path: str
+    parameters: Mapping[str, str]
+
+    def changed(self, **changes: str | None) -> str:
+        """Give it with some parameters changed; None takes one out."""
+        return self.addresses.path(self.path, self._with(changes))
+
+    def data(self, **changes: str | None) -> str:
+        """Give the address of its twin, changed likewise."""
+        return self.addresses.path(f"{self.path}.json", self._with(changes))
+
+    def _with(self, changes: Mapping[str, str | None]) -> dict[str, str]:
+        merged: dict[str, str | None] = {**self.parameters, **changes}
+        return {name: value for name, value in merged.items() if value is not None}
+
+
+def here(scope: Scope) -> Here:
+    """Give the address that a request came to."""
+    return Here(addresses_of(scope), route_path(scope), dict(QueryParams(scope["query_string"])))
+
+
+def event_addresses(page: str) -> Callable[[str], str]:
+    """Give a function from an event's id to its address, given that of its session's page.
+
+    A page has two of these for each event, so the part they share is made once.
+    """
+    return lambda event_id: f"{page}&event={quote(event_id, safe='', errors='replace')}"
+
+
+def fragment(event_id: str) -> str:
+    """Give the part of an address that leads to an event on its session's page."""
+    return "#" + quote(event_id, safe="", errors="replace")
 
 
 def addresses_of(scope: Scope) -> Addresses:

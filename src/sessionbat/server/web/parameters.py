@@ -45,7 +45,7 @@ class Parameter(ABC, Generic[Value]):
         """Turn the text into the value.
 
         Raises:
-            Refused: It is none of this parameter (400).
+            Refused: It is not a valid value (400).
         """
 
     @abstractmethod
@@ -201,6 +201,8 @@ class Query:
         name: The operation, for messages.
         declared: Every parameter it takes.
         given: Names and values as they came.
+        ignore_others: Whether names that are not declared are none of its business: the address of
+            a page gathers some on its way.
 
     Raises:
         Refused: One is missing, unknown, given twice or has a value that it cannot have (400).
@@ -211,13 +213,16 @@ class Query:
         name: str,
         declared: Sequence[Parameter[Any]],
         given: Iterable[tuple[str, str]],
+        *,
+        ignore_others: bool = False,
     ) -> None:
-        pairs = list(given)
+        names = {parameter.name for parameter in declared}
+        pairs = [pair for pair in given if not ignore_others or pair[0] in names]
         texts = dict(pairs)
         self._values: Mapping[str, Any] = {
             parameter.name: _read(parameter, texts.get(parameter.name)) for parameter in declared
         }
-        _check_names(name, {parameter.name for parameter in declared}, [name for name, _ in pairs])
+        _check_names(name, names, [name for name, _ in pairs])
 
     def get(self, parameter: Parameter[Value]) -> Value | None:
         """Give a parameter's value, its default, or None."""
@@ -228,6 +233,16 @@ class Query:
         value = self.get(parameter)
         assert value is not None, parameter.name
         return value
+
+
+def missing(parameter: Parameter[Any]) -> Refused:
+    """Make the refusal of a question that lacks a parameter."""
+    return Refused(
+        400,
+        "missing-parameter",
+        f"{parameter.name} is missing; add ?{parameter.name}=...",
+        at=parameter.name,
+    )
 
 
 def _check_names(operation: str, declared: set[str], given: Sequence[str]) -> None:
@@ -249,11 +264,6 @@ def _check_names(operation: str, declared: set[str], given: Sequence[str]) -> No
 def _read(parameter: Parameter[Value], text: str | None) -> Value | None:
     if text is None or (not text and parameter.may_be_empty):
         if parameter.required:
-            raise Refused(
-                400,
-                "missing-parameter",
-                f"{parameter.name} is missing; add ?{parameter.name}=...",
-                at=parameter.name,
-            )
+            raise missing(parameter)
         return parameter.default
     return parameter.read(text)

@@ -22,6 +22,21 @@ def refusal_of(exc: StoreError, advice: str) -> Refused:
     )
 
 
+def refusal_of_question(exc: StoreError) -> Refused:
+    """Make the refusal of a question that the store could not answer."""
+    if exc.slug == "no-search":
+        return Refused(501, exc.slug, _ADVICE[exc.slug])
+    return refusal_of(
+        exc, _ADVICE.get(exc.slug, "the store failed; the log of the server says why")
+    )
+
+
+_ADVICE: Final = {
+    "query-too-slow": "this takes too long; narrow it, by app or by time",
+    "no-search": "this server's SQLite has no text search (FTS5)",
+}
+
+
 def refuse_while_unwell(store: Store) -> None:
     """Refuse new events in front of the store; asks no disk.
 

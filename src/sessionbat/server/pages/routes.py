@@ -1,0 +1,12 @@
+"""The pages, a file each; a page's twin ends in ``.json`` and answers the same question."""
+
+from __future__ import annotations
+
+from sessionbat.server.access.routes import GuardedRoute
+from sessionbat.server.pages import session, sessions, static_files
+from sessionbat.server.store.protocol import Store
+
+
+def pages(store: Store) -> list[GuardedRoute]:
+    """Give the routes of the pages, their twins and their static files."""
+    return [*sessions.routes(store), *session.routes(store), *static_files.routes()]

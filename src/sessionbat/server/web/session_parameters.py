@@ -1,0 +1,124 @@
+"""How sessions are asked for, declared once: by the read API, and by the pages and their twins.
+
+A refusal of one of these reads the same on a page as in the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sessionbat.event import RESERVED_CONTEXT
+from sessionbat.server.records import SessionFilter, SessionSort
+from sessionbat.server.web.parameters import (
+    Choice,
+    Flag,
+    Number,
+    Parameter,
+    Query,
+    Text,
+    Time,
+    Whole,
+)
+from sessionbat.server.web.refusal import Refused
+
+APP: Final = Text(name="app", description="only what belongs to this app")
+ITS_APP: Final = Text(name="app", description="the app of the session", required=True)
+SESSION_ID: Final = Text(
+    name="session_id", description="the session, as its host names it", required=True
+)
+AFTER: Final = Text(name="after", description="the `next` of the page before")
+
+SORT: Final[Choice[SessionSort]] = Choice(
+    name="sort",
+    description="what comes first: the latest activity, or the most of the others",
+    choices=("last_activity", "duration", "cost", "errors"),
+    default="last_activity",
+)
+
+#: The fields of a ``SessionFilter``, without ``context``, and the parameter that sets each.
+FILTERS: Final[Mapping[str, Parameter[Any]]] = {
+    "tag": Text(name="tag", description="have an event with this tag"),
+    "model": Text(name="model", description="have a call of this model"),
+    "tool": Text(name="tool", description="have a call of this tool"),
+    "kind": Text(name="kind", description="have an event of this type"),
+    "error_type": Text(name="error_type", description="have an event with this `error.type`"),
+    "error": Flag(name="error", description="have an error, or have none"),
+    "since": Time(name="from", description="were active at this time or later"),
+    "until": Time(name="to", description="were active before this time"),
+    "min_tokens": Whole(name="min_tokens", description="used so many tokens, or more"),
+    "max_tokens": Whole(name="max_tokens", description="used so many tokens at most"),
+    "min_cost_usd": Number(name="min_cost_usd", description="cost so many dollars, or more"),
+    "max_cost_usd": Number(name="max_cost_usd", description="cost so many dollars at most"),
+    "min_latency_ms": Number(
+        name="min_latency_ms", description="whose slowest observation took so long, or longer"
+    ),
+    "max_latency_ms": Number(
+        name="max_latency_ms", description="whose slowest observation took so long at most"
+    ),
+}
+
+
+def limit(default: int, maximum: int) -> Whole:
+    """Declare how many items a page of a list has."""
+    return Whole(
+        name="limit",
+        description="the most items that a page has",
+        minimum=1,
+        maximum=maximum,
+        default=default,
+        slug="bad-limit",
+    )
+
+
+def context_parameter(key: str) -> Text:
+    """Give the parameter that filters sessions by a key of their context."""
+    return Text(
+        name=key if key in RESERVED_CONTEXT else f"context.{key}",
+        description=f"have an event with this `{key}` in its context",
+    )
+
+
+def session_list(context_keys: Sequence[str], how_many: Whole) -> list[Parameter[Any]]:
+    """Declare every parameter of a list of sessions, filtered by these keys of a context too."""
+    context = [context_parameter(key) for key in context_keys]
+    return [APP, *context, *FILTERS.values(), SORT, how_many, AFTER]
+
+
+def session_filter(query: Query, context_keys: Sequence[str]) -> SessionFilter:
+    """Read which sessions a list is to have."""
+    context = ((key, query.get(context_parameter(key))) for key in context_keys)
+    return SessionFilter(
+        context=tuple((key, value) for key, value in context if value is not None),
+        **{field: query.get(parameter) for field, parameter in FILTERS.items()},
+    )
+
+
+@contextmanager
+def refused_cursors() -> Iterator[None]:
+    """Refuse an ``after`` that the store cannot read.
+
+    Raises:
+        Refused: It is no cursor (400).
+    """
+    try:
+        yield
+    except ValueError as exc:
+        raise Refused(
+            400,
+            "bad-after",
+            "after is not a cursor of this server; pass what the page before gave as next, or"
+            " start again without it",
+            at="after",
+        ) from exc
+
+
+def no_such_session(at: str) -> Refused:
+    """Make the refusal of a question about a session that is not there."""
+    return Refused(
+        404,
+        "no-such-session",
+        "this app has no session of that id; perhaps it has not arrived yet",
+        at=at,
+    )
