@@ -82,20 +82,21 @@ RUNS_WHAT_IT_IMPORTS = {"cli", "__main__", "demo"}
 SERVER: dict[str, set[str]] = {
     "records": set(),
     "settings": {"errors"},
+    "background": {"errors"},
     "reading": {"event", "server.records"},
-    "store": {"errors", "event", "server.reading", "server.records"},
-    "ops": {"_version", "errors", "server.records", "server.store"},
+    "store": {"errors", "event", "server.background", "server.reading", "server.records"},
+    "ops": {"_version", "errors", "server.background", "server.records", "server.store"},
     "web": {
-        "_version", "errors", "event", "server.ops", "server.reading", "server.records",
-        "server.settings", "server.store",
+        "_version", "errors", "event", "server.background", "server.ops", "server.reading",
+        "server.records", "server.settings", "server.store",
     },
     "access": {
-        "errors", "event", "server.ops", "server.records", "server.settings",
-        "server.store", "server.web",
+        "errors", "event", "server.background", "server.ops", "server.records",
+        "server.settings", "server.store", "server.web",
     },
     "ingest": {
-        "errors", "event", "server.access", "server.ops", "server.reading",
-        "server.records", "server.settings", "server.store", "server.web",
+        "errors", "event", "server.access", "server.background", "server.ops",
+        "server.reading", "server.records", "server.settings", "server.store", "server.web",
     },
     "read_api": {"server.access", "server.records", "server.store", "server.web"},
     "pages": {

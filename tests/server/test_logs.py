@@ -17,7 +17,8 @@ import pytest
 from test_serving import free_port, wait_until_healthy, wire_to
 from wire import PATH, Wire, event
 
-from sessionbat.server.ops.logs import LogFormat, Seldom, configure_logging
+from sessionbat.server.background import Seldom
+from sessionbat.server.ops.logs import LogFormat, configure_logging
 from sessionbat.server.read_api import answers
 
 LOG = logging.getLogger("sessionbat.server.test")

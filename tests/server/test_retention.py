@@ -237,11 +237,10 @@ def test_a_stop_does_not_wait_for_all_that_is_to_go(store: Store) -> None:
     deleting = store.delete_sessions
 
     def stop_meanwhile(*arguments: Any, on_progress: Any, **more: Any) -> Any:
-        keeper._closing.set()
+        keeper._thread.stop_soon()
         return deleting(*arguments, on_progress=on_progress, **more)
 
     store.delete_sessions = stop_meanwhile  # type: ignore[method-assign]
     keeper.start()
-    keeper._thread.join(20)
-    assert not keeper._thread.is_alive()
+    eventually(lambda: not keeper._thread.is_running)
     assert left(store)

@@ -18,6 +18,7 @@ from starlette.types import Scope
 from sessionbat.server.access.keys import id_of, is_same
 from sessionbat.server.access.login_cookie import LoginCookie
 from sessionbat.server.access.throttle import Throttle
+from sessionbat.server.background import Seldom
 from sessionbat.server.records import StoredKey
 from sessionbat.server.settings import is_loopback
 from sessionbat.server.store.protocol import Store
@@ -26,7 +27,6 @@ from sessionbat.server.web.refusal import Refused
 _log = logging.getLogger("sessionbat.server")
 
 _SCOPE_NAME: Final = "sessionbat.access"
-_LOG_EVERY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,13 @@ class Guard:
         self._cookie = cookie
         self._may_be_open = may_be_open
         self._throttle = Throttle(clock)
-        self._notice = _Notice(clock)
+        self._bad_keys = Seldom(
+            _log,
+            "bad-key",
+            "refused %d requests with a key that is unknown or revoked, the last from %s",
+            level=logging.WARNING,
+            clock=clock,
+        )
 
     def is_open(self) -> bool:
         """Whether nobody needs a key; once False, False for good.
@@ -177,7 +183,7 @@ class Guard:
     def _refuse_key(self, scope: Scope) -> Refused:
         address = (scope.get("client") or ("",))[0]
         wait_s = self._throttle.fail(address)
-        self._notice.tell(address)
+        self._bad_keys.note(address or "a local socket", about="")
         if wait_s is not None:
             return Refused(
                 429,
@@ -219,27 +225,6 @@ def login_cookie_of(scope: Scope, name: str) -> str:
         if value:
             return value
     return ""
-
-
-class _Notice:
-    """Tells the log of wrong keys, once a minute at most, and never what was sent."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._count = 0
-        self._told_at: float | None = None
-
-    def tell(self, address: str) -> None:
-        self._count += 1
-        now = self._clock()
-        if self._told_at is None or now - self._told_at >= _LOG_EVERY_S:
-            _log.warning(
-                "refused %d requests with a key that is unknown or revoked, the last from %s"
-                " [bad-key]",
-                self._count,
-                address or "a local socket",
-            )
-            self._count, self._told_at = 0, now
 
 
 def _is_here(scope: Scope) -> bool:

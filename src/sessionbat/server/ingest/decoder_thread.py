@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from sessionbat.server.background import describe_failure
 from sessionbat.server.ingest.body import Body, Decoded, inflates_to_at_most
-from sessionbat.server.ingest.results import Waiter, describe_failure, settle
+from sessionbat.server.ingest.results import Waiter, settle
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.web.fair_queue import App, FairQueue
 from sessionbat.server.web.refusal import Refused

@@ -22,11 +22,11 @@ from starlette.types import Receive, Scope, Send
 from sessionbat.errors import StoreError
 from sessionbat.server.access.permissions import access_of
 from sessionbat.server.access.routes import Face, GuardedRoute, Need
+from sessionbat.server.background import Seldom, describe_failure
 from sessionbat.server.ingest.body import Body, Decoded, Encoding, decode_body, too_large
 from sessionbat.server.ingest.group_commit import GroupCommit
 from sessionbat.server.ingest.operation import CAPABILITIES, PATH
-from sessionbat.server.ingest.results import Stored, describe_failure
-from sessionbat.server.ops.logs import Seldom
+from sessionbat.server.ingest.results import Stored
 from sessionbat.server.ops.server_metrics import Measures
 from sessionbat.server.reading.times import has_readable_time
 from sessionbat.server.settings import Settings

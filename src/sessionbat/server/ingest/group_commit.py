@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
+from sessionbat.server.background import describe_failure
 from sessionbat.server.ingest.body import Body, Decoded
 from sessionbat.server.ingest.decoder_thread import DecodedRequest, Decoding
-from sessionbat.server.ingest.results import Settlement, Stored, describe_failure, settle
+from sessionbat.server.ingest.results import Settlement, Stored, settle
 from sessionbat.server.ingest.value_limits import MAX_VALUES
 from sessionbat.server.ops.store_watch import is_told_already
 from sessionbat.server.records import PreparedEvent

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sessionbat.errors import StoreError
 from sessionbat.server.ingest.body import Rejected
 
 
@@ -34,17 +32,6 @@ def settle(settlements: Sequence[Settlement]) -> None:
     for loop, results in by_loop.items():
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_settle_in_loop, results)
-
-
-def describe_failure(exc: Exception) -> str:
-    """Describe an error for the log: what and where, never its message, which may quote a payload.
-
-    Errors of the store are ours, name no payload, and are given in full.
-    """
-    if isinstance(exc, StoreError):
-        return str(exc)
-    places = traceback.format_tb(exc.__traceback__)
-    return f"{type(exc).__name__}\n{''.join(places)}"
 
 
 def _settle_in_loop(results: Sequence[Settlement]) -> None:

@@ -12,10 +12,8 @@ import json
 import logging
 import re
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable
 from typing import Any, Final, Literal, TextIO
 
 LogFormat = Literal["text", "json"]
@@ -75,58 +73,3 @@ def _describe(record: logging.LogRecord) -> str:
         return ""
     places = "".join(traceback.format_tb(error.__traceback__))
     return f"{type(error).__name__}\n{places}".rstrip()
-
-
-class Seldom:
-    """Logs what may happen a thousand times a second once a minute, with how often it did.
-
-    Args:
-        log: Where to.
-        slug: Ends each line.
-        message: Says what happened; given the count and the reason, ``%d`` and ``%s``.
-        clock: Seconds.
-    """
-
-    EVERY: Final = 60.0
-
-    def __init__(
-        self,
-        log: logging.Logger,
-        slug: str,
-        message: str,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._log = log
-        self._line = f"{message} [{slug}]"
-        self._clock = clock
-        self._lock = threading.Lock()  # guards these two
-        self._counts: dict[str, int] = {}
-        self._logged_at: dict[str, float] = {}
-
-    def note(self, reason: str) -> None:
-        """Count it, and log the count unless that was done within a minute.
-
-        Args:
-            reason: A slug or another word of ours; their number must be bounded.
-        """
-        now = self._clock()
-        with self._lock:
-            count = self._counts.get(reason, 0) + 1
-            is_due = now - self._logged_at.get(reason, -self.EVERY) >= self.EVERY
-            self._counts[reason] = 0 if is_due else count
-            if is_due:
-                self._logged_at[reason] = now
-        if is_due:
-            self._write(count, reason)
-
-    def close(self) -> None:
-        """Log what was counted and not logged yet."""
-        with self._lock:
-            counts, self._counts = self._counts, {}
-        for reason, count in counts.items():
-            if count:
-                self._write(count, reason)
-
-    def _write(self, count: int, reason: str) -> None:
-        fields = {"count": count, "reason": reason}
-        self._log.info(self._line, count, reason, extra={"fields": fields})

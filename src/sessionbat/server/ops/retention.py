@@ -8,7 +8,6 @@ made, it is made in the apps that take most.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sessionbat.errors import ConfigurationError
+from sessionbat.server.background import Background
 from sessionbat.server.ops.store_watch import is_told_already
 from sessionbat.server.records import AppMeasures, Removed, SessionSummary
 from sessionbat.server.store.protocol import Store
@@ -126,8 +126,13 @@ class RetentionKeeper:
         self._interval = interval
         self._clock = clock
         self._unmerged = 0
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sessionbat-retention", daemon=True)
+        self._thread = Background(
+            "sessionbat-retention",
+            self._turn,
+            failing="retention failed",
+            retry_s=interval,
+            is_told=is_told_already,
+        )
 
     def start(self) -> None:
         """Begin, unless everything is kept."""
@@ -136,20 +141,14 @@ class RetentionKeeper:
 
     def close(self) -> None:
         """Finish the step under way, then stop."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.close()
 
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._enforce()
-            except _Stopped:
-                return
-            except Exception as exc:  # noqa: BLE001 - a full disk now must not end retention for good
-                if not is_told_already(exc):
-                    _log.error("retention: %s; trying again in %g s", exc, self._interval)
-            self._closing.wait(self._interval)
+    def _turn(self) -> bool:
+        try:
+            self._enforce()
+        except _Stopped:
+            return False
+        return not self._thread.pause(self._interval)
 
     def _enforce(self) -> None:
         removed = enforce(self._store, self._retention, self._clock(), self._stop_if_closing)
@@ -163,7 +162,7 @@ class RetentionKeeper:
             self._unmerged = 0
 
     def _stop_if_closing(self, *_: int) -> None:
-        if self._closing.is_set():
+        if self._thread.is_closing:
             raise _Stopped
 
 

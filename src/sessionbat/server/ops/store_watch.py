@@ -7,11 +7,11 @@ of a state is logged by nobody else.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Final, get_args
 
 from sessionbat.errors import StoreError
+from sessionbat.server.background import Background
 from sessionbat.server.records import StoreHealth, StoreState
 from sessionbat.server.store.protocol import Store
 
@@ -45,8 +45,9 @@ class StoreWatch:
         self._store = store
         self._interval = interval
         self._unwell_since: float | None = None
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sessionbat-watch", daemon=True)
+        self._thread = Background(
+            "sessionbat-watch", self._look, failing="the store could not be looked at", retry_s=0.0
+        )
         store.tell_health(self._log_change)
 
     def start(self) -> None:
@@ -55,16 +56,13 @@ class StoreWatch:
 
     def close(self) -> None:
         """Finish the look under way, then stop."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.close()
 
-    def _run(self) -> None:
-        while not self._closing.wait(self._interval):
-            try:
-                self._store.look()
-            except Exception as exc:  # noqa: BLE001 - one odd answer must not end all looking
-                _log.error("could not look at the store: %s", type(exc).__name__)
+    def _look(self) -> bool:
+        if self._thread.pause(self._interval):
+            return False
+        self._store.look()
+        return True
 
     def _log_change(self, health: StoreHealth) -> None:
         if not health.is_well:

@@ -16,7 +16,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from sessionbat.errors import ConfigurationError
-from sessionbat.server.ops.logs import Seldom
+from sessionbat.server.background import Seldom
 from sessionbat.server.ops.server_metrics import Measures
 from sessionbat.server.settings import Settings
 from sessionbat.server.web.refusal import Refused

@@ -6,13 +6,11 @@ waited half a second; killed at any moment, it goes on where the last transactio
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
-_log = logging.getLogger("sessionbat.server")
+from sessionbat.server.background import Background
 
 #: Events of one transaction: as short as what the storing thread does without the database, so that
 #: the two seldom wait for each other.
@@ -37,60 +35,55 @@ class Follower:
         is_known: Callable[[Exception], bool] = lambda _exc: False,
     ) -> None:
         self._step = step
-        self._is_known = is_known
         self._clock = clock
-        self._changed = threading.Condition()  # guards these four
+        self._thread = Background(
+            "sessionbat-following",
+            self._turn,
+            failing="search and statistics are behind",
+            retry_s=_RETRY,
+            is_told=is_known,
+        )
+        # Guarded by the thread's lock.
         self._new = 0
         self._since = 0.0
-        self._closing = False
-        self._thread: threading.Thread | None = None
 
     def tell(self, count: int) -> None:
         """Say that so many events are new; returns at once."""
-        with self._changed:
-            if self._closing or not count:
+        with self._thread.changed:
+            if self._thread.is_closing or not count:
                 return
             if not self._new:
                 self._since = self._clock()
             self._new += count
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="sessionbat-following", daemon=True
-                )
-                self._thread.start()
-            elif self._new == count or self._new >= STEP:
-                self._changed.notify()
+            self._thread.start()
+            if self._new == count or self._new >= STEP:
+                self._thread.wake()
 
     def close(self) -> None:
         """Finish the transaction under way, then stop."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        self._thread.close()
 
-    def _run(self) -> None:
-        while self._wait_for_work():
-            try:
-                while not self._step():
-                    with self._changed:
-                        # A moment in which what waits for the lock can have it; locks are not fair.
-                        if self._changed.wait_for(lambda: self._closing, 0.001):
-                            return
-            except Exception as exc:  # noqa: BLE001 - a full disk now must not end search for good
-                if not self._is_known(exc):
-                    _log.error("search and statistics are behind: %s; trying again", exc)
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closing, _RETRY)
-                    self._new += 1
+    def _turn(self) -> bool:
+        if not self._wait_for_work():
+            return False
+        try:
+            while not self._step():
+                # A moment in which what waits for the lock can have it; locks are not fair.
+                if self._thread.pause(0.001):
+                    return False
+        except Exception:
+            with self._thread.changed:
+                self._new += 1  # so that the next turn has something to do
+            raise
+        return True
 
     def _wait_for_work(self) -> bool:
-        with self._changed:
-            self._changed.wait_for(lambda: self._new or self._closing)
-            self._changed.wait_for(
-                lambda: self._closing or self._new >= STEP,
+        thread = self._thread
+        with thread.changed:
+            thread.wait_for(lambda: self._new > 0 or thread.is_closing)
+            thread.wait_for(
+                lambda: thread.is_closing or self._new >= STEP,
                 max(0.0, self._since + MAX_AGE - self._clock()),
             )
             self._new = 0
-            return not self._closing
+            return not thread.is_closing
