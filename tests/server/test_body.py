@@ -31,8 +31,8 @@ a_few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 
 def decode(data: bytes, *, is_ndjson: bool = False) -> Decoded:
-    body = Body(data, "identity", is_ndjson)
-    return decode_body(body, max_bytes=MIB, max_events=1_000, received_at_us=0)
+    body = Body(data, "identity", decode_body)
+    return decode_body(body, is_ndjson=is_ndjson, max_bytes=MIB, max_events=1_000, received_at_us=0)
 
 
 def _many_zeros() -> Iterator[bytes]:

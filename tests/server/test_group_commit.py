@@ -14,7 +14,7 @@ import pytest
 from wire import event, ndjson
 
 from sessionbat.errors import StoreError
-from sessionbat.server.ingest.body import Body, Decoded, decode_body
+from sessionbat.server.ingest.body import Body, Decode, Decoded, decode_body
 from sessionbat.server.ingest.decoder_thread import SMALL
 from sessionbat.server.ingest.group_commit import MAX_COMMIT_WORK, GroupCommit, Stored
 from sessionbat.server.records import ReceivedEvent
@@ -60,16 +60,17 @@ class GatedStore:
         return [True] * len(ids)
 
 
-def decode(body: Body, received_at_us: int) -> Decoded:
-    return decode_body(body, max_bytes=2 * 10**6, max_events=100, received_at_us=received_at_us)
+def decode(body: Body, *, received_at_us: int) -> Decoded:
+    limits = {"max_bytes": 2 * 10**6, "max_events": 100}
+    return decode_body(body, is_ndjson=True, received_at_us=received_at_us, **limits)
 
 
-def body(*ids: str) -> Body:
-    return Body(ndjson(*(event(each) for each in ids)), "identity", is_ndjson=True)
+def body(*ids: str, by: Decode = decode) -> Body:
+    return Body(ndjson(*(event(each) for each in ids)), "identity", by)
 
 
-def large_body(*ids: str) -> Body:
-    return Body(ndjson(*(event(each, padding="x" * SMALL) for each in ids)), "identity", True)
+def large_body(*ids: str, by: Decode = decode) -> Body:
+    return Body(ndjson(*(event(each, padding="x" * SMALL) for each in ids)), "identity", by)
 
 
 async def commit_during_another(
@@ -97,13 +98,13 @@ def run_loop(scenario: Coroutine[Any, Any, Result]) -> Result:
 def test_a_small_body_does_not_wait_for_the_large_ones_before_it() -> None:
     store = GatedStore()
 
-    def slow(each: Body, received_at_us: int) -> Decoded:
+    def slow(each: Body, *, received_at_us: int) -> Decoded:
         if len(each.data) > SMALL:
             time.sleep(0.15)
-        return decode(each, received_at_us)
+        return decode(each, received_at_us=received_at_us)
 
-    large = [large_body(f"l{n}") for n in range(3)]
-    group_commit = GroupCommit(store, slow)  # type: ignore[arg-type]
+    large = [large_body(f"l{n}", by=slow) for n in range(3)]
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
     try:
         run_loop(commit_during_another(group_commit, store, *large, body("small")))
     finally:
@@ -117,7 +118,7 @@ def test_a_small_body_does_not_wait_for_the_large_ones_before_it() -> None:
 def test_no_more_is_decoded_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sessionbat.server.ingest.group_commit._MAX_GROUP_BYTES", SMALL)
     store = GatedStore()
-    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
 
     async def scenario() -> None:
         first = asyncio.create_task(group_commit.commit(body("first")))
@@ -141,7 +142,7 @@ def test_no_more_is_decoded_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> No
 def test_closing_stores_what_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sessionbat.server.ingest.group_commit._MAX_GROUP_BYTES", 1)
     store = GatedStore()
-    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
 
     async def scenario() -> list[Stored]:
         commits = [asyncio.create_task(group_commit.commit(large_body(name))) for name in "abcd"]
@@ -195,21 +196,22 @@ def test_the_work_of_an_event_is_estimated_once_however_long_it_waits(
 
 def test_a_body_that_inflates_to_much_goes_after_the_small_ones() -> None:
     store = GatedStore()
-    hidden = Body(gzip.compress(large_body("hidden").data), "gzip", is_ndjson=True)
+    hidden = Body(gzip.compress(large_body("hidden").data), "gzip", decode)
     assert len(hidden.data) < 1000
     small_is_decoded = threading.Event()
 
-    def waiting(each: Body, received_at_us: int) -> Decoded:
-        if each is hidden:  # decoded where small ones do not wait for it
+    def waiting(each: Body, *, received_at_us: int) -> Decoded:
+        if each.data == hidden.data:  # decoded where small ones do not wait for it
             assert small_is_decoded.wait(20)
-        decoded = decode(each, received_at_us)
+        decoded = decode(each, received_at_us=received_at_us)
         if decoded.events and decoded.events[0].event["id"] == "small":
             small_is_decoded.set()
         return decoded
 
-    group_commit = GroupCommit(store, waiting)  # type: ignore[arg-type]
+    bodies = (hidden._replace(decode=waiting), body("small", by=waiting))
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
     try:
-        run_loop(commit_during_another(group_commit, store, hidden, body("small")))
+        run_loop(commit_during_another(group_commit, store, *bodies))
     finally:
         group_commit.close()
     assert small_is_decoded.is_set()
@@ -217,7 +219,7 @@ def test_a_body_that_inflates_to_much_goes_after_the_small_ones() -> None:
 
 
 def run(store: GatedStore, *bodies: Body) -> list[Stored | BaseException]:
-    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
     try:
         return run_loop(commit_during_another(group_commit, store, *bodies))
     finally:
@@ -244,20 +246,18 @@ def test_a_request_that_the_store_chokes_on_fails_alone() -> None:
 
 
 def test_a_body_that_cannot_be_read_fails_alone() -> None:
-    _, good, bad = run(GatedStore(), body("a"), Body(b"x", "gzip", is_ndjson=True))
+    _, good, bad = run(GatedStore(), body("a"), Body(b"x", "gzip", decode))
     assert good.accepted == 1
     assert isinstance(bad, Refused)
 
 
 def test_a_defect_in_decoding_fails_one_request_and_not_the_thread() -> None:
-    def broken(given: Body, received_at_us: int) -> Decoded:
-        if given.data == b"defect":
-            raise RuntimeError("defect")
-        return decode(given, received_at_us)
+    def broken(given: Body, *, received_at_us: int) -> Decoded:
+        raise RuntimeError("defect")
 
     store = GatedStore()
-    group_commit = GroupCommit(store, broken)  # type: ignore[arg-type]
-    defect = Body(b"defect", "identity", is_ndjson=True)
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
+    defect = Body(b"defect", "identity", broken)
     _, bad, good = run_loop(commit_during_another(group_commit, store, defect, body("a")))
     group_commit.close()
     assert isinstance(bad, RuntimeError)
@@ -266,7 +266,7 @@ def test_a_defect_in_decoding_fails_one_request_and_not_the_thread() -> None:
 
 def test_a_request_that_was_given_up_disturbs_nobody() -> None:
     store = GatedStore()
-    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
 
     async def scenario() -> Stored:
         first = asyncio.create_task(group_commit.commit(body("first")))
@@ -285,7 +285,7 @@ def test_a_request_that_was_given_up_disturbs_nobody() -> None:
 
 def test_closing_stores_what_waits_and_refuses_what_comes_after() -> None:
     store = GatedStore()
-    group_commit = GroupCommit(store, decode)  # type: ignore[arg-type]
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
 
     async def scenario() -> Stored:
         waiting = asyncio.create_task(group_commit.commit(body("a")))
@@ -319,7 +319,7 @@ def test_the_log_says_where_it_failed_and_nothing_of_the_payload(
         def append(self, events: Sequence[ReceivedEvent]) -> list[bool]:
             raise ValueError(f"cannot store {events[0].id!r}")
 
-    group_commit = GroupCommit(Talkative(), decode)  # type: ignore[arg-type]
+    group_commit = GroupCommit(Talkative())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="s3cret"):
         run_loop(group_commit.commit(body("s3cret")))
     group_commit.close()

@@ -48,7 +48,8 @@ DEFAULTS = Settings()
 
 def decode(data: bytes, *, is_ndjson: bool) -> Decoded:
     return decode_body(
-        Body(data, "identity", is_ndjson),
+        Body(data, "identity", decode_body),
+        is_ndjson=is_ndjson,
         max_bytes=DEFAULTS.max_body_bytes,
         max_events=DEFAULTS.max_body_events,
         received_at_us=0,

@@ -89,7 +89,11 @@ def test_an_event_in_the_usual_form_is_not_looked_through_with_or_without_its_ap
         del given["app"]
     text = json.dumps(given, separators=separators).encode()
     decoded = decode_body(
-        Body(text, "identity", False, app), max_bytes=10_000, max_events=10, received_at_us=1
+        Body(text, "identity", decode_body, app),
+        is_ndjson=False,
+        max_bytes=10_000,
+        max_events=10,
+        received_at_us=1,
     )
     assert [orjson.loads(each.raw)["app"] for each in decoded.events] == ["support-bot"]
     assert [each.event["app"] for each in decoded.events] == ["support-bot"]

@@ -29,6 +29,8 @@ from sessionbat.server.access.permissions import Guard
 from sessionbat.server.access.routes import Face, GuardedRoute, Need, Routes
 from sessionbat.server.ingest import operation
 from sessionbat.server.ingest.endpoint import Ingestion
+from sessionbat.server.ingest.events import Events
+from sessionbat.server.ingest.protocol import Protocol
 from sessionbat.server.ops.prometheus import CONTENT_TYPE, write
 from sessionbat.server.ops.retention import Retention, RetentionKeeper
 from sessionbat.server.ops.server_metrics import Measures
@@ -124,7 +126,7 @@ def _application(
             GuardedRoute(
                 METRICS.path, _metrics(store, measures), need=Need.READ_EVERY_APP, face=Face.MACHINE
             ),
-            *ingestion.routes(),
+            *(ingestion.route(protocol) for protocol in protocols(settings)),
             *logins.routes(),
             GuardedRoute(
                 openapi.PATH,
@@ -170,6 +172,11 @@ def _application(
     )
     show_trouble(app, lambda: trouble(store))
     return app
+
+
+def protocols(settings: Settings) -> list[Protocol]:
+    """List every protocol by which events come."""
+    return [Events(settings)]
 
 
 def operations(store: Store, settings: Settings) -> list[Operation]:

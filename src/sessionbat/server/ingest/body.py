@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
 
@@ -27,13 +27,24 @@ MAX_DEPTH: Final = 200
 Encoding = Literal["identity", "gzip", "zstd"]
 
 
+class Decode(Protocol):
+    """Turns a body into the events it holds; called in the decoding threads."""
+
+    def __call__(self, body: Body, *, received_at_us: int) -> Decoded:
+        """Decode a body that arrived at a time, in microseconds since 1970.
+
+        Raises:
+            Refused: The body as a whole cannot be read (400) or is too large (413).
+        """
+
+
 class Body(NamedTuple):
     """A request's body as it came over the wire."""
 
     data: bytes
     encoding: Encoding
-    #: One event a line; else one JSON value, an event or an array of them.
-    is_ndjson: bool
+    #: Makes events of it: the protocol that it came by.
+    decode: Decode
     #: The only app that may be written to; an event that names none is taken for it. None: every
     #: event names its own.
     app: str | None = None
@@ -66,21 +77,30 @@ class Decoded:
     is_single: bool
 
 
-def decode_body(body: Body, *, max_bytes: int, max_events: int, received_at_us: int) -> Decoded:
-    """Turn a body into the events it holds.
+def decode_body(
+    body: Body, *, is_ndjson: bool, max_bytes: int, max_events: int, received_at_us: int
+) -> Decoded:
+    """Turn a body of JSON into the events it holds.
+
+    Args:
+        body: As it came.
+        is_ndjson: One event a line; else one JSON value, an event or an array of them.
+        max_bytes: How long it may be after decompression.
+        max_events: How many it may hold.
+        received_at_us: When it came, in microseconds since 1970.
 
     Raises:
         Refused: The body as a whole cannot be read (400) or is too large (413).
     """
     text = inflate(body.data, body.encoding, max_bytes)
     # Before an array is split, which takes as long as it has brackets and commas.
-    if not body.is_ndjson and holds_more_than(MAX_VALUES, text):
+    if not is_ndjson and holds_more_than(MAX_VALUES, text):
         raise _too_many_values()
-    is_single = not body.is_ndjson and not text.lstrip(_WHITESPACE).startswith(b"[")
+    is_single = not is_ndjson and not text.lstrip(_WHITESPACE).startswith(b"[")
     if is_single:
         raws: Sequence[bytes] = [text.strip(_WHITESPACE)]
     else:
-        split = split_lines if body.is_ndjson else split_array
+        split = split_lines if is_ndjson else split_array
         raws = split(text, max_events)
     values = [*map(count_roughly, raws)]
     total = sum(values)

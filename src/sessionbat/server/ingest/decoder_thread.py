@@ -48,7 +48,6 @@ class Decoding:
     """Decodes bodies, the small ones beside the large ones.
 
     Args:
-        decode: Turns a body and the time of receipt, in microseconds, into events.
         prepare: Does with events what needs no database. Called in two threads.
         pass_on: Takes what was decoded. Called in these threads.
         has_room: Whether a large body may be decoded now; ``wake`` says that it may have changed.
@@ -57,13 +56,11 @@ class Decoding:
 
     def __init__(
         self,
-        decode: Callable[[Body, int], Decoded],
         prepare: Callable[[Sequence[ReceivedEvent]], Sequence[PreparedEvent]],
         pass_on: Callable[[DecodedRequest], None],
         has_room: Callable[[], bool] = lambda: True,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._decode = decode
         self._prepare = prepare
         self._pass_on = pass_on
         self._clock_ns = clock_ns
@@ -91,7 +88,7 @@ class Decoding:
     def _decode_one(self, request: _Request) -> None:
         body, waiter = request
         try:
-            decoded = self._decode(body, self._clock_ns() // 1000)
+            decoded = body.decode(body, received_at_us=self._clock_ns() // 1000)
             events = self._prepare(decoded.events)
             work = sum([event.work for event in events])
         except Refused as refused:

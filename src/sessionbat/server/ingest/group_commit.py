@@ -47,7 +47,6 @@ class GroupCommit:
 
     Args:
         store: Where to.
-        decode: Turns a body and the time of receipt, in microseconds, into events.
         clock_ns: Nanoseconds since 1970.
         on_commit: Told of each: its seconds, requests and events.
     """
@@ -55,13 +54,12 @@ class GroupCommit:
     def __init__(
         self,
         store: Store,
-        decode: Callable[[Body, int], Decoded],
         clock_ns: Callable[[], int] = time.time_ns,
         on_commit: Callable[[float, int, int], None] = lambda _seconds, _requests, _events: None,
     ) -> None:
         self._store = store
         self._on_commit = on_commit
-        self._decoding = Decoding(decode, store.prepare, self._take, self._has_room, clock_ns)
+        self._decoding = Decoding(store.prepare, self._take, self._has_room, clock_ns)
         self._changed = threading.Condition()  # guards these six
         self._small: FairQueue[DecodedRequest] = FairQueue()
         self._large: FairQueue[DecodedRequest] = FairQueue()
