@@ -68,6 +68,8 @@ class Background:
 
     def start(self) -> None:
         """Start the thread, unless it was started before, or closed."""
+        if self._thread is not None:
+            return
         with self.changed:
             if self._thread is None and not self.is_closing:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)

@@ -8,12 +8,11 @@ yet. Of those that wait, apps take turns.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from sessionbat.server.background import describe_failure
+from sessionbat.server.background import Background, describe_failure
 from sessionbat.server.ingest.body import Body, Decoded, inflates_to_at_most
 from sessionbat.server.ingest.results import Waiter, settle
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
@@ -109,44 +108,37 @@ class _Line:
         decode: Callable[[_Request], None],
         may_go_on: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._name = name
         self._decode = decode
         self._may_go_on = may_go_on
-        self._arrived = threading.Condition()  # guards these three
-        self._waiting: FairQueue[_Request] = FairQueue()
-        self._closing = False
-        self._thread: threading.Thread | None = None
+        self._thread = Background(name, self._turn, failing="decoding failed")
+        self._waiting: FairQueue[_Request] = FairQueue()  # guarded by the thread's lock
 
     def put(self, request: _Request) -> None:
-        with self._arrived:
-            if self._closing:
+        thread = self._thread
+        with thread.changed:
+            if thread.is_closing:
                 raise Refused(503, "stopping", "the server is stopping; send this again later")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+            thread.start()
             self._waiting.put(request.body.app, request)
-            self._arrived.notify()
+            thread.wake()
 
     def wake(self) -> None:
-        with self._arrived:
-            self._arrived.notify()
+        self._thread.wake()
 
     def close(self) -> None:
-        with self._arrived:
-            self._closing = True
-            self._arrived.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        self._thread.close()
 
-    def _run(self) -> None:
-        while (request := self._take()) is not None:
-            self._decode(request)
-            del request  # 32 MB perhaps, while the next one is waited for
+    def _turn(self) -> bool:
+        request = self._take()
+        if request is None:
+            return False
+        self._decode(request)
+        return True
 
     def _take(self) -> _Request | None:
-        with self._arrived:
-            self._arrived.wait_for(lambda: self._may_go_on() if self._waiting else self._closing)
+        thread = self._thread
+        with thread.changed:
+            thread.wait_for(lambda: self._may_go_on() if self._waiting else thread.is_closing)
             return self._waiting.take()
 
 

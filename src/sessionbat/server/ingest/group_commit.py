@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from sessionbat.server.background import describe_failure
+from sessionbat.server.background import Background, describe_failure
 from sessionbat.server.ingest.body import Body, Decoded
 from sessionbat.server.ingest.decoder_thread import DecodedRequest, Decoding
 from sessionbat.server.ingest.results import Settlement, Stored, settle
@@ -60,14 +59,13 @@ class GroupCommit:
         self._store = store
         self._on_commit = on_commit
         self._decoding = Decoding(store.prepare, self._take, self._has_room, clock_ns)
-        self._changed = threading.Condition()  # guards these six
+        self._thread = Background("sessionbat-store", self._turn, failing="a commit failed")
+        # Guarded by the thread's lock.
         self._small: FairQueue[DecodedRequest] = FairQueue()
         self._large: FairQueue[DecodedRequest] = FairQueue()
         self._is_turn_of_large = False
         self._most_work = MAX_COMMIT_WORK  # of the next commit; touched by the storing thread only
         self._room = _Room()
-        self._closing = False
-        self._thread: threading.Thread | None = None
 
     async def commit(self, body: Body) -> Stored:
         """Store a body's events and return when they would survive a power cut.
@@ -83,39 +81,32 @@ class GroupCommit:
     def close(self) -> None:
         """Store what waits, then stop; takes as long as that takes."""
         self._decoding.close()
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        self._thread.close()
 
     def _take(self, request: DecodedRequest) -> None:
         """Take what was decoded. Called by the decoding thread."""
-        with self._changed:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="sessionbat-store", daemon=True
-                )
-                self._thread.start()
+        with self._thread.changed:
+            self._thread.start()
             (self._small if request.is_small else self._large).put(request.app, request)
             self._room.take(request.decoded)
-            self._changed.notify_all()
+            self._thread.wake()
 
     def _has_room(self) -> bool:
         return self._room.is_left
 
-    def _run(self) -> None:
-        while group := self._next_group():
-            if len(group) == 1 and group[0].work > self._most_work:
-                self._store_in_parts(group[0])
-            else:
-                self._store_group(group)
+    def _turn(self) -> bool:
+        group = self._next_group()
+        if len(group) == 1 and group[0].work > self._most_work:
+            self._store_in_parts(group[0])
+        elif group:
+            self._store_group(group)
+        return bool(group)
 
     def _next_group(self) -> list[DecodedRequest]:
         """Wait for what is to be stored next: as many requests as fit, or one that does not."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._small or self._large or self._closing)
+        thread = self._thread
+        with thread.changed:
+            thread.wait_for(lambda: bool(self._small or self._large) or thread.is_closing)
             order = (self._small, self._large)
             waiting = [*chain(*(reversed(order) if self._is_turn_of_large else order))]
             group = [*_fitting(waiting, self._most_work)] or waiting[:1]
@@ -160,7 +151,7 @@ class GroupCommit:
 
     def _store_between(self, app: App) -> None:
         """Store what came meanwhile: the small ones, and of other apps the large ones, too."""
-        with self._changed:
+        with self._thread.changed:
             others = (each for each in self._large if each.app != app)
             group = [*_fitting(chain(self._small, others), self._most_work)]
             self._take_out(group)
