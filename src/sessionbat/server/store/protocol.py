@@ -1,13 +1,14 @@
-"""The questions that the server asks a database; each store answers all of them.
+"""What the server asks of a database, by who asks it; each store answers all of it.
 
-Ingestion calls ``append``, the read API and the pages call the rest. Nothing here assumes SQL, a
-file or row numbers: cursors are opaque strings that only the store which made them can read. Every
-method may be called from any thread and may wait for the disk. A database that fails raises
-``StoreError``, from any method; so do a question that takes too long and a call after ``close``.
+Nothing here assumes SQL, a file or row numbers: cursors are opaque strings that only the store
+which made them can read. Every method may be called from any thread and may wait for the disk. A
+database that fails raises ``StoreError``, from any method; so do a question that takes too long and
+a call after ``close``.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -15,37 +16,34 @@ from typing import Protocol
 from sessionbat.server.records import (
     AppMeasures,
     EventFilter,
-    Group,
     Page,
     PreparedEvent,
     ReceivedEvent,
     Removed,
-    SearchHit,
-    SessionFilter,
-    SessionSort,
-    SessionSummary,
-    Span,
-    Statistic,
     StoredEvent,
     StoredKey,
     StoreHealth,
     StoreMeasures,
 )
+from sessionbat.server.store.questions import Asking
 
 
-class Store(Protocol):
-    """Where events are kept."""
+class Events(Asking):
+    """Events stored and asked for: ingestion appends, the read API and the pages ask."""
 
     @property
+    @abstractmethod
     def context_keys(self) -> tuple[str, ...]:
         """The keys of an event's context by which sessions can be filtered."""
 
+    @abstractmethod
     def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[PreparedEvent]:
         """Do what of ``append`` needs no database, while another thread may be storing others.
 
         What it returns is for ``append`` of the same store; it may wait as long as it likes.
         """
 
+    @abstractmethod
     def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
         """Store events for good; when this returns, a power cut loses none.
 
@@ -60,70 +58,38 @@ class Store(Protocol):
             StoreError: The database refused; nothing of this call was stored.
         """
 
-    def list_sessions(
-        self,
-        *,
-        app: str | None = None,
-        where: SessionFilter = SessionFilter(),  # noqa: B008 - frozen
-        sort: SessionSort = "last_activity",
-        limit: int = 50,
-        after: str | None = None,
-    ) -> Page[SessionSummary]:
-        """List sessions of one app or of all: the latest, longest, dearest or worst first.
 
-        Raises:
-            ValueError: ``after`` is no cursor of this store and this order.
+class Keys(Protocol):
+    """Who may write and read: asked at each request, changed by the command line."""
+
+    def add_key(self, key: StoredKey) -> None:
+        """Keep a new key; when this returns, ``find_key`` finds it, in every process."""
+
+    def list_keys(self) -> list[StoredKey]:
+        """List every key that was ever added, the oldest first."""
+
+    def find_key(self, key_id: str) -> StoredKey | None:
+        """Find a key, revoked or not; None when there never was one of that id.
+
+        Asked at each request, on the server's event loop: this and ``has_keys`` answer in
+        microseconds, wait for no other question, and see at once what another process changed.
         """
 
-    def get_session(self, app: str, session_id: str) -> SessionSummary | None:
-        """Sum up one session; None when there is none."""
+    def has_keys(self) -> bool:
+        """Whether a key was ever added, revoked or not; once true, true for good."""
 
-    def list_events(
-        self, app: str, session_id: str, *, limit: int = 200, after: str | None = None
-    ) -> Page[StoredEvent]:
-        """List a session's events, oldest first, at most ``limit``; fewer when they are large.
+    def revoke_key(self, key_id: str) -> bool:
+        """Let a key be used no more, from when this returns; False when there is none of that id.
 
-        Oldest is the earliest ``created_at`` (where it is missing or no time: when the event was
-        received), and among equals the one received first. An observation is recorded when it is
-        complete, so this is the order in which the app came to know things; ``started_at`` is often
-        null, and a guess in its place would shuffle what is certain with what is not.
-
-        Raises:
-            ValueError: ``after`` is no cursor of this store.
+        Revoking again changes nothing. The key stays in the list.
         """
 
-    def find_event(self, app: str, session_id: str, event_id: str) -> StoredEvent | None:
-        """Find one event of a session; None when it has none of that id."""
+    def signing_secret(self) -> bytes:
+        """Give 32 random bytes, made at the first call and the same ever after."""
 
-    def search(
-        self, query: str, *, app: str | None = None, limit: int = 20, after: str | None = None
-    ) -> Page[SearchHit]:
-        """Find events by the words they hold, last received first, of one app or of all.
 
-        What ``append`` stored is found at most two seconds later. A query is words, ``"phrases"``
-        and ``prefix*``, and an event is found when it holds each; ``search_text`` says what of an
-        event is searched. A message that a session's model calls resend is found once, at the first
-        of them. A query without any letter or digit finds nothing.
-
-        Raises:
-            ValueError: ``after`` is no cursor of this store.
-        """
-
-    def statistics(
-        self,
-        *,
-        by: Span,
-        since: datetime,
-        until: datetime,
-        app: str | None = None,
-        group: Group | None = None,
-    ) -> list[Statistic]:
-        """Sum up observations by hour or day (UTC), oldest first, of one app or of all.
-
-        What ``append`` stored counts at most two seconds later. The span that holds ``since`` is
-        counted whole; spans from ``until`` on are not. Where nothing happened there is no item.
-        Grouped by model or tool, only observations that name one count.
-        """
+class Upkeep(Protocol):
+    """The store as a whole: the command line, retention, metrics and health."""
 
     def list_received(
         self,
@@ -139,17 +105,6 @@ class Store(Protocol):
         Raises:
             ValueError: ``after`` is no cursor of this store, or the user's id is longer than a
                 label is kept.
-        """
-
-    def list_idle_sessions(
-        self, *, app: str | None = None, before: datetime | None = None, limit: int = 100
-    ) -> list[SessionSummary]:
-        """List the sessions whose last activity is longest ago, that one first.
-
-        Args:
-            app: Only sessions of this app.
-            before: Only sessions without activity at or after this time.
-            limit: At most so many.
         """
 
     def delete_sessions(
@@ -185,12 +140,6 @@ class Store(Protocol):
             all of it; try again later.
         """
 
-    def size_bytes(self) -> int:
-        """Measure the room on the disk, without what ``compact`` would give back."""
-
-    def measure_apps(self) -> list[AppMeasures]:
-        """Say how much of the store each app takes; an app without events may be left out."""
-
     def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Make everything derived anew from the raw events; returns when it is done.
 
@@ -200,14 +149,17 @@ class Store(Protocol):
             on_progress: Called with how much is done and how much there is to do.
         """
 
-    def list_apps(self) -> list[str]:
-        """Name the apps that have sessions, in alphabetical order."""
+    def size_bytes(self) -> int:
+        """Measure the room on the disk, without what ``compact`` would give back."""
 
     def count_events(self) -> int:
         """Count the events stored."""
 
     def measure(self) -> StoreMeasures:
         """Say how full the store is, and how far behind search and statistics are."""
+
+    def measure_apps(self) -> list[AppMeasures]:
+        """Say how much of the store each app takes; an app without events may be left out."""
 
     def health(self) -> StoreHealth:
         """Say how the store is, as last seen; touches no disk and waits for nothing."""
@@ -218,30 +170,9 @@ class Store(Protocol):
     def tell_health(self, listener: Callable[[StoreHealth], None]) -> None:
         """Call back at each change of ``health``, in whatever thread noticed it."""
 
-    def add_key(self, key: StoredKey) -> None:
-        """Keep a new key; when this returns, ``find_key`` finds it, in every process."""
-
-    def list_keys(self) -> list[StoredKey]:
-        """List every key that was ever added, the oldest first."""
-
-    def find_key(self, key_id: str) -> StoredKey | None:
-        """Find a key, revoked or not; None when there never was one of that id.
-
-        Asked at each request, on the server's event loop: this and ``has_keys`` answer in
-        microseconds, wait for no other question, and see at once what another process changed.
-        """
-
-    def has_keys(self) -> bool:
-        """Whether a key was ever added, revoked or not; once true, true for good."""
-
-    def revoke_key(self, key_id: str) -> bool:
-        """Let a key be used no more, from when this returns; False when there is none of that id.
-
-        Revoking again changes nothing. The key stays in the list.
-        """
-
-    def signing_secret(self) -> bytes:
-        """Give 32 random bytes, made at the first call and the same ever after."""
-
     def close(self) -> None:
         """Finish what is under way and let go of the database; closing twice is no error."""
+
+
+class Store(Events, Keys, Upkeep):
+    """Where events are kept."""

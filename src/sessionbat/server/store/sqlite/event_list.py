@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sessionbat.server.records import Page, StoredEvent
+from sessionbat.server.store.questions import EventQuery, EventsQuery
 from sessionbat.server.store.sqlite.append import pack_id, unpack_id
 from sessionbat.server.store.sqlite.connections import Reader
 from sessionbat.server.store.sqlite.paging import Filling, Place, read_cursor
@@ -24,16 +25,14 @@ class _Row(NamedTuple):
     data: bytes
 
 
-def list_events(
-    reader: Reader, app: str, session_id: str, limit: int, after: str | None
-) -> Page[StoredEvent]:
-    """List a session's events, oldest first; see ``EventsQuery``."""
-    filling = Filling[StoredEvent](limit)
-    start = read_cursor(after, _BEFORE_ALL)
+def list_events(reader: Reader, query: EventsQuery) -> Page[StoredEvent]:
+    """List a session's events, oldest first."""
+    filling = Filling[StoredEvent](query.limit)
+    start = read_cursor(query.after, _BEFORE_ALL)
     rows = reader.connection.execute(
         f"SELECT {', '.join(_Row._fields)} FROM events JOIN payloads ON event = events.id"
         f" WHERE session = {_ITS_SESSION} AND (at_us, id) > (?, ?) ORDER BY at_us, id LIMIT ?",
-        (app, session_id, *start, limit + 1),
+        (query.app, query.session_id, *start, query.limit + 1),
     )
     for row in map(_Row._make, rows):
         if filling.is_full:
@@ -44,12 +43,12 @@ def list_events(
     return filling.page(is_cut=False)
 
 
-def find_event(reader: Reader, app: str, session_id: str, event_id: str) -> StoredEvent | None:
+def find_event(reader: Reader, query: EventQuery) -> StoredEvent | None:
     """Find one event of a session; None when it has none of that id."""
     for codec, data in reader.connection.execute(
         "SELECT codec, data FROM events JOIN payloads ON event = events.id"
         f" WHERE event_id = ? AND session = {_ITS_SESSION}",
-        (pack_id(event_id), app, session_id),
+        (pack_id(query.event_id), query.app, query.session_id),
     ).fetchall():
-        return StoredEvent(event_id, reader.payloads.decode(reader.connection, codec, data))
+        return StoredEvent(query.event_id, reader.payloads.decode(reader.connection, codec, data))
     return None

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sessionbat.event import LLM, TOOL
-from sessionbat.server.reading.figures import rfc3339
-from sessionbat.server.records import Group, Span, Statistic
+from sessionbat.server.reading.figures import microseconds, rfc3339
+from sessionbat.server.records import Span, Statistic
 from sessionbat.server.store.latency_histogram import (
     NOTHING,
     bucket_of,
@@ -19,7 +19,9 @@ from sessionbat.server.store.latency_histogram import (
     unpack,
     unpack_sum,
 )
+from sessionbat.server.store.questions import StatisticsQuery
 from sessionbat.server.store.sqlite.append import Inserted
+from sessionbat.server.store.sqlite.connections import Reader
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
 from sessionbat.server.store.sqlite.many_rows import columns, places_of
 from sessionbat.server.store.sqlite.progress import advance, progress_of
@@ -122,22 +124,16 @@ class Statistics:
         connection.execute("DELETE FROM rollups")
 
 
-def query(
-    connection: sqlite3.Connection,
-    *,
-    app: str | None,
-    by: Span,
-    since_us: int,
-    until_us: int,
-    group: Group | None,
-) -> list[Statistic]:
+def sum_up(reader: Reader, query: StatisticsQuery) -> list[Statistic]:
     """Sum the rollups that a question is about; spans in which nothing happened are left out."""
+    by, group = query.by, query.group
+    since_us, until_us = microseconds(query.since), microseconds(query.until)
     dimension = group if group in ("model", "tool") else ""
     found: dict[tuple[int, str | None], list[_Rollup]] = {}
     conditions, values = "", list[Any]()
-    if app is not None:
-        conditions, values = " AND name = ?", [app]
-    for name, at_us, value, *figures in connection.execute(
+    if query.app is not None:
+        conditions, values = " AND name = ?", [query.app]
+    for name, at_us, value, *figures in reader.connection.execute(
         f"SELECT name, at_us, value, {columns(_Rollup)}"
         " FROM apps CROSS JOIN rollups ON rollups.app = apps.id"
         f" WHERE span = ? AND dimension = ? AND at_us >= ? AND at_us < ?{conditions}",

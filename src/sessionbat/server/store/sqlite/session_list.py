@@ -12,6 +12,13 @@ from typing import Any, Final, NamedTuple
 
 from sessionbat.server.reading.figures import MAX_LABEL_CHARACTERS, Label, microseconds, rfc3339
 from sessionbat.server.records import Page, SessionFilter, SessionSort, SessionSummary
+from sessionbat.server.store.questions import (
+    AppsQuery,
+    IdleSessionsQuery,
+    SessionQuery,
+    SessionsQuery,
+)
+from sessionbat.server.store.sqlite.connections import Reader
 from sessionbat.server.store.sqlite.paging import Filling, Place, read_cursor
 
 
@@ -59,27 +66,21 @@ _MARKS: Final[dict[SessionSort, str]] = {
     "cost": "c",
     "errors": "e",
 }
-_BEFORE_ALL: Final = Place(2**63 - 1, 2**63 - 1)
+_ALWAYS: Final = 2**63 - 1
+_BEFORE_ALL: Final = Place(_ALWAYS, _ALWAYS)
 _Condition = tuple[str, Any]
 
 
-def list_sessions(
-    connection: sqlite3.Connection,
-    *,
-    app: str | None,
-    where: SessionFilter,
-    sort: SessionSort,
-    limit: int,
-    after: str | None,
-) -> Page[SessionSummary]:
-    """List sessions; see ``Store.list_sessions``."""
+def list_sessions(reader: Reader, query: SessionsQuery) -> Page[SessionSummary]:
+    """List sessions, by whatever index suits the filters."""
+    connection, app, where, sort = reader.connection, query.app, query.where, query.sort
     order = _ORDERS[sort]
     source, conditions = "sessions", list(_conditions(app, where, sort))
     if app is not None and where.error and sort == "last_activity":
         source = "sessions INDEXED BY sessions_that_failed"
     for n, rows in enumerate(_label_rows(connection, app, where)):
         numbers = ", ".join(str(number) for number, _ in rows)
-        if n == 0 and _is_rare(connection, sum(count for _, count in rows), limit):
+        if n == 0 and _is_rare(connection, sum(count for _, count in rows), query.limit):
             source = "session_labels CROSS JOIN sessions ON sessions.id = session_labels.session"
             conditions.append((f"session_labels.label IN ({numbers})", None))
         else:
@@ -90,52 +91,52 @@ def list_sessions(
                     None,
                 )
             )
-    if after is not None:
-        start = read_cursor(after, _BEFORE_ALL, _MARKS[sort])
+    if query.after is not None:
+        start = read_cursor(query.after, _BEFORE_ALL, _MARKS[sort])
         conditions.append((f"({order}, sessions.id) < (?, ?)", start))
     rows = connection.execute(
         f"SELECT {order}, {_COLUMNS} FROM {source} CROSS JOIN apps ON apps.id = sessions.app"
         f" WHERE {' AND '.join(['true', *(text for text, _ in conditions)])}"
         f" ORDER BY {order} DESC, sessions.id DESC LIMIT ?",
-        (*_values(conditions), limit + 1),
+        (*_values(conditions), query.limit + 1),
     ).fetchall()
-    filling = Filling[SessionSummary](limit)
-    for place, *columns in rows[:limit]:
+    filling = Filling[SessionSummary](query.limit)
+    for place, *columns in rows[: query.limit]:
         row = _Row._make(columns)
         filling.add(Place(place, row.id), _summary(row))
-    return filling.page(is_cut=len(rows) > limit, mark=_MARKS[sort])
+    return filling.page(is_cut=len(rows) > query.limit, mark=_MARKS[sort])
 
 
-def get_session(connection: sqlite3.Connection, app: str, session_id: str) -> SessionSummary | None:
+def get_session(reader: Reader, query: SessionQuery) -> SessionSummary | None:
     """Sum up one session; None when there is none."""
-    row = connection.execute(
+    row = reader.connection.execute(
         f"SELECT {_COLUMNS} FROM sessions JOIN apps ON apps.id = app"
         " WHERE apps.name = ? AND session_id = ?",
-        (app, session_id),
+        (query.app, query.session_id),
     ).fetchone()
     return None if row is None else _summary(_Row._make(row))
 
 
-def list_apps(connection: sqlite3.Connection) -> list[str]:
+def list_apps(reader: Reader, query: AppsQuery) -> list[str]:
     """Name the apps that have sessions, in alphabetical order."""
-    rows = connection.execute(
-        "SELECT name FROM apps WHERE EXISTS"
-        " (SELECT 1 FROM sessions WHERE sessions.app = apps.id) ORDER BY name"
+    rows = reader.connection.execute(
+        "SELECT name FROM apps WHERE (? IS NULL OR name = ?) AND EXISTS"
+        " (SELECT 1 FROM sessions WHERE sessions.app = apps.id) ORDER BY name",
+        (query.app, query.app),
     )
     return [name for (name,) in rows]
 
 
-def query_idle(
-    connection: sqlite3.Connection, *, app: str | None, before_us: int | None, limit: int
-) -> list[SessionSummary]:
+def list_idle(reader: Reader, query: IdleSessionsQuery) -> list[SessionSummary]:
     """List the sessions whose last activity is longest ago, of one app or of all."""
     of_app, values = "", list[Any]()
-    if app is not None:
-        of_app, values = "sessions.app = (SELECT id FROM apps WHERE name = ?) AND ", [app]
-    rows = connection.execute(
+    if query.app is not None:
+        of_app, values = "sessions.app = (SELECT id FROM apps WHERE name = ?) AND ", [query.app]
+    before_us = _ALWAYS if query.before is None else microseconds(query.before)
+    rows = reader.connection.execute(
         f"SELECT {_COLUMNS} FROM sessions CROSS JOIN apps ON apps.id = sessions.app"
         f" WHERE {of_app}last_at_us < ? ORDER BY last_at_us, sessions.id LIMIT ?",
-        (*values, 2**63 - 1 if before_us is None else before_us, limit),
+        (*values, before_us, query.limit),
     ).fetchall()
     return [_summary(row) for row in map(_Row._make, rows)]
 

@@ -21,30 +21,22 @@ from sessionbat.server.reading.figures import microseconds
 from sessionbat.server.records import (
     AppMeasures,
     EventFilter,
-    Group,
     Page,
     PreparedEvent,
     ReceivedEvent,
     Removed,
-    SearchHit,
-    SessionFilter,
-    SessionSort,
-    SessionSummary,
-    Span,
-    Statistic,
     StoredEvent,
     StoredKey,
     StoreHealth,
     StoreMeasures,
 )
+from sessionbat.server.store.protocol import Store
+from sessionbat.server.store.questions import Answer, Question
 from sessionbat.server.store.sqlite import (
-    event_list,
+    answers,
     export,
     keys,
     measures,
-    rollups,
-    session_list,
-    text_search,
 )
 from sessionbat.server.store.sqlite.append import Prepared, insert_events, prepare, tally_of
 from sessionbat.server.store.sqlite.compaction import Compaction
@@ -61,7 +53,7 @@ from sessionbat.server.store.sqlite.schema import check_file
 from sessionbat.server.store.sqlite.writer import Writer
 
 
-class SqliteStore:
+class SqliteStore(Store):
     """Events in one SQLite file; the ``Store`` protocol says what each method promises.
 
     Args:
@@ -128,64 +120,10 @@ class SqliteStore:
         """What sessions can be filtered by; see ``Store.context_keys``."""
         return self._context_keys
 
-    def list_sessions(
-        self,
-        *,
-        app: str | None = None,
-        where: SessionFilter = SessionFilter(),  # noqa: B008 - frozen
-        sort: SessionSort = "last_activity",
-        limit: int = 50,
-        after: str | None = None,
-    ) -> Page[SessionSummary]:
-        """List sessions; see ``Store.list_sessions``."""
+    def ask(self, question: Question[Answer]) -> Answer:
+        """Answer a question; see ``Events.ask``."""
         with self._readers.lend() as reader:
-            return session_list.list_sessions(
-                reader.connection, app=app, where=where, sort=sort, limit=limit, after=after
-            )
-
-    def get_session(self, app: str, session_id: str) -> SessionSummary | None:
-        """Sum up one session; see ``Store.get_session``."""
-        with self._readers.lend() as reader:
-            return session_list.get_session(reader.connection, app, session_id)
-
-    def list_events(
-        self, app: str, session_id: str, *, limit: int = 200, after: str | None = None
-    ) -> Page[StoredEvent]:
-        """List a session's events, oldest first; see ``Store.list_events``."""
-        with self._readers.lend() as reader:
-            return event_list.list_events(reader, app, session_id, limit, after)
-
-    def find_event(self, app: str, session_id: str, event_id: str) -> StoredEvent | None:
-        """Find one event; see ``Store.find_event``."""
-        with self._readers.lend() as reader:
-            return event_list.find_event(reader, app, session_id, event_id)
-
-    def search(
-        self, query: str, *, app: str | None = None, limit: int = 20, after: str | None = None
-    ) -> Page[SearchHit]:
-        """Find events by their words; see ``Store.search``."""
-        with self._readers.lend() as reader:
-            return text_search.search(reader, query, app=app, limit=limit, after=after)
-
-    def statistics(
-        self,
-        *,
-        by: Span,
-        since: datetime,
-        until: datetime,
-        app: str | None = None,
-        group: Group | None = None,
-    ) -> list[Statistic]:
-        """Sum up by hour or day; see ``Store.statistics``."""
-        with self._readers.lend() as reader:
-            return rollups.query(
-                reader.connection,
-                app=app,
-                by=by,
-                since_us=microseconds(since),
-                until_us=microseconds(until),
-                group=group,
-            )
+            return answers.answer(reader, question)
 
     def list_received(
         self,
@@ -197,18 +135,6 @@ class SqliteStore:
         """List events as they were received; see ``Store.list_received``."""
         with self._readers.lend() as reader:
             return export.list_received(reader, where, limit=limit, after=after)
-
-    def list_idle_sessions(
-        self, *, app: str | None = None, before: datetime | None = None, limit: int = 100
-    ) -> list[SessionSummary]:
-        """List the longest idle sessions; see ``Store.list_idle_sessions``."""
-        with self._readers.lend() as reader:
-            return session_list.query_idle(
-                reader.connection,
-                app=app,
-                before_us=None if before is None else microseconds(before),
-                limit=limit,
-            )
 
     def delete_sessions(
         self,
@@ -243,11 +169,6 @@ class SqliteStore:
         """Say how much each app takes; see ``Store.measure_apps``."""
         with self._readers.lend() as reader:
             return measures.measure_apps(reader.connection)
-
-    def list_apps(self) -> list[str]:
-        """Name the apps; see ``Store.list_apps``."""
-        with self._readers.lend() as reader:
-            return session_list.list_apps(reader.connection)
 
     def count_events(self) -> int:
         """Count the events stored."""

@@ -14,6 +14,7 @@ from sessionbat.errors import StoreError
 from sessionbat.server.reading.figures import rfc3339
 from sessionbat.server.records import Page, SearchHit
 from sessionbat.server.store.query_terms import Term, parse_query
+from sessionbat.server.store.questions import SearchQuery
 from sessionbat.server.store.snippets import (
     BEGIN,
     END,
@@ -61,16 +62,14 @@ _MARK: Final = "s"
 _ABOVE_ALL: Final = Place(2**63 - 1)
 
 
-def search(
-    reader: Reader, words: str, *, app: str | None, limit: int, after: str | None
-) -> Page[SearchHit]:
+def search(reader: Reader, query: SearchQuery) -> Page[SearchHit]:
     """Find events that hold all terms, newest first; fewer when they are large.
 
     Raises:
         StoreError: This SQLite cannot read a text index.
     """
-    below = read_cursor(after, _ABOVE_ALL, _MARK).place
-    terms = parse_query(words)
+    below = read_cursor(query.after, _ABOVE_ALL, _MARK).place
+    terms = parse_query(query.words)
     if not terms:
         return Page([], None)
     connection = reader.connection
@@ -79,14 +78,14 @@ def search(
             "search needs an SQLite with FTS5, and Python's here has none", slug="no-search"
         )
     matching = f"text : ({_match(terms, ' AND ')})"
-    if app is not None:
-        found = connection.execute("SELECT id FROM apps WHERE name = ?", (app,)).fetchone()
+    if query.app is not None:
+        found = connection.execute("SELECT id FROM apps WHERE name = ?", (query.app,)).fetchone()
         if found is None:
             return Page([], None)
         (number,) = found
         matching = f"scope : {scope_of(number)} AND {matching}"
-    filling, is_cut = Filling[tuple[_HitRow, Window]](limit, _MAX_READ_BYTES), False
-    rows = connection.execute(_HITS, (matching, below, limit + 1))
+    filling, is_cut = Filling[tuple[_HitRow, Window]](query.limit, _MAX_READ_BYTES), False
+    rows = connection.execute(_HITS, (matching, below, query.limit + 1))
     for row in map(_HitRow._make, rows):
         if filling.is_full:
             is_cut = True

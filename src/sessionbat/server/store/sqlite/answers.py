@@ -1,0 +1,28 @@
+"""Which function answers which question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from sessionbat.server.store import questions
+from sessionbat.server.store.questions import Answer, Question
+from sessionbat.server.store.sqlite import event_list, rollups, session_list, text_search
+from sessionbat.server.store.sqlite.connections import Reader
+
+ANSWERS: Final[Mapping[type[Question[Any]], Callable[[Reader, Any], Any]]] = {
+    questions.SessionsQuery: session_list.list_sessions,
+    questions.SessionQuery: session_list.get_session,
+    questions.IdleSessionsQuery: session_list.list_idle,
+    questions.AppsQuery: session_list.list_apps,
+    questions.EventsQuery: event_list.list_events,
+    questions.EventQuery: event_list.find_event,
+    questions.SearchQuery: text_search.search,
+    questions.StatisticsQuery: rollups.sum_up,
+}
+
+
+def answer(reader: Reader, question: Question[Answer]) -> Answer:
+    """Answer a question with a reader lent for it."""
+    found: Answer = ANSWERS[type(question)](reader, question)
+    return found
