@@ -1,4 +1,4 @@
-"""A new file in the place of a damaged one: all that ``sqlite_salvage`` reads, under a new name."""
+"""A new file in the place of a damaged one: all that ``salvage`` reads, under a new name."""
 
 from __future__ import annotations
 
