@@ -40,6 +40,7 @@ def test_every_address_below_the_api_is_described(document: Any) -> None:
         "/api/v1/ingestion/events",
         "/api/v1/sessions",
         "/api/v1/session",
+        "/api/v1/apps",
         "/api/v1/events",
         "/api/v1/search",
         "/api/v1/statistics",
@@ -94,7 +95,13 @@ def test_the_limits_of_this_server_are_described(start_server: Any) -> None:
 
 
 def everything_asked() -> list[tuple[str, Parameter[Any]]]:
-    operations = (questions.SESSION, questions.EVENTS, questions.SEARCH, questions.STATISTICS)
+    operations = (
+        questions.SESSION,
+        questions.EVENTS,
+        questions.SEARCH,
+        questions.STATISTICS,
+        questions.APPS,
+    )
     return [
         (operation.name, parameter)
         for operation in (questions.sessions(RESERVED_CONTEXT), *operations)

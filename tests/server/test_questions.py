@@ -31,6 +31,8 @@ ASKED: dict[str, Question[Any]] = {
     "statistics": questions.StatisticsQuery(by="day", **DAY),  # type: ignore[arg-type]
     "idle": questions.IdleSessionsQuery(),
     "apps": questions.AppsQuery(),
+    "activity of apps": questions.AppActivityQuery(),
+    "activity of b": questions.AppActivityQuery("b"),
     "apps called b": questions.AppsQuery("b"),
 }
 

@@ -90,7 +90,7 @@ def test_a_missing_parameter_is_named(standing_server: Wire, what: str, missing:
     assert answer.json["error"]["at"] == missing
 
 
-@pytest.mark.parametrize("what", ["sessions", "session", "events", "search", "statistics"])
+@pytest.mark.parametrize("what", ["sessions", "session", "events", "search", "statistics", "apps"])
 def test_a_parameter_that_means_nothing_is_refused(standing_server: Wire, what: str) -> None:
     answer = standing_server.get(f"{API}/{what}", **PROPER[what], ap="a")
     assert (answer.status, answer.slug) == (400, "unknown-parameter")
@@ -103,7 +103,23 @@ PROPER: dict[str, dict[str, str]] = {
     "events": {"app": "a", "session_id": "s"},
     "search": {"q": "q"},
     "statistics": {},
+    "apps": {},
 }
+
+
+def test_apps_are_listed_with_their_latest_activity(server: Wire) -> None:
+    server.send(
+        [
+            event("e1", app="shop", session_id="s1", created_at="2026-11-22T10:00:00Z"),
+            event("e2", app="shop", session_id="s2", created_at="2026-11-22T12:00:00Z"),
+            event("e3", app="desk", session_id="s1", created_at="2026-11-21T10:00:00Z"),
+        ]
+    )
+    desk = {"app": "desk", "sessions": 1, "last_at": "2026-11-21T10:00:00.000000Z"}
+    shop = {"app": "shop", "sessions": 2, "last_at": "2026-11-22T12:00:00.000000Z"}
+    assert server.get(f"{API}/apps").json == {"items": [desk, shop]}
+    assert server.get(f"{API}/apps", app="shop").json == {"items": [shop]}
+    assert server.get(f"{API}/apps", app="unheard-of").json == {"items": []}
 
 
 def test_a_parameter_that_is_given_twice_is_refused(standing_server: Wire) -> None:

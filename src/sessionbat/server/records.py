@@ -241,6 +241,16 @@ class StoreMeasures:
 
 
 @dataclass(frozen=True, slots=True)
+class AppActivity:
+    """An app that has sessions, and when there was something in it last."""
+
+    app: str
+    sessions: int
+    #: RFC 3339 of the latest activity of any session.
+    last_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class AppMeasures:
     """What one app takes of a store."""
 

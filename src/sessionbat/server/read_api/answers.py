@@ -65,6 +65,7 @@ def endpoints(context_keys: Sequence[str]) -> list[Endpoint]:
         Endpoint(questions.EVENTS, _events),
         Endpoint(questions.SEARCH, _search),
         Endpoint(questions.STATISTICS, _statistics),
+        Endpoint(questions.APPS, _apps),
     ]
 
 
@@ -187,6 +188,10 @@ def _statistics(store: Visible, query: Query) -> Any:
         group=query.get(questions.GROUP),
     )
     return {"items": items}
+
+
+def _apps(store: Visible, query: Query) -> Any:
+    return {"items": store.list_app_activity(query.get(APP))}
 
 
 def _before(until: datetime, length: timedelta) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sessionbat.server.records import Group, SearchHit, SessionSummary, Span, Statistic
+from sessionbat.server.records import AppActivity, Group, SearchHit, SessionSummary, Span, Statistic
 from sessionbat.server.web.event_schema import EVENT
 from sessionbat.server.web.operations import Answer, Operation, page_of, reference, schema_of
 from sessionbat.server.web.parameters import Choice, Schema, Text, Time
@@ -29,6 +29,7 @@ MAX_SPANS: Final = 1000
 #: The records that answers refer to by name.
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "Event": EVENT,
+    "App": schema_of(AppActivity),
     "Session": schema_of(SessionSummary),
     "SearchHit": schema_of(SearchHit),
     "Statistic": schema_of(Statistic),
@@ -115,6 +116,22 @@ SEARCH: Final = Operation(
         **_refusals("missing-parameter", "bad-limit", "bad-after"),
         501: ("no-search",),
     },
+)
+
+APPS: Final = Operation(
+    path="/api/v1/apps",
+    name="apps",
+    summary="The apps that have sessions, with their latest activity",
+    parameters=(APP,),
+    answer=Answer(
+        "The apps that the key may see, in alphabetical order.",
+        {
+            "type": "object",
+            "required": ["items"],
+            "properties": {"items": {"type": "array", "items": reference("App")}},
+        },
+    ),
+    refusals=_refusals(),
 )
 
 STATISTICS: Final = Operation(

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from sessionbat.server.records import (
+    AppActivity,
     Group,
     Page,
     SearchHit,
@@ -168,6 +169,13 @@ class AppsQuery(_AskingForList[str]):
     app: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AppActivityQuery(_AskingForList[AppActivity]):
+    """List the apps that have sessions, with their latest activity, in alphabetical order."""
+
+    app: str | None = None
+
+
 def _asks(
     question: Callable[Values, Question[Answer]],
 ) -> Callable[Concatenate[Any, Values], Answer]:
@@ -195,3 +203,4 @@ class Asking(ABC):
     statistics = _asks(StatisticsQuery)
     list_idle_sessions = _asks(IdleSessionsQuery)
     list_apps = _asks(AppsQuery)
+    list_app_activity = _asks(AppActivityQuery)

@@ -15,6 +15,7 @@ ANSWERS: Final[Mapping[type[Question[Any]], Callable[[Reader, Any], Any]]] = {
     questions.SessionQuery: session_list.get_session,
     questions.IdleSessionsQuery: session_list.list_idle,
     questions.AppsQuery: session_list.list_apps,
+    questions.AppActivityQuery: session_list.list_app_activity,
     questions.EventsQuery: event_list.list_events,
     questions.EventQuery: event_list.find_event,
     questions.SearchQuery: text_search.search,

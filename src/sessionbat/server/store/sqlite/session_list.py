@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from sessionbat.server.reading.figures import MAX_LABEL_CHARACTERS, Label, microseconds, rfc3339
-from sessionbat.server.records import Page, SessionFilter, SessionSort, SessionSummary
+from sessionbat.server.records import AppActivity, Page, SessionFilter, SessionSort, SessionSummary
 from sessionbat.server.store.questions import (
+    AppActivityQuery,
     AppsQuery,
     IdleSessionsQuery,
     SessionQuery,
@@ -125,6 +126,17 @@ def list_apps(reader: Reader, query: AppsQuery) -> list[str]:
         (query.app, query.app),
     )
     return [name for (name,) in rows]
+
+
+def list_app_activity(reader: Reader, query: AppActivityQuery) -> list[AppActivity]:
+    """List the apps that have sessions; reads one index, and of it no row of a session."""
+    rows = reader.connection.execute(
+        "SELECT name, count(*), max(last_at_us) FROM apps"
+        " CROSS JOIN sessions ON sessions.app = apps.id"
+        " WHERE ? IS NULL OR name = ? GROUP BY apps.id ORDER BY name",
+        (query.app, query.app),
+    )
+    return [AppActivity(name, count, rfc3339(last_at_us)) for name, count, last_at_us in rows]
 
 
 def list_idle(reader: Reader, query: IdleSessionsQuery) -> list[SessionSummary]:
