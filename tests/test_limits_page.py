@@ -26,7 +26,7 @@ UNITS = {
 NOT_IN_THE_TABLE = {
     "caches, which forget": {
         "server/store/sqlite/payloads.py:_MAX_CACHED_BYTES",
-        "server/store/sqlite/recent_rows.py:_MAX_CHARACTERS",
+        "server/store/sqlite/recent_rows.py:_MAX_BYTES",
         "server/store/sqlite/recent_rows.py:_MAX_ROWS",
         "server/store/sqlite/known_rows.py:_MAX_ENTRIES",
         "_langchain/runs.py:MAX_ENDED_PER_TREE",

@@ -6,6 +6,8 @@ import hashlib
 import json
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,3 +160,30 @@ def test_the_dictionary_never_changes() -> None:
         hashlib.sha256(data).hexdigest()
         == "407596f3dbe1581d51e1d005bb80a1abd8075825d693d44e80b6fc9c5ed22003"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+@pytest.mark.parametrize("characters", [1, 30, 200, 1_500])
+def test_messages_that_wait_take_no_more_memory_than_their_length(characters: int) -> None:
+    """In a process of its own: nothing that was freed before has room for them."""
+    script = f"""
+import orjson
+from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.store.sqlite.payloads import _find_messages
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+messages = [{{"role": "user", "content": "x" * {characters}, "n": n}} for n in range(2_000)]
+event = {{"observation": {{"input": messages}}}}
+received = ReceivedEvent(orjson.dumps(event), event, 0)
+before = resident()
+kept = [_find_messages(received) for _ in range(15)]
+length = sum(len(message) for each in kept for message in each.messages)
+around = sum(len(each.around) for each in kept)
+print((resident() - before - length - around) // 30_000)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 250  # bytes for each message, beside its own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -189,6 +190,39 @@ def test_so_does_one_step_of_what_is_read_from_the_disk(
 ) -> None:
     monkeypatch.setattr(store._derived[0].recent, "add", lambda texts: None)
     test_one_step_of_indexing_takes_little_text(store, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "most"),
+    [
+        (0.001, text_index._MAX_CHARACTERS),
+        (text_index._STEP_SECONDS, text_index._MAX_CHARACTERS),
+        (4 * text_index._STEP_SECONDS, text_index._MAX_CHARACTERS // 4),
+        (60.0, text_index._MIN_CHARACTERS),
+    ],
+)
+def test_a_step_of_indexing_that_takes_long_makes_the_next_one_shorter(
+    store: SqliteStore, seconds: float, most: int
+) -> None:
+    now = itertools.count()
+    (index,) = [each for each in store._derived if isinstance(each, text_index.TextIndex)]
+    index._clock = lambda: next(now) * seconds
+    put(store, received("e1", "hay " * 1_000))
+    assert index._most == pytest.approx(most, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("texts", "searched"),
+    [
+        (["a " * 1_000_000], "a " * (query_terms.MAX_CHARACTERS // 2)),
+        (["a " * 300_000, "b " * 300_000, "c"], "a " * 300_000 + "\n" + "b " * 224_287 + "b"),
+        (["a", "b"], "a\nb"),
+        (["a"] * 600_000, ("a\n" * 600_000)[: query_terms.MAX_CHARACTERS]),
+        (["a " * (query_terms.MAX_CHARACTERS // 2), "b"], "a " * (query_terms.MAX_CHARACTERS // 2)),
+    ],
+)
+def test_what_is_searched_of_many_texts_is_their_beginning(texts: list[str], searched: str) -> None:
+    assert query_terms.text_in(texts) == searched
 
 
 # --- Deleting

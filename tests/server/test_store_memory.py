@@ -18,7 +18,9 @@ from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent, SessionFilter
 from sessionbat.server.store.opening import Store, open_store
 from sessionbat.server.store.sqlite import append, indexer_thread, known_rows, many_rows
+from sessionbat.server.store.sqlite.payloads import PayloadReader
 from sessionbat.server.store.sqlite.recent_rows import IndexedText, recent_texts
+from sessionbat.server.store.sqlite.store import SqliteStore
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ def test_a_session_that_another_connection_deleted_is_made_again(store: Store, p
 
 def test_an_event_deleted_before_it_was_indexed_is_not_indexed(path: Path) -> None:
     store = open_store(f"sqlite:///{path}")
-    lock = store._writer.lock  # type: ignore[attr-defined]
+    lock = store._writing  # type: ignore[attr-defined]
     words = ("stays", "gone", "stays")
     store.append([received(f"e{n}", output=word) for n, word in enumerate(words)])
     with lock, sqlite3.connect(path, timeout=20) as connection:
@@ -205,7 +207,7 @@ def test_recent_texts_are_taken_in_order_and_once() -> None:
 def test_recent_texts_are_taken_up_to_a_weight() -> None:
     texts = recent_texts()
     texts.add([text(n, 10) for n in range(1, 6)])
-    assert [each.id for each in texts.take_from(1, 5, max_weight=20)] == [1, 2]
+    assert [each.id for each in texts.take_from(1, 5, max_weight=120)] == [1, 2]
     assert [each.id for each in texts.take_from(3, 5, max_weight=1)] == [3]
     assert [each.id for each in texts.take_from(4, 5, max_weight=1000)] == [4, 5]
 
@@ -226,7 +228,7 @@ def test_recent_texts_never_have_a_gap() -> None:
 
 
 def test_recent_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessionbat.server.store.sqlite.recent_rows._MAX_CHARACTERS", 100)
+    monkeypatch.setattr("sessionbat.server.store.sqlite.recent_rows._MAX_BYTES", 200)
     texts = recent_texts()
     texts.add([text(1, 60)])
     texts.add([text(2, 60)])
@@ -235,10 +237,22 @@ def test_recent_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.id for each in texts.take_from(3, 10)] == [3]
 
 
+@pytest.mark.parametrize(("character", "fit"), [("a", 3), ("ä", 3), ("天", 1), ("\U0001f600", 0)])
+def test_recent_texts_are_bounded_by_the_memory_they_take(
+    monkeypatch: pytest.MonkeyPatch, character: str, fit: int
+) -> None:
+    monkeypatch.setattr("sessionbat.server.store.sqlite.recent_rows._MAX_BYTES", 3_500)
+    texts = recent_texts()
+    texts.add([IndexedText(n, 1, character * 1_000) for n in range(1, fit + 1)])
+    assert len(texts.take_from(1, 10)) == fit
+    texts.add([IndexedText(n, 1, character * 1_000) for n in range(11, fit + 12)])
+    assert texts.take_from(11, 10) == []
+
+
 def test_texts_that_are_not_remembered_are_read_from_the_disk(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessionbat.server.store.sqlite.recent_rows._MAX_CHARACTERS", 10)
+    monkeypatch.setattr("sessionbat.server.store.sqlite.recent_rows._MAX_BYTES", 10)
     store.append([received(f"e{n}", output=f"word{n} " + "filler " * 10) for n in range(3)])
     wait_for(lambda: found(store, "filler") == ["e2", "e1", "e0"])
 
@@ -286,3 +300,25 @@ def test_an_index_of_an_earlier_shape_is_made_anew(store: Store, path: Path) -> 
     wait_for(lambda: found(again, "lighthouse") == ["e1"])
     assert [hit.id for hit in again.search("lighthouse", app="app").items] == ["e1"]
     again.close()
+
+
+@pytest.mark.parametrize("characters", [1, 100, 5_000])
+def test_a_reader_keeps_no_messages_once_it_is_given_back(
+    store: SqliteStore, characters: int
+) -> None:
+    said = [{"role": "user", "content": f"{n} " + "x" * characters} for n in range(50)]
+    store.append([received("e1", input={"messages": said})])
+    for _ in range(3):
+        assert len(store.list_events("app", "s1").items) == 1
+        with store._readers.lend() as reader:
+            assert (len(reader.payloads._messages), reader.payloads._cached_bytes) == (0, 0)
+
+
+def test_what_is_kept_of_short_messages_is_weighed_with_what_they_take_beside() -> None:
+    reader = PayloadReader()
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE messages (id, codec, data)")
+    connection.executemany("INSERT INTO messages VALUES (?, 0, 'x')", [(n,) for n in range(1, 101)])
+    assert len([*reader._read_messages(connection, [1, 100])]) == 100
+    assert reader._cached_bytes > 100 * 150
+    connection.close()

@@ -68,7 +68,22 @@ def text_in(value: Any) -> str:
 def _text_of_all(values: list[Any], levels: int) -> str:
     texts: list[str] = []
     _collect(values, texts, levels)
+    # Each is a character at least, and what is not searched need not be joined: the 32 MB of a
+    # body are 128 MB where one of the texts has an emoji.
+    if sum(map(len, texts)) > MAX_CHARACTERS:
+        texts = _first_of(texts)
     return "\n".join(texts)[:MAX_CHARACTERS]
+
+
+def _first_of(texts: list[str]) -> list[str]:
+    """Give the first texts, as far as they are searched."""
+    left, first = MAX_CHARACTERS, list[str]()
+    for each in texts:
+        if left <= 0:
+            break
+        first.append(each[:left])
+        left -= len(each)
+    return first
 
 
 def indexed(text: str) -> str:

@@ -97,6 +97,8 @@ class Readers:
         except sqlite3.Error as exc:
             raise self._health.note_failure(exc) from exc
         finally:
+            if reader is not None:
+                reader.payloads.forget()  # else each of sixteen keeps a session's messages
             self._free.put(reader)
 
     def try_reading(self) -> None:

@@ -17,6 +17,8 @@ from sessionbat.server.background import Background
 STEP: Final = 500
 MAX_AGE: Final = 0.5
 _RETRY: Final = 5.0
+# Seconds. Usual steps take less, and are not slowed down: behind ingestion they would stay behind.
+_LONG: Final = 0.15
 
 
 class Follower:
@@ -67,10 +69,14 @@ class Follower:
         if not self._wait_for_work():
             return False
         try:
+            started = self._clock()
             while not self._step():
-                # A moment in which what waits for the lock can have it; locks are not fair.
-                if self._thread.pause(0.001):
+                # A moment in which what waits for the lock can have it; after a long step as long
+                # as it took.
+                taken = self._clock() - started
+                if self._thread.pause(taken if taken > _LONG else 0.001):
                     return False
+                started = self._clock()
         except Exception:
             with self._thread.changed:
                 self._new += 1  # so that the next turn has something to do

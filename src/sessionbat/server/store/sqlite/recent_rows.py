@@ -9,11 +9,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from sys import getsizeof
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-#: Rows kept at most of any kind, and characters of text; what is beyond is read from the disk.
+#: Rows kept at most of any kind, and bytes of text; what is beyond is read from the disk.
 _MAX_ROWS: Final = 20_000
-_MAX_CHARACTERS: Final = 16 * 1024 * 1024
+_MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 class _OfEvent(Protocol):
@@ -90,5 +91,5 @@ class RecentRows(Generic[Row]):
 
 
 def recent_texts() -> RecentRows[IndexedText]:
-    """Make what keeps texts: at most 16 million characters."""
-    return RecentRows(lambda text: len(text.text), _MAX_CHARACTERS)
+    """Make what keeps texts: at most 16 MB, of which a character takes one to four bytes."""
+    return RecentRows(lambda text: getsizeof(text.text), _MAX_BYTES)

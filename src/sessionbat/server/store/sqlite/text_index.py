@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import orjson
@@ -24,6 +25,11 @@ from sessionbat.server.store.sqlite.recent_rows import IndexedText, recent_texts
 #: One transaction takes no more text, unless that of one event is as long: it bounds memory and how
 #: long it locks. A million characters take a tenth of a second, 0.4 s if no word repeats.
 _MAX_CHARACTERS: Final = MAX_CHARACTERS // 2
+# Seconds that a step should take to index, beside its commit, and the least text of the next one if
+# it took longer. How long a text takes depends on how many different words it has and how busy the
+# machine is: half a million characters take 0.05 s, or 0.6 s.
+_STEP_SECONDS: Final = 0.05
+_MIN_CHARACTERS: Final = _MAX_CHARACTERS // 16
 
 _AUTOMERGE: Final = 16
 _CRISIS_MERGE: Final = 64
@@ -41,12 +47,20 @@ _CREATE: Final = (
 
 
 class TextIndex:
-    """The index as something derived; see ``Derived``."""
+    """The index as something derived; see ``Derived``.
+
+    A step is as long as the time that the one before took allows: meanwhile nobody else writes.
+
+    Args:
+        clock: Seconds.
+    """
 
     name: Final = "text"
     steps_at_once: Final = 1
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._most = _MAX_CHARACTERS  # of the next step
         self.is_followed = False
         self.recent = recent_texts()
         self._payloads = PayloadReader()
@@ -71,10 +85,13 @@ class TextIndex:
         progress = progress_of(connection, self.name)
         if progress.following is None:
             return True
-        texts = self.recent.take_from(progress.following, limit, _MAX_CHARACTERS) or _read_texts(
-            connection, self._payloads, progress.up_to, limit
+        texts = self.recent.take_from(progress.following, limit, self._most) or _read_texts(
+            connection, self._payloads, progress.up_to, limit, self._most
         )
+        started = self._clock()
         _insert(connection, texts)
+        change = min(1.5, _STEP_SECONDS / max(self._clock() - started, 1e-6))
+        self._most = int(max(_MIN_CHARACTERS, min(self._most * change, _MAX_CHARACTERS)))
         last = texts[-1].id
         advance(connection, self.name, last)
         return last == progress.newest
@@ -203,7 +220,7 @@ def has_fts5(connection: sqlite3.Connection) -> bool:
 
 
 def _read_texts(
-    connection: sqlite3.Connection, payloads: PayloadReader, up_to: int, limit: int
+    connection: sqlite3.Connection, payloads: PayloadReader, up_to: int, limit: int, most: int
 ) -> list[IndexedText]:
     rows = connection.execute(
         "SELECT events.id, app, codec, data FROM events JOIN payloads ON event = events.id"
@@ -216,7 +233,7 @@ def _read_texts(
         text, _ = searched_text(connection, payloads, number, codec, data)
         text = indexed(text)
         size += len(text)
-        if texts and size > _MAX_CHARACTERS:
+        if texts and size > most:
             rows.close()
             break
         texts.append(IndexedText(number, app, text))
