@@ -14,8 +14,9 @@ import pytest
 from wire import event, ndjson
 
 from sessionbat.errors import StoreError
+from sessionbat.server.ingest import group_commit as group_commit_module
 from sessionbat.server.ingest.body import Body, Decode, Decoded, decode_body
-from sessionbat.server.ingest.decoder_thread import SMALL
+from sessionbat.server.ingest.decoder_thread import SMALL, DecodedRequest, Decoding
 from sessionbat.server.ingest.group_commit import MAX_COMMIT_WORK, GroupCommit, Stored
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.web.refusal import Refused
@@ -326,3 +327,76 @@ def test_the_log_says_where_it_failed_and_nothing_of_the_payload(
     assert "ValueError" in caplog.text
     assert "in append" in caplog.text
     assert "s3cret" not in caplog.text
+
+
+class TimedStore(GatedStore):
+    """Says of each append that it took so long, by the clock that ``group_commit`` goes by."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.gate.set()
+        self.now = 0.0
+        self.seconds = seconds
+
+    def append(self, events: Sequence[Ready]) -> list[bool]:
+        self.now += self.seconds
+        return super().append(events)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "most_work"),
+    [
+        (0.01, MAX_COMMIT_WORK),  # a fast machine does no more at once than may be
+        (group_commit_module._COMMIT_SECONDS, MAX_COMMIT_WORK),
+        (2 * group_commit_module._COMMIT_SECONDS, MAX_COMMIT_WORK // 2),
+        (1_000.0, group_commit_module._LEAST_WORK),
+    ],
+)
+def test_a_commit_that_takes_too_long_makes_the_next_one_shorter(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, most_work: int
+) -> None:
+    store = TimedStore(seconds)
+    monkeypatch.setattr(group_commit_module.time, "perf_counter", lambda: store.now)
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
+    run_loop(group_commit.commit(body("a")))
+    group_commit.close()
+    assert group_commit._most_work == pytest.approx(most_work, rel=0.01)
+
+
+def test_commits_grow_again_once_they_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TimedStore(1_000.0)
+    monkeypatch.setattr(group_commit_module.time, "perf_counter", lambda: store.now)
+    group_commit = GroupCommit(store)  # type: ignore[arg-type]
+    run_loop(group_commit.commit(body("a")))
+    store.seconds = 0.01
+    for number in range(12):
+        run_loop(group_commit.commit(body(f"b{number}")))
+    group_commit.close()
+    assert group_commit._most_work == MAX_COMMIT_WORK
+
+
+@pytest.mark.parametrize(
+    ("count", "portions"), [(0, [0]), (1, [1]), (3, [3]), (4, [3, 1]), (10, [3, 3, 3, 1])]
+)
+def test_decoded_events_are_let_go_once_they_are_prepared(
+    monkeypatch: pytest.MonkeyPatch, count: int, portions: list[int]
+) -> None:
+    monkeypatch.setattr("sessionbat.server.ingest.decoder_thread._AT_ONCE", 3)
+    prepared: list[int] = []
+    passed_on: list[DecodedRequest] = []
+
+    def prepare(events: Sequence[ReceivedEvent]) -> Sequence[Ready]:
+        prepared.append(len(events))
+        return [Ready(received.event["id"]) for received in events]
+
+    async def scenario() -> None:
+        decoding = Decoding(prepare, passed_on.append)  # type: ignore[arg-type]
+        names = [f"e{number}" for number in range(count)]
+        decoding.put(body(*names), asyncio.get_running_loop().create_future())
+        await asyncio.to_thread(decoding.close)
+        (request,) = passed_on
+        assert [ready.id for ready in request.events] == names  # type: ignore[attr-defined]
+        assert request.decoded.events == []
+
+    run_loop(scenario())
+    assert prepared == portions

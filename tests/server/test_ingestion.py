@@ -12,10 +12,13 @@ from contextlib import ExitStack
 
 import pytest
 import zstandard
+from starlette.responses import Response
 from tests.conftest import eventually
 from wire import PATH, Wire, event, ndjson
 
 from sessionbat.errors import StoreError
+from sessionbat.server.ingest.events import Events
+from sessionbat.server.ingest.results import Stored
 from sessionbat.server.store.sqlite.store import SqliteStore
 
 CAPABILITIES = {
@@ -440,3 +443,23 @@ def test_one_app_leaves_room_to_the_others(
             slow.sendall(head + b" ")
         eventually(lambda: server.with_key(mine).send(event(app="mine")).status == 503)
         assert server.with_key(other).send(event(app="other")).status == 202
+
+
+@pytest.mark.parametrize(
+    ("count", "is_on_loop"), [(0, True), (1, True), (100, True), (101, False), (5_000, False)]
+)
+def test_very_many_reasons_are_written_beside_the_event_loop(
+    server: Wire, monkeypatch: pytest.MonkeyPatch, count: int, is_on_loop: bool
+) -> None:
+    threads: list[str] = []
+    answer = Events.answer
+
+    def noting(protocol: Events, stored: Stored) -> Response:
+        threads.append(threading.current_thread().name)
+        return answer(protocol, stored)
+
+    monkeypatch.setattr(Events, "answer", noting)
+    server.send(event("e1"))  # on the loop
+    given = server.send(b"{\n" * count, "application/x-ndjson")
+    assert (given.status, len(given.json["rejected"])) == (202, count)
+    assert (threads[0] == threads[1]) is is_on_loop

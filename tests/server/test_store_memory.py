@@ -134,7 +134,7 @@ def test_a_session_that_another_connection_deleted_is_made_again(store: Store, p
 
 def test_an_event_deleted_before_it_was_indexed_is_not_indexed(path: Path) -> None:
     store = open_store(f"sqlite:///{path}")
-    lock = store._writing  # type: ignore[attr-defined]
+    lock = store._writer.lock  # type: ignore[attr-defined]
     words = ("stays", "gone", "stays")
     store.append([received(f"e{n}", output=word) for n, word in enumerate(words)])
     with lock, sqlite3.connect(path, timeout=20) as connection:

@@ -23,11 +23,14 @@ _log = logging.getLogger("sessionbat.server")
 
 #: A body that is no longer than this once it is inflated goes before the large ones.
 SMALL: Final = 64 * 1024
+# Events that are prepared at a time: as many as the SDK sends at once.
+_AT_ONCE: Final = 1000
 
 
 class DecodedRequest(NamedTuple):
     """A request's events, and who waits to hear what becomes of them."""
 
+    #: Without its events, of which there are those that follow.
     decoded: Decoded
     #: Those to be stored, as the store prepared them.
     events: Sequence[PreparedEvent]
@@ -88,7 +91,7 @@ class Decoding:
         body, waiter = request
         try:
             decoded = body.decode(body, received_at_us=self._clock_ns() // 1000)
-            events = self._prepare(decoded.events)
+            events = self._prepare_all(decoded.events)
             work = sum([event.work for event in events])
         except Refused as refused:
             settle([(waiter, _without_frames(refused))])
@@ -97,6 +100,18 @@ class Decoding:
             settle([(waiter, exc)])
         else:
             self._pass_on(DecodedRequest(decoded, events, waiter, work, body.app))
+
+    def _prepare_all(self, events: list[ReceivedEvent]) -> list[PreparedEvent]:
+        """Prepare events, some at a time, and let go of them as they came.
+
+        Decoded they take many times the memory of their JSON, and may wait long to be stored.
+        """
+        prepared = [*self._prepare(events[:_AT_ONCE])]
+        del events[:_AT_ONCE]
+        while events:
+            prepared += self._prepare(events[:_AT_ONCE])
+            del events[:_AT_ONCE]
+        return prepared
 
 
 class _Line:

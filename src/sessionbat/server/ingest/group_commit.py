@@ -76,6 +76,7 @@ class GroupCommit:
         """
         waiter: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._decoding.put(body, waiter)
+        del body  # which may be gone before its events are stored
         return await waiter
 
     def close(self) -> None:

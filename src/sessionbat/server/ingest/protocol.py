@@ -18,7 +18,7 @@ from sessionbat.server.web.refusal import Refused
 
 
 class Protocol(typing.Protocol):
-    """One way to send events; called by ``Ingestion`` on the event loop."""
+    """One way to send events; called by ``Ingestion`` on the event loop, unless it is said."""
 
     @property
     def path(self) -> str:
@@ -36,7 +36,7 @@ class Protocol(typing.Protocol):
         """
 
     def answer(self, stored: Stored) -> Response:
-        """Say what became of a request's events."""
+        """Say what became of a request's events; of many rejected ones in another thread."""
 
     def refuse(self, refused: Refused) -> Response:
         """Say why a request is not granted."""
