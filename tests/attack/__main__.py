@@ -67,6 +67,8 @@ def verdict(figures: Figures) -> Table:
         ("stored twice", sum(count > 1 for count in figures.stored.values())),
         ("never answered", len(figures.unanswered)),
         ("other answers", dict(figures.trouble)),
+        ("the attacker's first sessions deleted", len(figures.deleted)),
+        ("times as slow as a machine at rest", round(figures.slowness, 2)),
         ("memory at most, MB", round(figures.peak_rss / 1e6)),
         ("disk at most, MB", round(figures.peak_disk / 1e6)),
         ("disk at the end, MB", round(figures.disk / 1e6)),

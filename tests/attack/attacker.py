@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
@@ -33,8 +33,12 @@ class Order(NamedTuple):
     seconds: float
     #: Shapes that run at the same time.
     lanes: int = 3
-    #: Longest time of one shape in a row.
+    #: Longest time of one shape in a row, once it was answered.
     turn: float = 10.0
+    #: Seconds that a shape waits at most for its first answer that is not "come again".
+    patience: float = 20.0
+    #: Seconds by which all may last longer, for the shapes that were not answered yet.
+    overtime: float = 120.0
     seed: int = 1
     only: str = ""
 
@@ -98,20 +102,22 @@ class Shape(NamedTuple):
     at_once: int
 
 
-def _posting(make: MakeBody, at_once: int = 3) -> Shape:
+def _posting(make: MakeBody, at_once: int = 2) -> Shape:
     return Shape(make.__name__, lambda attacker: attacker.post(make()), at_once)
 
 
 def _holding(name: str, count: int, first: Callable[[Order], bytes]) -> Shape:
     def hold(attacker: Attacker) -> None:
-        connections.hold(attacker.port, attacker.over, count, first(attacker._order))
+        first_bytes = first(attacker._order)
+        for opened in connections.hold(attacker.port, attacker.over, count, first_bytes):
+            attacker.answers["held"] = opened
 
     return Shape(name, hold, 1)
 
 
 def _pouring(name: str, start: bytes, piece: bytes, at_once: int) -> Shape:
     def pour(attacker: Attacker) -> None:
-        connections.pour(attacker.port, attacker.over, start, piece)
+        attacker.answers[connections.pour(attacker.port, attacker.over, start, piece)] += 1
 
     return Shape(name, pour, at_once)
 
@@ -130,6 +136,7 @@ def _unread(attacker: Attacker) -> None:
     path = f"/api/v1/events?app={bodies.APP}&session_id={questions.BIG}"
     request = connections.head("GET", path, f"Authorization: Bearer {attacker._order.read_key}")
     connections.leave_unread(attacker.port, attacker.over, request)
+    attacker.answers["left unread"] += 1
 
 
 def _slow_body(order: Order) -> bytes:
@@ -154,18 +161,18 @@ SHAPES: tuple[Shape, ...] = (
     _posting(bodies.letters),
     _posting(bodies.different_words),
     _posting(bodies.characters),
-    _posting(bodies.hexadecimal, 8),
+    _posting(bodies.hexadecimal, 4),
     _posting(bodies.largest_text),
     _posting(bodies.largest_count),
-    _posting(bodies.largest_zipped, 8),
+    _posting(bodies.largest_zipped, 3),
     _posting(bodies.sessions),
     _posting(bodies.labels),
     _posting(bodies.tags),
     _posting(bodies.times),
-    _posting(bodies.future, 4),
-    _posting(bodies.duplicates, 4),
-    _posting(bodies.bombs, 4),
-    _posting(bodies.malformed, 8),
+    _posting(bodies.future, 3),
+    _posting(bodies.duplicates),
+    _posting(bodies.bombs, 3),
+    _posting(bodies.malformed, 4),
     _posting(bodies.oversized, 4),
     Shape("searches", lambda attacker: attacker.get(next(questions.searches)), 8),
     Shape("forty views", lambda attacker: attacker.get(next(questions.views)), 40),
@@ -191,9 +198,9 @@ def main() -> None:
     print(json.dumps({"ready": True}), flush=True)
     ends_at = time.monotonic() + order.seconds
     shapes = [each for each in SHAPES if order.only in ("", each.name)]
-    # Less than its part: a body that is being made or sent ends later.
-    turn = min(order.turn, 0.6 * order.seconds * order.lanes / len(shapes))
-    rotation = _rotation(shapes, order.seed)
+    # Much less than its part: most wait for an answer longer.
+    turn = min(order.turn, 0.25 * order.seconds * order.lanes / len(shapes))
+    rotation = _Rotation(shapes, order.seed)
     lanes = [
         threading.Thread(target=_run_lane, args=(order, rotation, turn, ends_at))
         for _ in range(min(order.lanes, len(shapes)))
@@ -212,27 +219,54 @@ def _lay_groundwork(order: Order) -> None:
         raise SystemExit(f"the groundwork was answered {dict(attacker.answers)}")
 
 
-def _rotation(shapes: list[Shape], seed: int) -> Iterator[Shape]:
-    pick = random.Random(seed)
-    while True:
-        pick.shuffle(shapes)
-        yield from shapes
+class _Rotation:
+    """Gives shapes in turn; once time is over only those that were not answered yet."""
+
+    def __init__(self, shapes: list[Shape], seed: int) -> None:
+        self._shapes = shapes
+        self._pick = random.Random(seed)
+        self._left: list[Shape] = []
+        self._unanswered = {shape.name for shape in shapes}
+        self._lock = threading.Lock()  # guards these
+
+    def take(self, *, is_over: bool) -> Shape | None:
+        with self._lock:
+            if is_over:
+                self._left = [each for each in self._left if each.name in self._unanswered]
+            if not self._left:
+                self._left = [
+                    each for each in self._shapes if not is_over or each.name in self._unanswered
+                ]
+                self._pick.shuffle(self._left)
+            return self._left.pop() if self._left else None
+
+    def note(self, shape: Shape, answers: Mapping[str, int]) -> None:
+        with self._lock:
+            if was_answered(answers):
+                self._unanswered.discard(shape.name)
 
 
-_taking = threading.Lock()  # guards the rotation
-
-
-def _run_lane(order: Order, rotation: Iterator[Shape], turn: float, ends_at: float) -> None:
-    while (left := ends_at - time.monotonic()) > 0.5:
-        with _taking:
-            shape = next(rotation)
+def _run_lane(order: Order, rotation: _Rotation, turn: float, ends_at: float) -> None:
+    gives_up_at = ends_at + order.overtime
+    while (now := time.monotonic()) < gives_up_at:
+        shape = rotation.take(is_over=now > ends_at)
+        if shape is None:
+            return
         began = time.time()
-        answers = _run(order, shape, min(turn, left))
+        # What comes late is not sent again and again, behind itself.
+        patience = order.patience if now < ends_at else gives_up_at - now
+        answers = _run(order, shape, turn, patience)
+        rotation.note(shape, answers)
         line = {"shape": shape.name, "began": began, "ended": time.time(), "answers": answers}
         print(json.dumps(line), flush=True)
 
 
-def _run(order: Order, shape: Shape, seconds: float) -> Counter[str]:
+def was_answered(answers: Mapping[str, int]) -> bool:
+    """Whether the server has done something about what was asked, beside "come again"."""
+    return any(count and answer != "503" for answer, count in [*answers.items()])
+
+
+def _run(order: Order, shape: Shape, seconds: float, patience: float) -> Counter[str]:
     attacker = Attacker(order)
 
     def work() -> None:
@@ -247,7 +281,10 @@ def _run(order: Order, shape: Shape, seconds: float) -> Counter[str]:
     with ThreadPoolExecutor(shape.at_once) as threads:
         for _ in range(shape.at_once):
             threads.submit(work)
+        began = time.monotonic()
         attacker.over.wait(seconds)
+        while not was_answered(attacker.answers) and time.monotonic() - began < patience:
+            attacker.over.wait(0.05)
         attacker.hang_up()
     return attacker.answers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 PATH = "/api/v1/ingestion/events"
@@ -18,20 +19,26 @@ def head(method: str = "POST", path: str = PATH, *fields: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def hold(port: int, until: threading.Event, count: int, first: bytes) -> None:
-    """Open so many, send the same on each, and wait; those that are closed are opened again."""
+def hold(port: int, until: threading.Event, count: int, first: bytes) -> Iterator[int]:
+    """Open so many, send the same on each, and wait; those that are closed are opened again.
+
+    Gives how many were opened so far, at first and each second.
+    """
     with ExitStack() as stack:
         held = [stack.enter_context(connect(port)) for _ in range(count)]
+        opened = count
         while True:
             for connection in held:
                 with suppress(OSError):
                     connection.sendall(first)
+            yield opened
             if until.wait(1.0):
                 return
             for place, connection in enumerate(held):
                 if _is_closed(connection):
                     connection.close()
                     held[place] = stack.enter_context(connect(port))
+                    opened += 1
 
 
 def _is_closed(connection: socket.socket) -> bool:
@@ -47,12 +54,14 @@ def _is_closed(connection: socket.socket) -> bool:
             connection.settimeout(10)
 
 
-def pour(port: int, until: threading.Event, start: bytes, piece: bytes) -> None:
-    """Send a head and the same piece of a body until the connection ends."""
-    with suppress(OSError), connect(port) as connection:
+def pour(port: int, until: threading.Event, start: bytes, piece: bytes) -> str:
+    """Send a head and the same piece of a body until the connection ends, and say why it did."""
+    with suppress(ConnectionError), connect(port) as connection:
         connection.sendall(start)
         while not until.is_set():
             connection.sendall(piece)
+        return "poured"
+    return "closed"
 
 
 def send(port: int, data: bytes) -> int:

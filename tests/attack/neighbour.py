@@ -164,3 +164,17 @@ class Neighbour:
             page = json.loads(answer)
             yield from page["items"]
             after = page["next"]
+
+
+def has_session(port: int, key: str, app: str, session: str) -> bool:
+    """Whether the server has a session, asked with a key that may read it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        query = urlencode({"app": app, "session_id": session})
+        headers = {"Authorization": f"Bearer {key}"}
+        connection.request("GET", f"/api/v1/session?{query}", None, headers)
+        status = connection.getresponse().status
+        assert status in (200, 404), status
+        return status == 200
+    finally:
+        connection.close()

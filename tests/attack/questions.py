@@ -11,6 +11,10 @@ BIG = "big"
 LONG_TEXT = "long"
 
 
+#: Sessions that ``groundwork`` stores, before all others.
+FIRST = (BIG, "letters", *(f"{LONG_TEXT}{n}" for n in range(6)))
+
+
 def groundwork() -> list[Body]:
     """What has to be there for the questions to be dear."""
     needles = text("needle haystack " * 44_000)

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 from tests.attack.attacker import Order
 from tests.attack.bodies import APP, NEIGHBOUR
-from tests.attack.neighbour import INGESTION, Neighbour, Sample
+from tests.attack.machine import slowness
+from tests.attack.neighbour import INGESTION, Neighbour, Sample, has_session
+from tests.attack.questions import FIRST
 from tests.attack.server import MAX_SIZE_MB, Server, serving
 from tests.conftest import eventually
 
@@ -53,6 +55,10 @@ class Figures:
     stored: Counter[str] = field(default_factory=Counter)
     #: What the neighbour was answered beside 200 and 202.
     trouble: Counter[str] = field(default_factory=Counter)
+    #: Sessions of the attacker that were there and are not any more.
+    deleted: set[str] = field(default_factory=set)
+    #: How many times as long as on a machine at rest a piece of work took, before and after.
+    slowness: float = 1.0
     log: str = ""
 
     @property
@@ -92,7 +98,7 @@ def attack(
     on_turn: Callable[[Turn, Server, Neighbour], Any] = lambda *_: None,
 ) -> Figures:
     """Attack a server for so long while a neighbour uses it, then count what the neighbour has."""
-    figures = Figures()
+    figures = Figures(slowness=slowness())
     with serving(directory) as server:
         keys = server.keys
         order = Order(
@@ -111,7 +117,7 @@ def attack(
         attacker.stdin.close()
         assert attacker.stdout.readline() == '{"ready": true}\n'
         neighbour = Neighbour(server.port, keys["ingest", NEIGHBOUR], keys["read", NEIGHBOUR])
-        overdue = threading.Timer(seconds + 90, attacker.kill)
+        overdue = threading.Timer(seconds + order.overtime + 90, attacker.kill)
         overdue.start()
         try:
             for line in attacker.stdout:
@@ -125,15 +131,19 @@ def attack(
             attacker.wait()
             attacker.stdout.close()
             neighbour.stop()
-        if server.store_bytes() > MAX_SIZE_MB * 1_000_000:
-            # Retention looks each minute; the neighbour's sessions are to stay.
-            with suppress(AssertionError):
-                eventually(lambda: server.store_bytes() < MAX_SIZE_MB * 1_000_000, timeout=90)
+        # Retention looks each minute; the neighbour's sessions are to stay.
+        with suppress(AssertionError):
+            eventually(lambda: server.store_bytes() < MAX_SIZE_MB * 1_000_000, timeout=90)
         figures.stored = neighbour.stored()
+        figures.deleted = {
+            session for session in FIRST
+            if not has_session(server.port, keys["read", APP], APP, session)
+        }  # fmt: skip
         figures.disk = server.disk_bytes()
+        figures.log = server.log  # before a stop, which cancels what the attacker still waits for
     figures.samples = neighbour.samples
     figures.acknowledged, figures.unanswered = neighbour.acknowledged, neighbour.unanswered
     figures.trouble = neighbour.trouble
     figures.peak_rss, figures.peak_disk = server.peak_rss, server.peak_disk
-    figures.log = server.log
+    figures.slowness = max(figures.slowness, slowness())
     return figures

@@ -18,7 +18,8 @@ from sessionbat.server.store.opening import open_store
 from tests.attack.bodies import APP, NEIGHBOUR
 from tests.conftest import eventually
 
-MAX_SIZE_MB = 64
+#: Less than a minute's attack stores, so that retention has to delete.
+MAX_SIZE_MB = 24
 
 
 @dataclass

@@ -307,7 +307,9 @@ def test_a_reader_keeps_no_messages_once_it_is_given_back(
     store: SqliteStore, characters: int
 ) -> None:
     said = [{"role": "user", "content": f"{n} " + "x" * characters} for n in range(50)]
-    store.append([received("e1", input={"messages": said})])
+    event = received("e1", input={"messages": said})
+    # As it is sent: only then are messages stored apart.
+    store.append([event._replace(raw=json.dumps(event.event, separators=(",", ":")).encode())])
     for _ in range(3):
         assert len(store.list_events("app", "s1").items) == 1
         with store._readers.lend() as reader:

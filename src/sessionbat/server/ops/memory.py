@@ -24,8 +24,9 @@ def give_back_memory() -> None:
     """Set glibc up so that memory follows what is in use; does nothing elsewhere.
 
     By default it raises its bound of what is large to 32 MB with the first block of that length:
-    from then on bodies lie among small things in a heap for each thread. Without this, memory rose
-    with each shape of an attack, to 777 MB; how much of it this saves was not measured by itself.
+    from then on bodies lie among small things in a heap for each thread. Measured with two bodies
+    at a time of each of eight large shapes, one after another: 261 MB more than before at the
+    highest and 105 MB afterwards, without this 298 MB and 214 MB.
     """
     if sys.platform != "linux":
         return
