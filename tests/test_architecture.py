@@ -49,6 +49,12 @@ MAY_IMPORT = {
     "transports": {"accounting", "event"},
     "testing": {"_fault_endpoint", "client", "transports"},
     "_fault_endpoint": set(),
+    "integrations": {
+        "_clock", "_current", "_encoding", "_host_log", "_measure", "_timestamp", "event",
+        "integrations",
+    },
+    "langchain": {"_langchain", "client", "errors", "event", "integrations"},
+    "_langchain": {"_langchain", "_secret_names", "event", "integrations"},
     "_delivery": {
         "_at_import", "_clock", "_delivery", "_encoding", "_host_log", "_settings",
         "_version", "accounting",
@@ -257,20 +263,32 @@ def test_rule_2_the_encoder_is_built_from_the_bottom_up() -> None:
 
 def test_rule_2_what_uses_the_api_uses_it_as_a_stranger_would() -> None:
     public = {"client", "transports", "event", "errors", "accounting"}
-    snapshot = {
-        "_clock", "_encoding", "_measure", "_current", "_secret_names", "_timestamp",
-    }  # fmt: skip
+    # Integrations stand on the kit, and the kit alone on what is not public.
     own = {
         "importing": {"_importing"},
         "_importing": {"_importing"},
+        "langchain": {"_langchain", "integrations"},
+        "_langchain": {"_langchain", "_secret_names", "integrations"},
     }
-    own |= dict.fromkeys(LANGCHAIN, LANGCHAIN | snapshot | {"_host_log"})
     bad = [
         found
         for found in ALL
         if top(found.module) in own
         and (target := inner(found.name)) is not None
         and top(target) not in public | own[top(found.module)]
+    ]
+    assert bad == []
+
+
+def test_rule_2_what_is_not_public_reaches_integrations_through_the_kit() -> None:
+    kit = {"integrations._kit", "integrations._book", "integrations._operation"}
+    libraries = {module for module in modules() if module.startswith("integrations.")} - kit
+    assert kit <= set(modules())
+    bad = [
+        found
+        for found in ALL
+        if belongs(found.module, LANGCHAIN | libraries)
+        and belongs(inner(found.name) or "", {"integrations._book", "integrations._operation"})
     ]
     assert bad == []
 

@@ -14,7 +14,7 @@ from langchain_core.outputs import GenerationChunk
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import ToolException, tool
 
-from sessionbat._langchain import runs
+from sessionbat.integrations import _book
 from tests.conftest import eventually
 from tests.integration.conftest import Recorded
 from tests.integration.scripted import Hang, Scripted, cancel
@@ -261,7 +261,7 @@ def test_flushing_the_client_ends_nothing(recorded: Recorded) -> None:
 def test_beyond_the_limit_the_oldest_open_runs_are_recorded_unfinished(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "MAX_OPEN_RUNS", 3)
+    monkeypatch.setattr(_book, "MAX_OPEN", 3)
     open_streams = []
     for number in range(5):
         reading = Scripted(script=["one two"]).stream(str(number), recorded.config())
@@ -277,7 +277,7 @@ def test_beyond_the_limit_the_oldest_open_runs_are_recorded_unfinished(
 
 
 def test_held_input_is_bounded(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "MAX_HELD_BYTES", 3000)
+    monkeypatch.setattr(_book, "MAX_HELD_BYTES", 3000)
     open_streams = []
     for _ in range(5):
         reading = Scripted(script=["one two"]).stream("x" * 1000, recorded.config())
@@ -323,15 +323,15 @@ def test_a_call_left_running_when_its_chain_ends_stays_in_its_interaction(
 
 def test_async_tools_and_models_run_on_the_callers_thread(recorded: Recorded) -> None:
     threads: set[int] = set()
-    begin = recorded.handler._book.begin
+    begin = recorded.handler._book.begin_run
 
     def note_thread(*args: Any, **kwargs: Any) -> Any:
         threads.add(threading.get_ident())
         return begin(*args, **kwargs)
 
-    recorded.handler._book.begin = note_thread  # type: ignore[method-assign]
+    recorded.handler._book.begin_run = note_thread  # type: ignore[method-assign]
     asyncio.run(chain().ainvoke(ASKED, recorded.config()))
     asyncio.run(RunnableLambda(lambda _: "x").ainvoke("x", recorded.config()))
     assert threads == {threading.get_ident()}
-    del recorded.handler._book.begin
+    del recorded.handler._book.begin_run
     add.invoke({"a": 1, "b": 1}, recorded.config())

@@ -13,8 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sessionbat._encoding import encode_value, is_plain
-from sessionbat._encoding.plain_values import to_plain
+from sessionbat.integrations._kit import encode_value, is_plain, to_plain
 
 #: Fields that hold encoded bytes, where their value looks like it.
 _MEDIA_KEYS: Final = frozenset({

@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sessionbat._encoding import Snapshot, is_plain
-from sessionbat._encoding.plain_values import to_plain
 from sessionbat._langchain.media import summed_up, text_summed_up
 from sessionbat._langchain.messages import (
     is_langchain,
@@ -28,8 +26,14 @@ from sessionbat._langchain.tools import (
     interrupt_object,
     interrupts_in,
 )
-from sessionbat._measure import was_cancelled
 from sessionbat._secret_names import is_secret, without_secrets
+from sessionbat.integrations._kit import (
+    CANCELLED,
+    Snapshot,
+    is_plain,
+    to_plain,
+    was_cancelled,
+)
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -66,7 +70,6 @@ _ANSWERED: Final = {
     "finish_reason": ("finish_reason", "stop_reason", "done_reason"),
     "response_id": ("id",),
 }
-CANCELLED: Final = "cancelled"
 INTERRUPTED: Final = "interrupted"
 HANDED_OFF: Final = "handed_off"
 UNREADABLE_STATUS: Final = "unreadable"

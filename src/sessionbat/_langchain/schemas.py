@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from sessionbat._encoding import encode_value
+from sessionbat.integrations._kit import encode_value
 
 #: Where providers take a schema from: the parameter, and the ways inside it.
 _PARAMETERS: Final = (

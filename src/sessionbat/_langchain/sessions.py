@@ -7,18 +7,17 @@ the configuration that LangChain keeps around the run, and at last the root run'
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
-from sessionbat._current import current
 from sessionbat.event import RESERVED_CONTEXT
+from sessionbat.integrations._kit import here
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
 
     from langchain_core.runnables import RunnableConfig
 
-    from sessionbat._langchain.runs import RunBook, Tree
     from sessionbat.client import Interaction, Session, SessionBat
 
     _Ambient = ContextVar[RunnableConfig | None]
@@ -30,6 +29,15 @@ try:
     from langchain_core.runnables.config import var_child_runnable_config as _around
 except ImportError:  # a private name of LangChain's: without it, only its cases are missed
     _around = None
+
+
+class Placement(NamedTuple):
+    """Where the runs of a tree are recorded."""
+
+    interaction: Interaction
+    #: Labels and context of each record, where the interaction does not bring them.
+    tags: tuple[str, ...] = ()
+    context: dict[str, Any] | None = None
 
 
 class Home:
@@ -65,73 +73,42 @@ class Home:
             return True
         return self.session is other.session and self.interaction is other.interaction
 
-    def settle(
-        self,
-        book: RunBook,
-        tree: Tree,
-        metadata: Mapping[str, Any] | None,
-        *,
-        or_root: bool,
-    ) -> None:
-        """Find the interaction of a tree; what is found first holds for the whole tree.
+    def place(
+        self, interaction_id: str, metadata: Mapping[str, Any] | None, *, or_root: bool
+    ) -> Placement | None:
+        """Find where a tree of runs belongs; None as long as nothing says so.
 
         Args:
-            book: Knows the interrupted interactions.
-            tree: Gets its ``interaction``.
+            interaction_id: Of the tree's interaction, where nothing else names one.
             metadata: What LangChain says about the run that begins.
             or_root: Take the root run's id where nothing is found: something is to be recorded.
         """
-        interaction = self.interaction
-        if interaction is not None:
-            tree.tags, tree.context = self.tags, self.context
-        elif self.session is not None:
-            interaction = self._within(self.session, tree, metadata)
-        else:
-            interaction = self._found(tree, metadata or {}, or_root=or_root)
-        if interaction is None:
-            return
-        tree.interaction = interaction
-        if tree.resuming:
-            earlier = book.interrupted.take(interaction.session_id)
-            tree.resumes = earlier if earlier != interaction.interaction_id else None
-
-    def _found(
-        self, tree: Tree, metadata: Mapping[str, Any], *, or_root: bool
-    ) -> Interaction | None:
-        session_id = session_id_in(metadata)
-        now = current()
+        if self.interaction is not None:
+            return Placement(self.interaction, self.tags, self.context)
+        known = metadata or {}
+        if self.session is not None:
+            return self._within(self.session, interaction_id, known)
+        session_id = session_id_in(known)
+        now = here(self.client)
         if now is not None and session_id in (None, now.session.session_id):
-            return self._current(now.session, now.interaction, tree, metadata)
+            if now.interaction is not None:
+                return Placement(now.interaction, self.tags, self._context(known))
+            return self._within(now.session, interaction_id, known)
         if session_id is None:
             if not or_root:
                 return None
-            session_id = session_id_around()
-        session = self.client.session(session_id=session_id or tree.interaction_id)
-        return self._within(session, tree, metadata)
-
-    def _current(
-        self,
-        session: Session,
-        interaction: Interaction | None,
-        tree: Tree,
-        metadata: Mapping[str, Any],
-    ) -> Interaction:
-        if session.client is not self.client:  # known here by its id only
-            session = self.client.session(session_id=session.session_id)
-            if interaction is not None:
-                tree.interaction_id = interaction.interaction_id
-        elif interaction is not None:
-            tree.tags, tree.context = self.tags, self._context(metadata)
-            return interaction
-        return self._within(session, tree, metadata)
+            session_id = session_id_around() or interaction_id
+        return self._within(self.client.session(session_id=session_id), interaction_id, known)
 
     def _within(
-        self, session: Session, tree: Tree, metadata: Mapping[str, Any] | None
-    ) -> Interaction:
-        return session.interaction(
-            interaction_id=tree.interaction_id,
-            tags=self.tags or None,
-            context=self._context(metadata or {}),
+        self, session: Session, interaction_id: str, metadata: Mapping[str, Any]
+    ) -> Placement:
+        return Placement(
+            session.interaction(
+                interaction_id=interaction_id,
+                tags=self.tags or None,
+                context=self._context(metadata),
+            )
         )
 
     def _context(self, metadata: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sessionbat._encoding import is_plain
 from sessionbat._langchain.media import summed_up
 from sessionbat._langchain.messages import is_langchain, message_input
+from sessionbat.integrations._kit import is_plain
 
 #: What LangChain and LangGraph hand to a tool beside the model's arguments.
 _ENGINE: Final = (
