@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -244,6 +245,7 @@ def test_a_forked_child_begins_with_nothing_under_way(client: SessionBat) -> Non
     hooks._book._lock.acquire()  # as a thread may hold it that does not exist in the child
     child = os.fork()
     if child == 0:
+        signal.alarm(30)  # a child that waits for the lock would wait for ever
         hooks.on_request("2", "m", "the child's")
         os._exit(len(hooks._book))
     hooks._book._lock.release()
