@@ -47,8 +47,7 @@ MAY_IMPORT = {
     "errors": set(),
     "event": set(),
     "transports": {"accounting", "event"},
-    "testing": {"_fault_endpoint", "client", "transports"},
-    "_fault_endpoint": set(),
+    "testing": {"client", "testing", "transports"},
     "integrations": {
         "_clock", "_current", "_encoding", "_host_log", "_measure", "_timestamp", "event",
         "integrations",
@@ -127,8 +126,8 @@ THIRD_PARTIES = {
     },
     "urllib3": {"_delivery.sender"},
     "zstandard": {
-        "_delivery.compression", "_fault_endpoint", "_importing.unpacking", "server.ingest",
-        "server.store",
+        "_delivery.compression", "_importing.unpacking", "server.ingest", "server.store",
+        "testing._fault_endpoint",
     },
     "langchain_core": {*LANGCHAIN, "demo"},
     "langgraph": {"demo"},
@@ -140,7 +139,7 @@ THIRD_PARTIES = {
     "uvicorn": {"server.serving", "server.web.connection_limits"},
     "jinja2": {"server.pages"},
     "click": {"cli"},
-    "pytest": {"testing"},
+    "pytest": {"testing._fixtures"},
     "rich": {"cli", "demo"},
 }  # fmt: skip
 

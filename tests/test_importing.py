@@ -19,7 +19,6 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 
 from sessionbat import importing
-from sessionbat._fault_endpoint import Answer, Endpoint, receipt
 from sessionbat._importing.bad import BadLine
 from sessionbat._importing.events import parse_event
 from sessionbat._importing.json_values import parse_object
@@ -29,6 +28,7 @@ from sessionbat.errors import ImportFileError
 from sessionbat.importing import ImportSummary, import_lines
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
+from sessionbat.testing import Answer, Endpoint, receipt
 from sessionbat.transports import IngestionTransport
 
 AIRLINE = Path(__file__).parents[2] / "shared" / "data" / "airline-agent-sessions.jsonl"

@@ -1,43 +1,14 @@
-"""For users' tests: what their code recorded, and an ingestion endpoint that misbehaves on order.
-
-One line in ``conftest.py``, ``pytest_plugins = ["sessionbat.testing"]``, brings the fixtures
-``recording`` and ``ingestion_endpoint``; without pytest, ``Recording`` and ``Endpoint`` are used by
-hand. Nothing of the SDK imports this, and importing it does not import pytest.
-"""
+"""A client that delivers nothing, and questions to what was recorded with it."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from sessionbat._fault_endpoint import (
-    OFFERS_BATCHES,
-    Answer,
-    Behaviour,
-    Endpoint,
-    Request,
-    receipt,
-    single_events_only,
-    unused_port,
-)
 from sessionbat.client import SessionBat
 from sessionbat.transports import MemoryTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
-
-__all__ = [
-    "OFFERS_BATCHES",
-    "Answer",
-    "Behaviour",
-    "Endpoint",
-    "Recording",
-    "Request",
-    "receipt",
-    "single_events_only",
-    "unused_port",
-]
 
 
 class Recording:
@@ -144,22 +115,3 @@ class Recording:
 def _step(event: dict[str, Any]) -> str:
     name = event["observation"]["name"]
     return event["type"] if name is None else f"{event['type']} {name}"
-
-
-# Only where pytest runs already: a script may use an ``Endpoint`` and has no need of pytest.
-if "pytest" in sys.modules:
-    import pytest
-
-    @pytest.fixture
-    def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recording]:
-        """A client of the test's own and what is recorded with it; see ``Recording``."""
-        # A machine where recording is turned off should run the tests all the same.
-        monkeypatch.delenv("SESSIONBAT_ENABLED", raising=False)
-        with Recording() as running:
-            yield running
-
-    @pytest.fixture
-    def ingestion_endpoint() -> Iterator[Endpoint]:
-        """A real endpoint on loopback that takes everything, until told otherwise."""
-        with Endpoint() as running:
-            yield running
