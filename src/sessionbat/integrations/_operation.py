@@ -51,8 +51,6 @@ class Operation:
     begun_ns = 0
     ended_ns = 0
     first_token_ns = 0
-    #: What an answer has brought so far, for one that is cut short.
-    pieces: Sequence[Any] = ()
     last_piece: object = None
     #: The asyncio task that began it, where the book watches that.
     task: asyncio.Task[Any] | None = None
@@ -65,6 +63,8 @@ class Operation:
         if interaction is not None:
             self.interaction = interaction
         self.metadata: dict[str, Any] = {}
+        #: What an answer has brought so far, for one that is cut short.
+        self.pieces: list[Any] = []
 
     def start(self, clock: Clock) -> str:
         """Start the clock; returns the id under which the operation will be recorded."""
@@ -83,10 +83,7 @@ class Operation:
         if piece is not None and piece is self.last_piece:
             return False
         self.last_piece = piece
-        if type(self.pieces) is list:
-            self.pieces.append(kept)
-        else:
-            self.pieces = [kept]
+        self.pieces.append(kept)
         return True
 
     def times(self) -> dict[str, float]:
