@@ -34,6 +34,7 @@ NOT_IN_THE_TABLE = {
     "how work is cut into steps, within limits that the table has": {
         "_delivery/keeper.py:MAX_GROUP_BYTES",
         "server/store/sqlite/many_rows.py:_MAX_VALUES",
+        "server/ingest/decoder_thread.py:_AT_ONCE",
         "server/store/sqlite/connections.py:_MAX_READERS",
         "server/store/sqlite/writer.py:_LONGEST_PAUSE",
         "_importing/unpacking.py:_MAX_UNPACKED",
