@@ -28,7 +28,7 @@ _MAX_CHARACTERS: Final = MAX_CHARACTERS // 2
 # Seconds that a step should take to index, beside its commit, and the least text of the next one if
 # it took longer. How long a text takes depends on how many different words it has and how busy the
 # machine is: half a million characters take 0.05 s, or 0.6 s.
-_STEP_SECONDS: Final = 0.05
+_STEP_SECONDS: Final = 0.1
 _MIN_CHARACTERS: Final = _MAX_CHARACTERS // 16
 
 _AUTOMERGE: Final = 16
