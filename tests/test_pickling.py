@@ -370,9 +370,9 @@ def test_a_handler_goes_on_with_its_session() -> None:
 
     restored = pickle.loads(pickle.dumps(handler))
 
-    assert restored._home.client is client
-    assert restored._home.session.session_id == "s"
-    assert (restored._home.tags, restored._home.context) == (("t",), {"u": 1})
+    assert restored._runs.home.client is client
+    assert restored._runs.home.session.session_id == "s"
+    assert (restored._runs.home.tags, restored._runs.home.context) == (("t",), {"u": 1})
 
 
 def test_a_mask_is_what_it_was_when_the_client_was_made(caplog: pytest.LogCaptureFixture) -> None:

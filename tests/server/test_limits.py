@@ -35,6 +35,7 @@ from sessionbat.server.reading.values import Values
 from sessionbat.server.records import EventFilter, ReceivedEvent, StoredEvent
 from sessionbat.server.settings import MAX_ROOT_PATH_CHARACTERS, Settings
 from sessionbat.server.store.query_terms import MAX_TERMS, parse_query
+from sessionbat.server.store.questions import EventsQuery, Question, SearchQuery, SessionsQuery
 from sessionbat.server.store.sqlite import export, rollups
 from sessionbat.server.store.sqlite.event_rows import EventRow
 from sessionbat.server.store.sqlite.store import SqliteStore
@@ -302,31 +303,33 @@ def test_a_key_is_made_for_an_app_of_the_longest_name_and_for_no_longer_one() ->
 
 
 @pytest.mark.parametrize(
-    ("address", "method", "most"),
+    ("address", "asked", "most"),
     [
-        (f"{API}/sessions", "list_sessions", answers._AT_ONCE),
-        (f"{API}/search?q=word", "search", answers._SEARCHES_AT_ONCE),
-        ("/sessions", "list_sessions", sessions._LISTS_AT_ONCE),
-        ("/session?app=support-bot&id=thread_1", "list_events", session._SESSIONS_AT_ONCE),
+        (f"{API}/sessions", SessionsQuery, answers._AT_ONCE),
+        (f"{API}/search?q=word", SearchQuery, answers._SEARCHES_AT_ONCE),
+        ("/sessions", SessionsQuery, sessions._LISTS_AT_ONCE),
+        ("/session?app=support-bot&id=thread_1", EventsQuery, session._SESSIONS_AT_ONCE),
     ],
 )
 def test_so_many_answers_of_a_kind_are_made_at_once(
-    server: Wire, monkeypatch: pytest.MonkeyPatch, address: str, method: str, most: int
+    server: Wire, monkeypatch: pytest.MonkeyPatch, address: str, asked: type, most: int
 ) -> None:
     server.send(event("e1"))
     lock, released, seen = threading.Lock(), threading.Event(), [0, 0]  # now, at most
-    answer_of = getattr(SqliteStore, method)
+    ask = SqliteStore.ask
 
-    def wait(store: SqliteStore, *arguments: Any, **options: Any) -> Any:
+    def wait(store: SqliteStore, question: Question[Any]) -> Any:
+        if not isinstance(question, asked):
+            return ask(store, question)
         with lock:
             seen[0] += 1
             seen[1] = max(seen)
         assert released.wait(60)
         with lock:
             seen[0] -= 1
-        return answer_of(store, *arguments, **options)
+        return ask(store, question)
 
-    monkeypatch.setattr(SqliteStore, method, wait)
+    monkeypatch.setattr(SqliteStore, "ask", wait)
     with ThreadPoolExecutor(most + 3) as pool:
         answers = [pool.submit(server.request, "GET", address) for _ in range(most + 3)]
         try:

@@ -426,7 +426,7 @@ def test_a_refusal_by_name_and_a_failure_carry_them_too(
     from sessionbat.server.store.sqlite.store import SqliteStore
 
     elsewhere = server.request("GET", "/sessions", headers={"Host": "evil.example"})
-    monkeypatch.setattr(SqliteStore, "list_sessions", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(SqliteStore, "ask", lambda *_: 1 / 0)
     failure = server.get("/api/v1/sessions")
     assert (elsewhere.status, failure.status) == (421, 500)
     for answer in (elsewhere, failure):

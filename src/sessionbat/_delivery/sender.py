@@ -1,6 +1,7 @@
 """One body → one POST → an outcome: accepted, try again, or one of the ways to be refused.
 
-The only place that knows HTTP. ``post`` never raises and takes ``REQUEST_DEADLINE_S`` at most.
+The only place that speaks HTTP; ``answer`` reads what came back. ``post`` never raises and takes
+``REQUEST_DEADLINE_S`` at most.
 Everything that a request needs is imported with this module: importing inside the worker's thread
 would leave a forked child with the import lock of a thread that it does not have.
 """

@@ -72,7 +72,8 @@ class GroupCommit:
 
         Raises:
             Refused: The body cannot be read, or the server is stopping.
-            StoreError: The store failed; nothing of this body was stored.
+            StoreError: The store failed. Some of a very large body may have been stored; sent
+                again, it is known by its ids.
         """
         waiter: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._decoding.put(body, waiter)
