@@ -65,7 +65,7 @@ class _Places:
             await turn
             yield
         finally:
-            # Whoever is no longer interested may have been given it meanwhile.
+            # One that is no longer awaited may have been given a place meanwhile.
             if turn.done() and not turn.cancelled():
                 self._left += 1
                 self._held[app] -= 1

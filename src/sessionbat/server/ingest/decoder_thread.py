@@ -83,7 +83,7 @@ class Decoding:
         self._large.wake()
 
     def close(self) -> None:
-        """Pass on what waits, then stop; takes as long as that takes."""
+        """Pass on what waits, then stop. May wait for the store."""
         self._small.close()
         self._large.close()
 

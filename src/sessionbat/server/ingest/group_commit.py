@@ -81,7 +81,7 @@ class GroupCommit:
         return await waiter
 
     def close(self) -> None:
-        """Store what waits, then stop; takes as long as that takes."""
+        """Store what waits, then stop. May wait for the store."""
         self._decoding.close()
         self._thread.close()
 
