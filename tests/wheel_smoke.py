@@ -14,8 +14,8 @@ from sessionbat.transports import MemoryTransport
 assert sessionbat.__version__ == version("sessionbat")
 assert "site-packages" in sessionbat.__file__, "this must test the wheel, not the source tree"
 assert (Path(sessionbat.__file__).parent / "py.typed").exists()
-assert (Path(sessionbat.__file__).parent / "server" / "templates").is_dir()
-assert (Path(sessionbat.__file__).parent / "server" / "static").is_dir()
+assert (Path(sessionbat.__file__).parent / "server" / "pages" / "templates").is_dir()
+assert (Path(sessionbat.__file__).parent / "server" / "pages" / "static").is_dir()
 assert len([r for r in requires("sessionbat") or [] if "extra ==" not in r]) == 2
 
 memory = MemoryTransport()
