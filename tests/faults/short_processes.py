@@ -33,6 +33,13 @@ client = SessionBat(app="test-app", endpoint=sys.argv[1], exit_timeout=float(sys
 client.session(session_id="own").interaction().llm(model="m", input="own")
 print(client.flush(20).delivered, flush=True)
 """
+#: As most hosts are: it neither flushes nor closes, and the end of the process is all there is.
+SILENT = """
+import sys
+from sessionbat import SessionBat
+client = SessionBat(app="test-app", endpoint=sys.argv[1], exit_timeout=float(sys.argv[2]))
+client.session(session_id="own").interaction().llm(model="m", input="own")
+"""
 
 
 @dataclass
@@ -104,6 +111,7 @@ def measure(
     kill_each: int = 0,
     seconds: float = 2.0,
     seed: int = 0,
+    program: str = SHORT,
 ) -> Figures:
     """Leave a backlog behind, run short processes, then have the rest sent.
 
@@ -114,6 +122,7 @@ def measure(
         kill_each: Each so-manieth of them is killed at some moment; 0 kills none.
         seconds: Their exit deadline.
         seed: Of the moments.
+        program: What each of them runs; one that says nothing has delivered its own all the same.
     """
     chance = random.Random(seed)
     figures = Figures(backlog)
@@ -122,11 +131,11 @@ def measure(
         endpoint.requests.clear()
         endpoint.behave = behave
         for number in range(processes):
-            process = _python(SHORT, endpoint.url, str(seconds))
+            process = _python(program, endpoint.url, str(seconds))
             if kill_each and number % kill_each == kill_each - 1:
                 _kill_in_the_middle(process, endpoint, chance.uniform(0, 0.4))
                 figures.kills += 1
-            figures.own += int(process.communicate(timeout=60)[0] or 0)
+            figures.own += int(process.communicate(timeout=60)[0] or program is SILENT)
             figures.processes += 1
             figures.arrived.append(len(set(endpoint.acknowledged)))
         subprocess.run(

@@ -6,7 +6,15 @@ from itertools import pairwise
 
 import pytest
 
-from tests.faults.short_processes import KINDS, MANNERS, TAKES, Figures, measure
+from tests.faults.short_processes import (
+    KINDS,
+    MANNERS,
+    SILENT,
+    TAKES,
+    Figures,
+    measure,
+    slowly,
+)
 
 IN_FLIGHT = {"single": 12, "batches": 1000}
 
@@ -28,6 +36,15 @@ def test_each_short_process_gets_further(takes: str, manner: str, kill_each: int
     check(figures, takes)
     further = [b - a for a, b in pairwise(figures.arrived[:-1])]
     assert min(further) >= (0 if kill_each else 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("takes", TAKES)
+def test_one_that_neither_flushes_nor_closes_gets_further_as_well(takes: str) -> None:
+    figures = measure(slowly(TAKES[takes]), backlog=3000, processes=4, program=SILENT)
+    check(figures, takes)
+    for before, after in pairwise([0, *figures.arrived[:-1]]):
+        assert after - before > 1 or before >= figures.backlog, "its own event alone"
 
 
 @pytest.mark.long
