@@ -22,6 +22,7 @@ from sessionbat.server.background import Seldom
 from sessionbat.server.records import StoredKey
 from sessionbat.server.settings import is_loopback
 from sessionbat.server.store.protocol import Store
+from sessionbat.server.store.scoped import Visible
 from sessionbat.server.web.refusal import Refused
 
 _log = logging.getLogger("sessionbat.server")
@@ -64,6 +65,15 @@ def access_of(scope: Scope) -> Access:
     """
     access: Access = scope[_SCOPE_NAME]
     return access
+
+
+def visible_to(scope: Scope, store: Store) -> Visible:
+    """Give of a store what a request may see; pages and the read API ask this and nothing else.
+
+    Raises:
+        KeyError: As ``access_of``.
+    """
+    return Visible(store, access_of(scope).app)
 
 
 def logout_token_of(scope: Scope) -> str:

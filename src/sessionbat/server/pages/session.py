@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 
 from sessionbat.server.access.answers_at_once import AtOnce
-from sessionbat.server.access.permissions import access_of
+from sessionbat.server.access.permissions import visible_to
 from sessionbat.server.access.routes import Face, GuardedRoute, Need
 from sessionbat.server.pages import event
 from sessionbat.server.pages.rendering import as_json, page, render, twin
@@ -16,7 +16,6 @@ from sessionbat.server.pages.view.budget import ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.pages.view.session import Place, Turn, present_session
 from sessionbat.server.records import Page, SessionSummary, StoredEvent
 from sessionbat.server.store.protocol import Store
-from sessionbat.server.store.scoped import Visible
 from sessionbat.server.web.addresses import SESSION, SESSION_DATA, Here, event_addresses, here
 from sessionbat.server.web.parameters import Query, Text, Whole, missing
 from sessionbat.server.web.refusal import Refused
@@ -119,7 +118,7 @@ class _Sessions:
         query = Query("session", _PARAMETERS, given, ignore_others=True)
         app, name = query.require(ITS_APP), _name_of_id(query)
         session_id = query.require(name)
-        visible = Visible(self._store, access_of(request.scope).app)
+        visible = visible_to(request.scope, self._store)
         session = visible.get_session(app, session_id)
         if session is None:
             raise no_such_session(name.name)

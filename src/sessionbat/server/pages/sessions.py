@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sessionbat.server.access.answers_at_once import AtOnce
-from sessionbat.server.access.permissions import access_of
+from sessionbat.server.access.permissions import access_of, visible_to
 from sessionbat.server.access.routes import Face, GuardedRoute, Need
 from sessionbat.server.pages.rendering import as_json, page, render, twin
 from sessionbat.server.records import Page, SessionSummary
@@ -58,7 +58,7 @@ class _SessionList:
 
     def show(self, request: Request) -> str:
         """Show the list, or what to do when there is none yet."""
-        visible, query = self._visible(request), self._query(request)
+        visible, query = visible_to(request.scope, self._store), self._query(request)
         found, apps = _list(visible, query), visible.list_apps()
         address = here(request.scope)
         return render(
@@ -76,7 +76,7 @@ class _SessionList:
 
     def data(self, request: Request) -> bytes:
         """Give what the list shows, as JSON."""
-        visible, query = self._visible(request), self._query(request)
+        visible, query = visible_to(request.scope, self._store), self._query(request)
         found = _list(visible, query)
         return as_json(
             {
@@ -90,9 +90,6 @@ class _SessionList:
     def _query(self, request: Request) -> Query:
         given = request.query_params.multi_items()
         return Query("sessions", self._parameters, given, ignore_others=True)
-
-    def _visible(self, request: Request) -> Visible:
-        return Visible(self._store, access_of(request.scope).app)
 
 
 def _list(visible: Visible, query: Query) -> Page[SessionSummary]:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sessionbat.server.access.answers_at_once import AtOnce, on_the_beat
-from sessionbat.server.access.permissions import access_of
+from sessionbat.server.access.permissions import access_of, visible_to
 from sessionbat.server.access.routes import Face, GuardedRoute, Need
 from sessionbat.server.read_api import questions
 from sessionbat.server.records import SessionSummary, Span
@@ -100,7 +100,7 @@ def _answerer(store: Store, endpoint: Endpoint) -> Callable[[Request], Response]
 
     def respond(request: Request) -> Response:  # not async: it waits for the disk, in a thread
         query = Query(operation.name, operation.parameters, request.query_params.multi_items())
-        visible = Visible(store, access_of(request.scope).app)
+        visible = visible_to(request.scope, store)
         with _timed(operation.name, request):
             return Response(orjson.dumps(answer(visible, query)), media_type="application/json")
 
