@@ -11,7 +11,14 @@ from typing import Final
 
 from sessionbat.server.records import AppActivity, Group, SearchHit, SessionSummary, Span, Statistic
 from sessionbat.server.web.event_schema import EVENT
-from sessionbat.server.web.operations import Answer, Operation, page_of, reference, schema_of
+from sessionbat.server.web.operations import (
+    Answer,
+    Operation,
+    list_of,
+    page_of,
+    reference,
+    schema_of,
+)
 from sessionbat.server.web.parameters import Choice, Schema, Text, Time
 from sessionbat.server.web.session_parameters import (
     AFTER,
@@ -125,11 +132,7 @@ APPS: Final = Operation(
     parameters=(APP,),
     answer=Answer(
         "The apps that the key may see, in alphabetical order.",
-        {
-            "type": "object",
-            "required": ["items"],
-            "properties": {"items": {"type": "array", "items": reference("App")}},
-        },
+        list_of(reference("App")),
     ),
     refusals=_refusals(),
 )
@@ -145,11 +148,7 @@ STATISTICS: Final = Operation(
     parameters=(BY, FROM, TO, APP, GROUP),
     answer=Answer(
         "The spans in which something happened.",
-        {
-            "type": "object",
-            "required": ["items"],
-            "properties": {"items": {"type": "array", "items": reference("Statistic")}},
-        },
+        list_of(reference("Statistic")),
     ),
     refusals=_refusals("bad-parameter", "bad-time", "too-many-spans"),
 )

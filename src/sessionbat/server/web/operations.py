@@ -79,6 +79,15 @@ class Operation:
         return dict(sorted(merged.items()))
 
 
+def list_of(item: Schema) -> Schema:
+    """Describe a list that is given whole."""
+    return {
+        "type": "object",
+        "required": ["items"],
+        "properties": {"items": {"type": "array", "items": item}},
+    }
+
+
 def page_of(item: Schema) -> Schema:
     """Describe a page of a list: its items, and the cursor that continues after them."""
     return {
