@@ -29,7 +29,7 @@ from sessionbat._encoding.plain_values import MAX_DEPTH, MAX_NODES, Conversion, 
 from sessionbat._encoding.well_formed import only_numbers, split_metrics
 from sessionbat.event import MAX_EVENT_BYTES
 
-# What the look has not seen, because another thread put it there since, orjson shall not know.
+# orjson must not encode what another thread has put there since the look.
 _OPTIONS: Final = (
     orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 )

@@ -75,7 +75,7 @@ class Door:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # there is none; one that comes later shall not be open
+        if scope["type"] != "http":  # there is none; one that is added later is closed, too
             await send({"type": "websocket.close", "code": 1008})
             return
         refusal = self._refusal(scope)

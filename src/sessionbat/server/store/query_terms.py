@@ -57,7 +57,7 @@ def text_of_parts(raw: bytes, messages: Iterable[bytes]) -> str:
             size += len(texts[-1])
         return "\n".join(texts)[:MAX_CHARACTERS]
     except orjson.JSONDecodeError:
-        return ""  # stored by a store's user that is not ingestion; it shall not stop the others
+        return ""  # stored by a store's user that is not ingestion; it must not stop the others
 
 
 def text_in(value: Any) -> str:

@@ -163,7 +163,7 @@ def _copy(source: Path, mode: str, target: Path, on_progress: Progress) -> None:
             progress=lambda _, left, total: on_progress(total - left, total),
             sleep=0,
         )
-        # The copy shall lie in one file, whoever opens it next.
+        # So that the copy is one file, whoever opens it next.
         writing.execute("PRAGMA journal_mode = DELETE")
     finally:
         writing.close()
