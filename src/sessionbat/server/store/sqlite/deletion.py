@@ -100,7 +100,7 @@ class Step(NamedTuple):
     removed: Removed
     #: Sessions, from the first asked for, that are gone now or stay.
     done: int
-    #: The one after them has lost some of its events; it shall not stay like that.
+    #: The session after them has lost some of its events, so the next step goes on with it.
     has_begun: bool
 
 
@@ -131,14 +131,14 @@ def _delete_some(
             continue
         events = _latest_events(connection, session, room_events, room_bytes)
         gone, size, characters = _delete_events(connection, derived, events, room_text)
-        is_gone, left_behind = _delete_if_empty(connection, session)
+        has_more = _has_events(connection, session)
+        is_gone, left_behind = (False, 0) if has_more else _delete_rest(connection, session)
         size += left_behind
         connection.execute("UPDATE apps SET bytes = max(0, bytes - ?) WHERE name = ?", (size, app))
         removed += Removed(int(is_gone), len(gone), size)
-        if not is_gone and not _has_events(connection, session):
-            return Step(removed, done, True)  # of long conversations, messages are left
-        if not is_gone:
+        if has_more:
             _sum_up_rest(connection, session, sum(event.cost_nanos for event in gone))
+        if not is_gone:  # without events, messages of long conversations are left
             return Step(removed, done, True)
         room_events -= len(gone) or 1
         room_bytes -= size
@@ -201,8 +201,8 @@ def _delete_events(
     for each in derived:
         # What is not in it yet is not there any more when it would be.
         each.subtract(connection, [event for event in events if event.id <= up_to[each.name]])
+    size = _delete_messages(connection, "event", [event.id for event in events])
     numbers = [(event.id,) for event in events]
-    size = _delete_messages(connection, "event", [number for (number,) in numbers])
     for number in numbers:
         (length,) = connection.execute(
             "SELECT length(data) FROM payloads WHERE event = ?", number
@@ -238,10 +238,8 @@ def _has_events(connection: sqlite3.Connection, session: int) -> bool:
     return found is not None
 
 
-def _delete_if_empty(connection: sqlite3.Connection, session: int) -> tuple[bool, int]:
+def _delete_rest(connection: sqlite3.Connection, session: int) -> tuple[bool, int]:
     """Delete what is left of a session without events: whether it is gone, and what was stored."""
-    if _has_events(connection, session):
-        return False, 0
     size = _delete_messages(connection, "session", [session])
     if connection.execute("SELECT 1 FROM messages WHERE session = ?", (session,)).fetchone():
         return False, size

@@ -12,7 +12,7 @@ from sessionbat.server.store.sqlite.append import Inserted
 from sessionbat.server.store.sqlite.connections import Readers
 from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.indexer_thread import STEP
-from sessionbat.server.store.sqlite.progress import begin, in_all
+from sessionbat.server.store.sqlite.progress import begin, behind
 from sessionbat.server.store.sqlite.writer import Writer
 
 
@@ -63,8 +63,4 @@ class Indexing:
     def count_behind(self, readers: Readers) -> int:
         """Count the events that are not in everything yet; needs no lock."""
         with readers.lend() as reader:
-            (count,) = reader.connection.execute(
-                "SELECT count(*) FROM events WHERE id > ?",
-                (in_all(reader.connection, self.followed),),
-            ).fetchone()
-            return int(count)
+            return behind(reader.connection, self.followed).events

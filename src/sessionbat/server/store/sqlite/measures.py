@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sessionbat.server.records import AppMeasures, StoreMeasures
-from sessionbat.server.store.sqlite.progress import in_all
+from sessionbat.server.store.sqlite.progress import behind
 
 
 def measure(connection: sqlite3.Connection, path: Path, derived: Sequence[str]) -> StoreMeasures:
@@ -20,14 +20,11 @@ def measure(connection: sqlite3.Connection, path: Path, derived: Sequence[str]) 
         derived: The names of what could be behind.
     """
     (events,) = connection.execute("SELECT coalesce(sum(observations), 0) FROM sessions").fetchone()
-    up_to = in_all(connection, derived)
-    behind, since_us = connection.execute(
-        "SELECT count(*), min(received_at_us) FROM events WHERE id > ?", (up_to,)
-    ).fetchone()
+    events_behind, since_us = behind(connection, derived)
     return StoreMeasures(
         events=events,
-        events_behind=behind,
-        seconds_behind=max(0.0, time.time() - since_us / 1e6) if behind else 0.0,
+        events_behind=events_behind,
+        seconds_behind=0.0 if since_us is None else max(0.0, time.time() - since_us / 1e6),
         bytes=_size(path),
         log_bytes=_size(Path(f"{path}-wal")),
     )

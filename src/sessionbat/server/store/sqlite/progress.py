@@ -38,10 +38,21 @@ def begin(connection: sqlite3.Connection, name: str) -> None:
     connection.execute("INSERT OR IGNORE INTO progress (name, up_to) VALUES (?, 0)", (name,))
 
 
-def in_all(connection: sqlite3.Connection, names: Sequence[str]) -> int:
-    """Give the number of the last event that is in all of these."""
+class Behind(NamedTuple):
+    """How much is not in everything yet."""
+
+    events: int
+    #: When the first of them was received; None when there are none.
+    since_us: int | None
+
+
+def behind(connection: sqlite3.Connection, names: Sequence[str]) -> Behind:
+    """Count the events that are not in all of these yet."""
     places = ", ".join("?" * len(names))
-    (up_to,) = connection.execute(
-        f"SELECT coalesce(min(up_to), 0) FROM progress WHERE name IN ({places})", names
-    ).fetchone()
-    return int(up_to)
+    return Behind._make(
+        connection.execute(
+            "SELECT count(*), min(received_at_us) FROM events WHERE id >"
+            f" (SELECT coalesce(min(up_to), 0) FROM progress WHERE name IN ({places}))",
+            names,
+        ).fetchone()
+    )
