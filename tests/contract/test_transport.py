@@ -18,7 +18,6 @@ from types import ModuleType
 from typing import NamedTuple
 
 import pytest
-from tests.conftest import eventually
 
 from sessionbat import SessionBat
 from sessionbat.accounting import Stats
@@ -31,6 +30,7 @@ from sessionbat.transports import (
     StdoutTransport,
     Transport,
 )
+from tests.conftest import eventually
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "file_transport.py"
 

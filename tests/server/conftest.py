@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wire import Wire
 
 from sessionbat.server.access.keys import id_of, new_key
 from sessionbat.server.records import KeyKind
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.opening import open_store
+from tests.server.wire import Wire
 
 
 @pytest.fixture

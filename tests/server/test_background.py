@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.conftest import eventually
 
 from sessionbat.errors import StoreError
 from sessionbat.server.background import Background, Seldom, describe_failure
+from tests.conftest import eventually
 
 LOG = logging.getLogger("sessionbat.server.tests")
 

@@ -15,10 +15,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_serving import SERVE, free_port, served, wait_until_healthy, wire_to
-from wire import Answer, Wire, event
 
 from sessionbat.server.store.opening import open_store
+from tests.server.test_serving import SERVE, free_port, served, wait_until_healthy, wire_to
+from tests.server.wire import Answer, Wire, event
 
 SENDERS = 4
 

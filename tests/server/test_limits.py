@@ -14,9 +14,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from test_robustness import GET, POST, answered, connect, ended, is_closed, read_answer
-from tests.conftest import eventually
-from wire import Wire, event
 
 from sessionbat.errors import ConfigurationError
 from sessionbat.event import MAX_NAME_CHARACTERS
@@ -42,6 +39,17 @@ from sessionbat.server.store.sqlite.store import SqliteStore
 from sessionbat.server.web.connection_limits import BYTES_A_PIECE, MAX_HEADERS, MAX_PIECES
 from sessionbat.server.web.parameters import MAX_NUMBER
 from sessionbat.server.web.refusal import Refused
+from tests.conftest import eventually
+from tests.server.web.test_robustness import (
+    GET,
+    POST,
+    answered,
+    connect,
+    ended,
+    is_closed,
+    read_answer,
+)
+from tests.server.wire import Wire, event
 
 API = "/api/v1"
 DEFAULTS = Settings()

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_login import Browser
-from test_serving import free_port, wait_until_healthy, wire_to
-from wire import Wire, event
 
 from sessionbat.server.access.keys import new_key
 from sessionbat.server.store.opening import open_store
+from tests.server.access.test_login import Browser
+from tests.server.test_serving import free_port, wait_until_healthy, wire_to
+from tests.server.wire import Wire, event
 
 # Ends the process, loudly, when it looks up a name or connects to anything but this machine.
 SERVE = """

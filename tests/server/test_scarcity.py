@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from wire import PATH, event, ndjson
 
 from sessionbat.server.store.opening import open_store
+from tests.server.wire import PATH, event, ndjson
 
 pytestmark = [
     pytest.mark.slow,

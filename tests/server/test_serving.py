@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cli.command import environment_of
-from wire import PATH, Wire, event, ndjson
 
 from sessionbat.errors import ConfigurationError, SessionBatError, StoreError
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.sqlite.store import SqliteStore
+from tests.cli.command import environment_of
+from tests.server.wire import PATH, Wire, event, ndjson
 
 SERVE = """
 import sys

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from test_durability import stored_ids
-from test_serving import free_port, served, wait_until_healthy, wire_to
-from wire import PATH, event, ndjson
+
+from tests.server.test_durability import stored_ids
+from tests.server.test_serving import free_port, served, wait_until_healthy, wire_to
+from tests.server.wire import PATH, event, ndjson
 
 HEAD = "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 

@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from markup import Document
-from payloads import KINDS, hostile_events, long_agent_session, odd_events
-from wire import Wire, event
 
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
+from tests.server.pages.markup import Document
+from tests.server.pages.payloads import KINDS, hostile_events, long_agent_session, odd_events
+from tests.server.wire import Wire, event
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wire import event
+from tests.server.wire import event
 
 MARKUP = """<script>alert(1)</script>"'><img src=x onerror=alert(2)></details>{{7*7}}"""
 #: As an event id, which becomes an element's id and a fragment.

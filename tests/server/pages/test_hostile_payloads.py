@@ -12,17 +12,17 @@ from urllib.parse import quote, urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markup import Document
-from payloads import ATTRIBUTE, DEEP, KINDS, MARKUP, ODD_VALUES, hostile_events
-from test_login import Browser
-from tests.conftest import eventually
-from wire import Wire, event
 
 from sessionbat.server.pages import rendering
 from sessionbat.server.pages.static_files import STATIC_FILES
 from sessionbat.server.pages.view.budget import IN_FULL, ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.pages.view.session import present_session
 from sessionbat.server.records import StoredEvent
+from tests.conftest import eventually
+from tests.server.access.test_login import Browser
+from tests.server.pages.markup import Document
+from tests.server.pages.payloads import ATTRIBUTE, DEEP, KINDS, MARKUP, ODD_VALUES, hostile_events
+from tests.server.wire import Wire, event
 
 Read = Look = Callable[..., Document]
 

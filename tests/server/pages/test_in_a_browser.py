@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from payloads import ATTRIBUTE, MARKUP
-from wire import Wire, event
+
+from tests.server.pages.payloads import ATTRIBUTE, MARKUP
+from tests.server.wire import Wire, event
 
 #: Each needs a browser, and seconds: run by CI.
 pytestmark = pytest.mark.slow

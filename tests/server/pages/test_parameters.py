@@ -5,7 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from wire import Wire, event
+
+from tests.server.wire import Wire, event
 
 SESSION = "app=support-bot&id=thread_1"
 API_SESSION = "app=support-bot&session_id=thread_1"

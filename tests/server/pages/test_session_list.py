@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from markup import Document
-from wire import Wire, event
+
+from tests.server.pages.markup import Document
+from tests.server.wire import Wire, event
 
 Read = Callable[..., Document]
 

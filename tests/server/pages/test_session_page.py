@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from markup import Document, Element
-from payloads import long_agent_session
-from wire import Wire, event
 
 from sessionbat.server.pages.view.session import present_session
 from sessionbat.server.records import StoredEvent
+from tests.server.pages.markup import Document, Element
+from tests.server.pages.payloads import long_agent_session
+from tests.server.wire import Wire, event
 
 Read = Callable[..., Document]
 SESSION = {"app": "support-bot", "id": "thread_1"}

@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable
 
 import pytest
-from markup import Document
-from payloads import MARKUP, hostile_events
-from wire import Wire, event
+
+from tests.server.pages.markup import Document
+from tests.server.pages.payloads import MARKUP, hostile_events
+from tests.server.wire import Wire, event
 
 Read = Callable[..., Document]
 SESSION = {"app": "support-bot", "id": "thread_1"}

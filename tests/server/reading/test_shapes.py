@@ -9,12 +9,12 @@ import json
 from typing import Any, Final
 
 import pytest
-from wire import Wire, event
 
 from sessionbat.server.reading.event import answered, asked, read_event
 from sessionbat.server.reading.title import NONE, SAID, first_words
 from sessionbat.server.records import StoredEvent
 from sessionbat.server.store.query_terms import text_of
+from tests.server.wire import Wire, event
 
 QUESTION: Final = "Where is my parcel"
 ANSWER: Final = "It arrives on Tuesday"
