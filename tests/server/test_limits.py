@@ -22,10 +22,10 @@ from sessionbat.server.access import door, login
 from sessionbat.server.access.keys import new_key
 from sessionbat.server.ingest.body import Body, Decoded, decode_body
 from sessionbat.server.ingest.value_limits import MAX_VALUES
-from sessionbat.server.pages import session, sessions
+from sessionbat.server.pages import session_page, sessions_page
 from sessionbat.server.pages.view.budget import ON_A_PAGE
-from sessionbat.server.read_api import answers
-from sessionbat.server.read_api.questions import MAX_LIMIT, MAX_SPANS
+from sessionbat.server.read_api import endpoints
+from sessionbat.server.read_api.read_operations import MAX_LIMIT, MAX_SPANS
 from sessionbat.server.reading import figures
 from sessionbat.server.reading.json_values import MAX_EVENT_VALUES, MAX_SHOWN_VALUES
 from sessionbat.server.reading.values import Values
@@ -313,10 +313,10 @@ def test_a_key_is_made_for_an_app_of_the_longest_name_and_for_no_longer_one() ->
 @pytest.mark.parametrize(
     ("address", "asked", "most"),
     [
-        (f"{API}/sessions", SessionsQuery, answers._AT_ONCE),
-        (f"{API}/search?q=word", SearchQuery, answers._SEARCHES_AT_ONCE),
-        ("/sessions", SessionsQuery, sessions._LISTS_AT_ONCE),
-        ("/session?app=support-bot&id=thread_1", EventsQuery, session._SESSIONS_AT_ONCE),
+        (f"{API}/sessions", SessionsQuery, endpoints._AT_ONCE),
+        (f"{API}/search?q=word", SearchQuery, endpoints._SEARCHES_AT_ONCE),
+        ("/sessions", SessionsQuery, sessions_page._LISTS_AT_ONCE),
+        ("/session?app=support-bot&id=thread_1", EventsQuery, session_page._SESSIONS_AT_ONCE),
     ],
 )
 def test_so_many_answers_of_a_kind_are_made_at_once(

@@ -36,9 +36,9 @@ from sessionbat.server.ops.retention import Retention, RetentionKeeper
 from sessionbat.server.ops.server_metrics import Measures
 from sessionbat.server.ops.store_watch import StoreWatch, is_told_already, trouble
 from sessionbat.server.pages.login_page import login_page
+from sessionbat.server.pages.page_routes import pages
 from sessionbat.server.pages.rendering import refusal_page, show_trouble
-from sessionbat.server.pages.routes import pages
-from sessionbat.server.read_api import answers, questions
+from sessionbat.server.read_api import endpoints, read_operations
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.opening import Store
 from sessionbat.server.web import openapi
@@ -134,7 +134,7 @@ def _application(
                 need=Need.READ_ONE_APP,
                 face=Face.JSON,
             ),
-            *answers.routes(store),
+            *endpoints.routes(store),
             *pages(store),
         ]
     )
@@ -183,7 +183,7 @@ def operations(store: Store, settings: Settings) -> list[Operation]:
     """List every operation that programs may call; the pages are for people."""
     return [
         operation.describe(settings),
-        *(endpoint.operation for endpoint in answers.endpoints(store.context_keys)),
+        *(endpoint.operation for endpoint in endpoints.endpoints(store.context_keys)),
         openapi.DOCUMENT,
         HEALTH,
         METRICS,
@@ -233,7 +233,7 @@ def _openapi(
     # Made at the first request: most servers are never asked.
     @functools.lru_cache(maxsize=8)
     def document(root: str) -> bytes:
-        schemas = {**questions.SCHEMAS, **operation.SCHEMAS}
+        schemas = {**read_operations.SCHEMAS, **operation.SCHEMAS}
         return orjson.dumps(openapi.document(described, schemas, security, root))
 
     async def respond(request: Request) -> Response:

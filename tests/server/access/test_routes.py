@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from sessionbat.server.access.keys import new_key
 from sessionbat.server.access.routes import Face, GuardedRoute, Need, Routes
 from sessionbat.server.app import create_app
-from sessionbat.server.read_api import answers
+from sessionbat.server.read_api import endpoints
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.opening import open_store
@@ -55,8 +55,8 @@ def _new_routes() -> list[GuardedRoute]:
 
 
 def _with_new_routes(more: list[Any], patch: pytest.MonkeyPatch) -> None:
-    those = answers.routes
-    patch.setattr(answers, "routes", lambda store: [*those(store), *more])
+    those = endpoints.routes
+    patch.setattr(endpoints, "routes", lambda store: [*those(store), *more])
 
 
 async def _routes_of(url: str) -> list[GuardedRoute]:

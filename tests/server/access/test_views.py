@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from sessionbat.server.access.answers_at_once import AtOnce, on_the_beat
 from sessionbat.server.access.permissions import EVERYTHING, Access, access_of, grant
-from sessionbat.server.pages import session
+from sessionbat.server.pages import session_page
 from sessionbat.server.store.questions import Question, SearchQuery
 from sessionbat.server.store.sqlite.store import SqliteStore
 from tests.conftest import eventually
@@ -85,7 +85,7 @@ def test_the_list_waits_for_nobody_who_looks_at_sessions_or_searches(
     def held_while_searching(store: SqliteStore, question: Question[Any]) -> Any:
         return held() if isinstance(question, SearchQuery) else ask(store, question)
 
-    monkeypatch.setattr(session, "present_session", held)
+    monkeypatch.setattr(session_page, "present_session", held)
     monkeypatch.setattr(SqliteStore, "ask", held_while_searching)
     threads = [
         threading.Thread(target=server.request, args=("GET", others), daemon=True)

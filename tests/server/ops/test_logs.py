@@ -17,7 +17,7 @@ import pytest
 
 from sessionbat.server.background import Seldom
 from sessionbat.server.ops.logs import LogFormat, configure_logging
-from sessionbat.server.read_api import answers
+from sessionbat.server.read_api import endpoints
 from tests.server.test_serving import free_port, wait_until_healthy, wire_to
 from tests.server.wire import PATH, Wire, event
 
@@ -105,7 +105,7 @@ def test_what_happens_often_is_logged_once_a_minute_with_its_count(
 def test_a_slow_question_is_logged_by_its_parameters_and_not_by_their_values(
     server: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(answers, "_SLOW", 0.0)
+    monkeypatch.setattr(endpoints, "_SLOW", 0.0)
     server.get("/api/v1/search", q="s3cret")
     (line,) = [record.getMessage() for record in caplog.records]
     assert re.fullmatch(r"search took \d+\.\d s, asked by q \[slow-query\]", line)

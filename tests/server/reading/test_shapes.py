@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from sessionbat.server.reading.event import answered, asked, read_event
+from sessionbat.server.reading.event_reading import answered, asked, read_event
 from sessionbat.server.reading.title import NONE, SAID, first_words
 from sessionbat.server.records import StoredEvent
 from sessionbat.server.store.query_terms import text_of

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
 from sessionbat.event import RESERVED_CONTEXT, find_problem
-from sessionbat.server.read_api import questions
+from sessionbat.server.read_api import read_operations
 from sessionbat.server.records import SessionFilter
 from sessionbat.server.web.event_schema import EVENT
 from sessionbat.server.web.parameters import Parameter, Text
@@ -96,15 +96,15 @@ def test_the_limits_of_this_server_are_described(start_server: Any) -> None:
 
 def everything_asked() -> list[tuple[str, Parameter[Any]]]:
     operations = (
-        questions.SESSION,
-        questions.EVENTS,
-        questions.SEARCH,
-        questions.STATISTICS,
-        questions.APPS,
+        read_operations.SESSION,
+        read_operations.EVENTS,
+        read_operations.SEARCH,
+        read_operations.STATISTICS,
+        read_operations.APPS,
     )
     return [
         (operation.name, parameter)
-        for operation in (questions.sessions(RESERVED_CONTEXT), *operations)
+        for operation in (read_operations.sessions(RESERVED_CONTEXT), *operations)
         for parameter in operation.parameters
     ]
 

@@ -48,7 +48,7 @@ class Title(NamedTuple):
         return self.rank < BEST or at_us < self.at_us
 
 
-class Reading(NamedTuple):
+class EventFigures(NamedTuple):
     """What an event is filed by. Times are microseconds since 1970, UTC."""
 
     event_id: str
@@ -85,7 +85,9 @@ class Reading(NamedTuple):
         return cost_nanos(self.cost_usd)
 
 
-def read(event: Mapping[str, Any], received_at_us: int, context_keys: tuple[str, ...]) -> Reading:
+def read(
+    event: Mapping[str, Any], received_at_us: int, context_keys: tuple[str, ...]
+) -> EventFigures:
     """Read an event that has passed ``find_problem``.
 
     Args:
@@ -100,7 +102,7 @@ def read(event: Mapping[str, Any], received_at_us: int, context_keys: tuple[str,
     model = _text((observation.get("metadata") or {}).get("model"))
     error_type = _error_type(observation.get("error"))
     kind = observation["kind"]
-    return Reading(
+    return EventFigures(
         event["id"],
         event["session_id"],
         event.get("interaction_id") or None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from sessionbat.event import LLM, RETRIEVAL, TOOL
-from sessionbat.server.reading.figures import Label, Reading, Title
+from sessionbat.server.reading.figures import EventFigures, Label, Title
 
 #: What an app goes by: its name, or its number in a store.
 App = TypeVar("App")
@@ -34,9 +34,9 @@ class Tally:
     interaction_ids: set[str] = field(default_factory=set)
     label_sets: set[frozenset[Label]] = field(default_factory=set)
 
-    def add(self, reading: Reading) -> None:
+    def add(self, figures: EventFigures) -> None:
         """Add one event."""
-        at_us, kind = reading.active_at_us, reading.kind
+        at_us, kind = figures.active_at_us, figures.kind
         if at_us < self.first_at_us:
             self.first_at_us = at_us
         if at_us > self.last_at_us:
@@ -48,30 +48,30 @@ class Tally:
             self.tool_calls += 1
         elif kind == RETRIEVAL:
             self.retrievals += 1
-        self.errors += reading.failed
-        self.input_tokens += reading.input_tokens or 0
-        self.output_tokens += reading.output_tokens or 0
-        if reading.cost_usd is not None:
-            self.cost_nanos += reading.cost_nanos
-        if reading.latency_ms is not None and reading.latency_ms > self.latency_ms:
-            self.latency_ms = reading.latency_ms
-        self.label_sets.add(reading.own_labels)
-        self.label_sets.add(reading.shared_labels)
-        if reading.interaction_id is not None:
-            self.interaction_ids.add(reading.interaction_id)
-        if self.title.can_be_bettered_at(reading.at_us):
-            title = reading.title
+        self.errors += figures.failed
+        self.input_tokens += figures.input_tokens or 0
+        self.output_tokens += figures.output_tokens or 0
+        if figures.cost_usd is not None:
+            self.cost_nanos += figures.cost_nanos
+        if figures.latency_ms is not None and figures.latency_ms > self.latency_ms:
+            self.latency_ms = figures.latency_ms
+        self.label_sets.add(figures.own_labels)
+        self.label_sets.add(figures.shared_labels)
+        if figures.interaction_id is not None:
+            self.interaction_ids.add(figures.interaction_id)
+        if self.title.can_be_bettered_at(figures.at_us):
+            title = figures.title
             if title.is_better_than(self.title):
                 self.title = title
 
 
-def tally_up(readings: Iterable[tuple[App, Reading]]) -> dict[tuple[App, str], Tally]:
+def tally_up(filed: Iterable[tuple[App, EventFigures]]) -> dict[tuple[App, str], Tally]:
     """Sum events up by their app and session's id."""
     tallies: dict[tuple[App, str], Tally] = {}
-    for app, reading in readings:
-        key = app, reading.session_id
+    for app, figures in filed:
+        key = app, figures.session_id
         tally = tallies.get(key)
         if tally is None:
-            tally = tallies[key] = Tally(reading.active_at_us, reading.active_at_us)
-        tally.add(reading)
+            tally = tallies[key] = Tally(figures.active_at_us, figures.active_at_us)
+        tally.add(figures)
     return tallies

@@ -15,7 +15,7 @@ from sessionbat.server.pages.view.budget import Room
 from sessionbat.server.pages.view.history import History, Known
 from sessionbat.server.pages.view.json_text import Clipped, JsonText, clip
 from sessionbat.server.reading.chat import answer_of
-from sessionbat.server.reading.event import Reading, Timing, error_words, status_of
+from sessionbat.server.reading.event_reading import EventReading, Timing, error_words, status_of
 from sessionbat.server.reading.json_values import gist, is_number, mapping, text
 from sessionbat.server.reading.message import Call, Message, Part, Result, Words, read_message
 
@@ -120,7 +120,7 @@ class ObservationView:
 
 
 def present_observation(
-    reading: Reading, history: History, room: Room, shared: Mapping[str, Any], tags: set[str]
+    reading: EventReading, history: History, room: Room, shared: Mapping[str, Any], tags: set[str]
 ) -> ObservationView:
     """Make one observation ready to print.
 
@@ -182,7 +182,7 @@ def _short(value: Any) -> str:
     return value[:400] if isinstance(value, str) else gist(value)
 
 
-def _label(reading: Reading) -> str:
+def _label(reading: EventReading) -> str:
     if reading.kind == "llm":
         return reading.name or text(reading.metadata.get("model")) or "model"
     if reading.kind == "retrieval":
@@ -190,7 +190,7 @@ def _label(reading: Reading) -> str:
     return reading.name or reading.kind
 
 
-def _gist_in(reading: Reading) -> str:
+def _gist_in(reading: EventReading) -> str:
     if reading.kind == "llm":
         return ""
     if reading.kind == "retrieval":
@@ -199,7 +199,7 @@ def _gist_in(reading: Reading) -> str:
     return gist(reading.input, 90) if reading.input not in _NOTHING else ""
 
 
-def _gist_out(reading: Reading) -> str:
+def _gist_out(reading: EventReading) -> str:
     if reading.error is not None:
         return gist(": ".join(part for part in error_words(reading.error) if part), 140)
     if reading.kind == "llm":
@@ -209,7 +209,7 @@ def _gist_out(reading: Reading) -> str:
     return gist(reading.output, 110) if reading.output not in _NOTHING else ""
 
 
-def _gist_answer(reading: Reading) -> str:
+def _gist_answer(reading: EventReading) -> str:
     answer = answer_of(reading.chat_out)
     if answer is None:
         return gist(reading.chat_out.rest, 140) if reading.chat_out.rest else ""
@@ -227,7 +227,7 @@ def _gist_documents(documents: list[Any]) -> str:
     return f"{units.count(len(documents))} document{'s'[: len(documents) != 1]}{best}"
 
 
-def _metric(reading: Reading, name: str) -> str:
+def _metric(reading: EventReading, name: str) -> str:
     value = reading.metrics.get(name)
     return units.count(value) if is_number(value) else ""
 
@@ -246,7 +246,7 @@ def _printed(value: Any, room: Room) -> JsonText | None:
     return None if value is None else room.print(value)
 
 
-def _present_asked(reading: Reading, history: History, room: Room) -> ChatView:
+def _present_asked(reading: EventReading, history: History, room: Room) -> ChatView:
     messages = reading.chat_in.messages
     known = history.known(messages)
     history.add(reading.id, messages, answer_of(reading.chat_out))
@@ -266,7 +266,7 @@ def _first_open(messages: list[MessageView]) -> int:
     return min(next(last, len(messages) - 2), len(messages) - 1)
 
 
-def _present_answered(reading: Reading, room: Room) -> ChatView:
+def _present_answered(reading: EventReading, room: Room) -> ChatView:
     raw = reading.chat_out.messages[: room.limits.messages]
     messages = [_present_message(read_message(m, "assistant"), room, History()) for m in raw]
     rest = _printed(reading.chat_out.rest, room)
@@ -299,20 +299,20 @@ def _present_value(value: Any, room: Room) -> PartView | None:
     return PartView("data", value=room.print(value))
 
 
-def _query(reading: Reading) -> str:
+def _query(reading: EventReading) -> str:
     if isinstance(reading.input, str):
         return reading.input
     return text(mapping(reading.input).get("query"))
 
 
-def _documents(reading: Reading) -> list[Any]:
+def _documents(reading: EventReading) -> list[Any]:
     if isinstance(reading.output, list):
         return reading.output
     documents = mapping(reading.output).get("documents")
     return documents if isinstance(documents, list) else []
 
 
-def _present_retrieval(reading: Reading, room: Room) -> RetrievalView:
+def _present_retrieval(reading: EventReading, room: Room) -> RetrievalView:
     documents = _documents(reading)
     shown = documents[: room.limits.documents]
     scores = [s for s in map(_score, shown) if s is not None]
@@ -361,7 +361,7 @@ def _score(document: Any) -> float | None:
     return float(value) if is_number(value) and abs(value) < 1e15 else None
 
 
-def _facts(reading: Reading) -> Iterator[Fact]:
+def _facts(reading: EventReading) -> Iterator[Fact]:
     model = text(reading.metadata.get("model"))
     if model and reading.kind == "llm":
         yield Fact("Model", model)
@@ -380,6 +380,6 @@ def _facts(reading: Reading) -> Iterator[Fact]:
             yield Fact(label, _short(value))
 
 
-def _other_metadata(reading: Reading) -> dict[str, Any] | None:
+def _other_metadata(reading: EventReading) -> dict[str, Any] | None:
     shown = {"model"} if reading.kind == "llm" and text(reading.metadata.get("model")) else set()
     return {k: v for k, v in reading.metadata.items() if k not in shown} or None

@@ -25,8 +25,8 @@ from sessionbat.server.pages.view.observation import (
     context_facts,
     present_observation,
 )
-from sessionbat.server.reading.event import (
-    Reading,
+from sessionbat.server.reading.event_reading import (
+    EventReading,
     answered,
     asked,
     error_words,
@@ -154,16 +154,16 @@ def present_session(
 
 
 def _present_all(
-    readings: list[Reading], room: Room, context: dict[str, Any], tags: set[str]
+    readings: list[EventReading], room: Room, context: dict[str, Any], tags: set[str]
 ) -> dict[int, ObservationView]:
     history = History()
     return {id(r): present_observation(r, history, room, context, tags) for r in readings}
 
 
-def _by_interaction(readings: list[Reading]) -> list[list[Reading]]:
+def _by_interaction(readings: list[EventReading]) -> list[list[EventReading]]:
     """Group by interaction in order of first appearance; those without one by neighbourhood."""
-    groups: list[list[Reading]] = []
-    named: dict[str, list[Reading]] = {}
+    groups: list[list[EventReading]] = []
+    named: dict[str, list[EventReading]] = {}
     for reading in readings:
         key = reading.interaction_id
         if key is not None and key in named:
@@ -178,7 +178,7 @@ def _by_interaction(readings: list[Reading]) -> list[list[Reading]]:
 
 
 def _present_turns(
-    readings: list[Reading], observations: dict[int, ObservationView], place: Place, room: Room
+    readings: list[EventReading], observations: dict[int, ObservationView], place: Place, room: Room
 ) -> Iterator[Turn]:
     number = place.turns
     for index, group in enumerate(_by_interaction(readings)):
@@ -188,13 +188,13 @@ def _present_turns(
         yield _present_turn(group, observations, number if is_named else None, continued, room)
 
 
-def _turn_key(reading: Reading) -> str:
+def _turn_key(reading: EventReading) -> str:
     name = reading.interaction_id
     return "none" if name is None else f"{zlib.crc32(name.encode('utf-8', 'replace')):08x}"
 
 
 def _present_turn(
-    group: list[Reading],
+    group: list[EventReading],
     observations: dict[int, ObservationView],
     number: int | None,
     continued: bool,
@@ -226,20 +226,20 @@ def _present_turn(
     )
 
 
-def _asked(group: list[Reading]) -> str:
+def _asked(group: list[EventReading]) -> str:
     for reading in group:
         if reading.kind == LLM:
             return asked(reading)
     return next((words for words in map(asked, group) if words), "")
 
 
-def _extent(group: list[Reading]) -> tuple[datetime | None, datetime | None]:
+def _extent(group: list[EventReading]) -> tuple[datetime | None, datetime | None]:
     starts = [r.timing.start for r in group if r.timing.start is not None]
     ends = [r.timing.end for r in group if r.timing.end is not None]
     return min(starts, default=None), max(ends, default=None)
 
 
-def _bar(reading: Reading, start: datetime | None, end: datetime | None) -> Bar | None:
+def _bar(reading: EventReading, start: datetime | None, end: datetime | None) -> Bar | None:
     timing = reading.timing
     if start is None or end is None or timing.start is None or timing.latency_ms is None:
         return None
@@ -258,14 +258,14 @@ _KINDS: Final = {
 }
 
 
-def _tally(group: list[Reading]) -> list[str]:
+def _tally(group: list[EventReading]) -> list[str]:
     counts = Counter(r.kind for r in group)
     return [
         f"{units.count(n)} {_KINDS.get(kind, (kind, kind))[n != 1]}" for kind, n in counts.items()
     ]
 
 
-def _failures(readings: list[Reading]) -> list[Failure]:
+def _failures(readings: list[EventReading]) -> list[Failure]:
     failures: dict[tuple[str, str], Failure] = {}
     for reading in readings:
         if reading.error is None:
@@ -277,7 +277,7 @@ def _failures(readings: list[Reading]) -> list[Failure]:
     return list(failures.values())
 
 
-def _shared_context(readings: list[Reading]) -> dict[str, Any]:
+def _shared_context(readings: list[EventReading]) -> dict[str, Any]:
     if not readings:
         return {}
     first, *others = (reading.context for reading in readings)
@@ -294,13 +294,13 @@ def _reserved_first(context: dict[str, Any]) -> dict[str, Any]:
     return {**reserved, **context}
 
 
-def _shared_tags(readings: list[Reading]) -> list[str]:
+def _shared_tags(readings: list[EventReading]) -> list[str]:
     if not readings:
         return []
     everywhere = set(readings[0].tags).intersection(*(r.tags for r in readings))
     return [tag for tag in dict.fromkeys(readings[0].tags) if tag in everywhere]
 
 
-def _models(readings: list[Reading]) -> list[str]:
+def _models(readings: list[EventReading]) -> list[str]:
     models = (r.metadata.get("model") for r in readings if r.kind == "llm")
     return list(dict.fromkeys(model for model in models if isinstance(model, str) and model))[:6]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Final, NamedTuple
 
-from sessionbat.server.reading.figures import Reading, read
+from sessionbat.server.reading.figures import EventFigures, read
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.query_terms import indexed, text_of, text_of_parts
 from sessionbat.server.store.session_tally import Tally, tally_up
@@ -58,7 +58,7 @@ class Prepared(PreparedEvent):
     """An event on its way to its rows."""
 
     app: str
-    reading: Reading
+    figures: EventFigures
     packed_id: str | bytes
     payload: Payload | Conversation
     #: What is indexed of it; None as long as it is not known which of its messages are new.
@@ -69,7 +69,7 @@ class Prepared(PreparedEvent):
         """See ``PreparedEvent.work``; measured with messages of 30 bytes and texts of 10 KB."""
         payload = self.payload
         work = _WORK
-        if (labels := len(self.reading.shared_labels)) > _USUAL_LABELS:
+        if (labels := len(self.figures.shared_labels)) > _USUAL_LABELS:
             work += _WORK_PER_LABEL * (labels - _USUAL_LABELS)
         if isinstance(payload, Conversation):
             size = len(payload.around) + sum(map(len, payload.messages))
@@ -95,7 +95,7 @@ def prepare(
 
 def tally_of(events: Sequence[Prepared]) -> Tallies:
     """Sum up what events add to their sessions; touches no database either."""
-    return tally_up((each.app, each.reading) for each in events)
+    return tally_up((each.app, each.figures) for each in events)
 
 
 class Inserted(NamedTuple):
@@ -159,7 +159,7 @@ def _find_new(
     sessions: Mapping[tuple[int, str], KnownSession],
 ) -> list[bool]:
     keys = [
-        (each.packed_id, sessions[apps[each.app], each.reading.session_id].row) for each in events
+        (each.packed_id, sessions[apps[each.app], each.figures.session_id].row) for each in events
     ]
     there = set(
         with_values(
@@ -187,9 +187,9 @@ def _insert_rows(
     ).fetchone()
     rows = []
     for number, each in enumerate(events, last + 1):
-        app, reading = apps[each.app], each.reading
-        session = known.sessions[app, reading.session_id]
-        rows.append(event_row(number, app, each.packed_id, session, reading))
+        app, figures = apps[each.app], each.figures
+        session = known.sessions[app, figures.session_id]
+        rows.append(event_row(number, app, each.packed_id, session, figures))
     insert_many(connection, _INSERT_EVENTS, rows)
     return rows
 

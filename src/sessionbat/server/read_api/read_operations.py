@@ -1,6 +1,6 @@
 """What the read API can be asked: each parameter once, and the operations that take them.
 
-``answers`` reads requests by these; the OpenAPI document and the table in ``docs/api.md`` say the
+``endpoints`` reads requests by these; the OpenAPI document and the table in ``docs/api.md`` say the
 same. Those that the pages take too are in ``web/session_parameters``.
 """
 

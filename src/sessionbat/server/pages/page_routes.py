@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sessionbat.server.access.routes import GuardedRoute
-from sessionbat.server.pages import session, sessions, static_files
+from sessionbat.server.pages import session_page, sessions_page, static_files
 from sessionbat.server.store.protocol import Store
 
 
 def pages(store: Store) -> list[GuardedRoute]:
     """Give the routes of the pages, their twins and their static files."""
-    return [*sessions.routes(store), *session.routes(store), *static_files.routes()]
+    return [*sessions_page.routes(store), *session_page.routes(store), *static_files.routes()]

@@ -31,7 +31,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class EventReading:
     """An event's parts, each of the kind it ought to be, whatever came in."""
 
     id: str
@@ -53,7 +53,7 @@ class Reading:
     unreadable_times: list[tuple[str, Any]]
 
 
-def read_event(stored: StoredEvent, values: Values | None = None) -> Reading:
+def read_event(stored: StoredEvent, values: Values | None = None) -> EventReading:
     """Take an event apart, as far as there is room for its values; wrong kinds become empty."""
     values = values or Values(MAX_SHOWN_VALUES)
     event = values.read(stored)
@@ -63,7 +63,7 @@ def read_event(stored: StoredEvent, values: Values | None = None) -> Reading:
     kind = text(observation.get("kind")) or text(event.get("type"))
     given_in, given_out = observation.get("input"), observation.get("output")
     tags = event.get("tags")
-    return Reading(
+    return EventReading(
         id=stored.id,
         kind=kind,
         name=text(observation.get("name")),
@@ -87,7 +87,7 @@ def read_event(stored: StoredEvent, values: Values | None = None) -> Reading:
     )
 
 
-def status_of(reading: Reading) -> str:
+def status_of(reading: EventReading) -> str:
     """Say how it went: ``error``, a status worth telling (``cancelled``), or nothing."""
     if reading.error is not None:
         return "error"
@@ -95,14 +95,14 @@ def status_of(reading: Reading) -> str:
     return "" if status.lower() in _GOOD else status[:40]
 
 
-def asked(reading: Reading) -> str:
+def asked(reading: EventReading) -> str:
     """Give the user's last words in what a model was asked, or the query of a retrieval."""
     if reading.kind == LLM:
         return last_words_of_user(reading.chat_in)
     return text(mapping(reading.input).get("query")) if reading.kind == RETRIEVAL else ""
 
 
-def answered(reading: Reading) -> str:
+def answered(reading: EventReading) -> str:
     """Give the words of a model's answer; empty when it failed, or only asked for tools."""
     if reading.kind != LLM or reading.error is not None:
         return ""

@@ -1,8 +1,8 @@
 """The read API below /api/v1: a query and a JSON shape each.
 
 Lists answer ``{"items": [...], "next": cursor or null}`` and take ``limit`` and ``after``; what
-cannot be answered is an error object with a slug. ``endpoints`` lists all there is; ``questions``
-declares what each takes.
+cannot be answered is an error object with a slug. ``endpoints`` lists all there is;
+``read_operations`` declares what each takes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from starlette.responses import Response
 from sessionbat.server.access.answers_at_once import AtOnce, on_the_beat
 from sessionbat.server.access.permissions import access_of, visible_to
 from sessionbat.server.access.routes import Face, GuardedRoute, Need
-from sessionbat.server.read_api import questions
+from sessionbat.server.read_api import read_operations
 from sessionbat.server.records import SessionSummary, Span
 from sessionbat.server.store.protocol import Store
 from sessionbat.server.store.scoped import Visible
@@ -60,12 +60,12 @@ class Endpoint(NamedTuple):
 def endpoints(context_keys: Sequence[str]) -> list[Endpoint]:
     """List the endpoints of a store whose sessions can be filtered by these keys of a context."""
     return [
-        Endpoint(questions.sessions(context_keys), _sessions),
-        Endpoint(questions.SESSION, _session),
-        Endpoint(questions.EVENTS, _events),
-        Endpoint(questions.SEARCH, _search),
-        Endpoint(questions.STATISTICS, _statistics),
-        Endpoint(questions.APPS, _apps),
+        Endpoint(read_operations.sessions(context_keys), _sessions),
+        Endpoint(read_operations.SESSION, _session),
+        Endpoint(read_operations.EVENTS, _events),
+        Endpoint(read_operations.SEARCH, _search),
+        Endpoint(read_operations.STATISTICS, _statistics),
+        Endpoint(read_operations.APPS, _apps),
     ]
 
 
@@ -74,7 +74,7 @@ def routes(store: Store) -> list[GuardedRoute]:
     turns, of_searches = AtOnce(_AT_ONCE), AtOnce(_SEARCHES_AT_ONCE)
 
     def answer(each: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        if each.operation is questions.SEARCH:
+        if each.operation is read_operations.SEARCH:
             return on_the_beat(of_searches(_answerer(store, each)), _is_of_one_app)
         return turns(_answerer(store, each))
 
@@ -132,7 +132,7 @@ def _sessions(store: Visible, query: Query) -> Any:
             app=query.get(APP),
             where=session_filter(query, store.context_keys),
             sort=query.require(SORT),
-            limit=query.require(questions.SESSIONS_LIMIT),
+            limit=query.require(read_operations.SESSIONS_LIMIT),
             after=query.get(AFTER),
         )
     return _page(page.items, page.next)
@@ -148,7 +148,7 @@ def _session(store: Visible, query: Query) -> SessionSummary:
 
 def _events(store: Visible, query: Query) -> Any:
     app, session_id = query.require(ITS_APP), query.require(SESSION_ID)
-    limit, after = query.require(questions.EVENTS_LIMIT), query.get(AFTER)
+    limit, after = query.require(read_operations.EVENTS_LIMIT), query.get(AFTER)
     with refused_cursors():
         page = store.list_events(app, session_id, limit=limit, after=after)
     if not page.items and store.get_session(app, session_id) is None:
@@ -160,24 +160,24 @@ def _events(store: Visible, query: Query) -> Any:
 def _search(store: Visible, query: Query) -> Any:
     with refused_cursors():
         page = store.search(
-            query.require(questions.WORDS),
+            query.require(read_operations.WORDS),
             app=query.get(APP),
-            limit=query.require(questions.SEARCH_LIMIT),
+            limit=query.require(read_operations.SEARCH_LIMIT),
             after=query.get(AFTER),
         )
     return _page(page.items, page.next)
 
 
 def _statistics(store: Visible, query: Query) -> Any:
-    by = query.require(questions.BY)
+    by = query.require(read_operations.BY)
     length = _SPANS[by]
-    until = query.get(questions.TO) or datetime.now(UTC)
-    since = query.get(questions.FROM) or _before(until, _DEFAULT_SPANS[by] * length)
-    if (until - since) / length > questions.MAX_SPANS:
+    until = query.get(read_operations.TO) or datetime.now(UTC)
+    since = query.get(read_operations.FROM) or _before(until, _DEFAULT_SPANS[by] * length)
+    if (until - since) / length > read_operations.MAX_SPANS:
         raise Refused(
             400,
             "too-many-spans",
-            f"from and to are more than {questions.MAX_SPANS} {by}s apart; ask for fewer",
+            f"from and to are more than {read_operations.MAX_SPANS} {by}s apart; ask for fewer",
             at="from",
         )
     items = store.statistics(
@@ -185,7 +185,7 @@ def _statistics(store: Visible, query: Query) -> Any:
         by=by,
         since=since,
         until=until,
-        group=query.get(questions.GROUP),
+        group=query.get(read_operations.GROUP),
     )
     return {"items": items}
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from sessionbat.server.access.answers_at_once import AtOnce
 from sessionbat.server.access.permissions import visible_to
 from sessionbat.server.access.routes import Face, GuardedRoute, Need
-from sessionbat.server.pages import event
+from sessionbat.server.pages import event_page
 from sessionbat.server.pages.rendering import as_json, page, render, twin
 from sessionbat.server.pages.view.budget import ON_A_PAGE, WORDS_ONLY
 from sessionbat.server.pages.view.session import Place, Turn, present_session
@@ -79,7 +79,7 @@ class _Sessions:
         """Show one session, or one of its events alone and in full."""
         found = self._find(request)
         if found.is_one_event:
-            return event.show(request, found.session, found.events.items)
+            return event_page.show(request, found.session, found.events.items)
         view = present_session(found.events.items, found.place, ON_A_PAGE)
         address = here(request.scope)
         has_before = found.query.get(AFTER) is not None
@@ -124,7 +124,7 @@ class _Sessions:
             raise no_such_session(name.name)
         wanted = query.get(_EVENT)
         if wanted is not None:
-            return _Found(query, session, event.find(visible, session, wanted), _place(query))
+            return _Found(query, session, event_page.find(visible, session, wanted), _place(query))
         with refused_cursors():
             events = visible.list_events(
                 app, session_id, limit=query.require(_LIMIT), after=query.get(AFTER)
