@@ -48,7 +48,6 @@ def of_name(name: str) -> list[threading.Thread]:
 
 def test_there_is_no_thread_before_there_is_work() -> None:
     queue = Queue()
-    assert not queue.thread.is_running
     assert of_name("test-queue") == []
     queue.thread.close()  # and closing what never ran waits for nothing
 
@@ -91,7 +90,7 @@ def test_closing_waits_for_what_is_to_be_done() -> None:
     assert closer.is_alive()
     gate.set()
     closer.join(20)
-    assert (queue.done, queue.thread.is_running) == ([1, 2], False)
+    assert (queue.done, of_name("test-queue")) == ([1, 2], [])
 
 
 def test_a_thread_can_be_closed_twice_and_is_not_started_again() -> None:
@@ -100,15 +99,14 @@ def test_a_thread_can_be_closed_twice_and_is_not_started_again() -> None:
     queue.thread.close()
     queue.thread.close()
     queue.put(2)
-    assert not queue.thread.is_running
-    assert queue.done == [1]
+    assert (queue.done, of_name("test-queue")) == ([1], [])
 
 
 def test_a_thread_that_was_closed_before_its_start_does_not_start() -> None:
     queue = Queue()
     queue.thread.close()
     queue.put(1)
-    assert (queue.thread.is_running, queue.done) == (False, [])
+    assert (queue.done, of_name("test-queue")) == ([], [])
 
 
 def test_a_pause_ends_with_the_stop() -> None:
@@ -122,7 +120,7 @@ def test_a_pause_ends_with_the_stop() -> None:
     thread.start()
     assert paused.wait(20)
     thread.close()
-    assert not thread.is_running
+    assert of_name("test-pause") == []
 
 
 def test_a_pause_that_is_over_says_that_there_is_no_stop() -> None:
@@ -202,7 +200,7 @@ def test_what_fails_for_ever_can_be_closed() -> None:
     thread.start()
     eventually(lambda: len(calls) > 10)
     thread.close()
-    assert not thread.is_running
+    assert of_name("test-failing") == []
     assert thread.failures == len(calls)
 
 

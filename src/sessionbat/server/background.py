@@ -61,11 +61,6 @@ class Background:
             clock=clock,
         )
 
-    @property
-    def is_running(self) -> bool:
-        """Whether a turn is under way or to come."""
-        return self._thread is not None and self._thread.is_alive()
-
     def start(self) -> None:
         """Start the thread, unless it was started before, or closed."""
         if self._thread is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -243,5 +244,5 @@ def test_a_stop_does_not_wait_for_all_that_is_to_go(store: Store) -> None:
 
     store.delete_sessions = stop_meanwhile  # type: ignore[method-assign]
     keeper.start()
-    eventually(lambda: not keeper._thread.is_running)
+    eventually(lambda: "sessionbat-retention" not in {each.name for each in threading.enumerate()})
     assert left(store)
