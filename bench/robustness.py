@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sessionbat.server.web.connection_limits import raise_file_limit
+from sessionbat.server.web.file_limit import raise_file_limit
 
 SERVE = """
 import sys

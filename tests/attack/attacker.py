@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
 
-from sessionbat.server.web.connection_limits import raise_file_limit
+from sessionbat.server.web.file_limit import raise_file_limit
 from tests.attack import bodies, connections, questions
 from tests.attack.bodies import Body, MakeBody
 from tests.attack.connections import PATH

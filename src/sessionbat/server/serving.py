@@ -28,12 +28,8 @@ from sessionbat.server.app import create_app
 from sessionbat.server.ops.memory import give_back_memory
 from sessionbat.server.ops.server_metrics import Measures
 from sessionbat.server.settings import Settings
-from sessionbat.server.web.connection_limits import (
-    ConnectionGuard,
-    check_file_limit,
-    guarded_protocol,
-    raise_file_limit,
-)
+from sessionbat.server.web.connection_limits import ConnectionGuard, guarded_protocol
+from sessionbat.server.web.file_limit import check_file_limit, raise_file_limit
 from sessionbat.server.web.shutdown import Stopping
 
 _log = logging.getLogger("sessionbat.server")

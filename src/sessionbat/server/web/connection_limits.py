@@ -15,10 +15,10 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from sessionbat.errors import ConfigurationError
 from sessionbat.server.background import Seldom
 from sessionbat.server.ops.server_metrics import Measures
 from sessionbat.server.settings import Settings
+from sessionbat.server.web.file_limit import files_for_connections
 from sessionbat.server.web.refusal import Refused
 
 #: Headers of one request; a browser sends twenty.
@@ -35,12 +35,6 @@ LOOK_EACH: Final = 10.0
 #: Bytes of answers that wait to be read, of all connections together; the longest waiting one goes.
 MAX_UNREAD_BYTES: Final = 64 * 1024 * 1024
 
-# Files that are open beside connections: the store, its readers, a listener, standard streams.
-_OTHER_FILES: Final = 64
-_WANTED_FILES: Final = 65_536
-# A browser alone takes six; fewer would answer most requests 503.
-_MIN_CONNECTIONS: Final = 32
-
 _log = logging.getLogger("sessionbat.server")
 
 
@@ -55,7 +49,7 @@ class ConnectionGuard:
     def __init__(self, settings: Settings, measures: Measures) -> None:
         self.head_timeout = settings.head_timeout
         self.max_head_bytes = settings.max_head_bytes
-        self.max_connections = min(settings.max_connections, _file_limit() - _OTHER_FILES)
+        self.max_connections = min(settings.max_connections, files_for_connections())
         #: Between requests, the longest idle first.
         self.idle: dict[GuardedProtocol, None] = {}
         #: In the middle of a request's head, the one that began first first.
@@ -344,42 +338,6 @@ class GuardedProtocol(HttpToolsProtocol):
 
 def _unread_bytes(connection: GuardedProtocol) -> int:
     return connection.transport.get_write_buffer_size()
-
-
-def raise_file_limit() -> None:
-    """Let this process open as many files as the system allows it; each connection is one."""
-    try:
-        import resource
-    except ImportError:  # not POSIX
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def check_file_limit() -> None:
-    """See that there may be some connections at all.
-
-    Raises:
-        ConfigurationError: The system allows this process too few open files.
-    """
-    limit, needed = _file_limit(), _OTHER_FILES + _MIN_CONNECTIONS
-    if limit < needed:
-        raise ConfigurationError(
-            f"this process may open {limit} files and needs {needed} at least, one for each"
-            " connection; allow more: ulimit -n 1024",
-            slug="few-files",
-        )
-
-
-def _file_limit() -> int:
-    try:
-        import resource
-    except ImportError:  # not POSIX
-        return _WANTED_FILES
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _WANTED_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def _too_many() -> Refused:
