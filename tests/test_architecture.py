@@ -62,8 +62,8 @@ MAY_IMPORT = {
 
 #: Inside the encoder, each imports those before it only.
 ENCODING = (
-    "cutting", "class_facts", "known_types", "exception_messages", "records", "plain_values",
-    "well_formed", "encoder",
+    "cutting", "class_facts", "known_types", "exception_messages", "fields", "records",
+    "plain_values", "well_formed", "encoder",
 )  # fmt: skip
 
 #: Imports inside functions, and why each is there.

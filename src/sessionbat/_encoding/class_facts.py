@@ -124,3 +124,11 @@ def slot_value(value: object, name: str, missing: object = None) -> Any:
         return slot.__get__(value)
     except AttributeError:
         return missing
+
+
+def is_iterator(kind: type) -> bool:
+    """Whether a class is a generator, an iterator or a file."""
+    return any(
+        "__next__" in namespace_of(ancestor) or "__anext__" in namespace_of(ancestor)
+        for ancestor in mro_of(kind)
+    )

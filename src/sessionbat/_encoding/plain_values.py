@@ -21,15 +21,14 @@ from sessionbat._encoding.class_facts import (
     MOMENTS,
     instance_dict,
     is_a,
+    is_iterator,
     mro_of,
     name_of,
-    namespace_of,
-    slot_value,
-    static_of,
     type_name,
 )
 from sessionbat._encoding.cutting import cut_strings, cut_text, mend_text, more_mark
 from sessionbat._encoding.exception_messages import MAX_MESSAGE_CHARACTERS, message_of
+from sessionbat._encoding.fields import fields_of
 from sessionbat._encoding.known_types import (
     MASKED,
     describe_array,
@@ -253,7 +252,7 @@ def _way_of(kind: type) -> _Way:
         return _begin_mapping_proxy
     if is_array(kind):
         return lambda _, value: describe_array(value)
-    if _is_iterator(kind):
+    if is_iterator(kind):
         return _always(_NOT_CONSUMED)
     if is_a(kind, type):
         return lambda _, value: type_name(value)
@@ -318,17 +317,13 @@ def _way_of_items(kind: type) -> _Way | None:
 
 
 def _way_of_fields(kind: type) -> _Way | None:
-    """Find the way of a dataclass, attrs, pydantic or namedtuple class; None for any other."""
-    names: Any
-    if is_a(kind, tuple):
-        names, read = static_of(kind, "_fields"), _tuple_fields
-    else:
-        names, read = _declared_fields(kind), _stored_fields
-    if type(names) is not tuple:
+    """Find the way of a class that declares its fields; None for any other."""
+    read = fields_of(kind)
+    if read is None:
         return None
 
     def begin(conversion: Conversion, value: Any) -> Any:
-        fields = read(value, names)
+        fields = read(value)
         return conversion.begin_object(value, len(fields), lambda number: fields[:number])
 
     return begin
@@ -346,48 +341,6 @@ def _first_of(iterate: Callable[[Any], Iterator[Any]], value: Any, number: int) 
         except RuntimeError:  # another thread changed it between that step and the one before
             continue
     raise RuntimeError
-
-
-def _tuple_fields(value: Any, names: tuple[Any, ...]) -> list[tuple[Any, Any]]:
-    items = list(tuple.__iter__(value))
-    # What has no name, because the class says otherwise than it is, goes by its place.
-    return list(zip([*names[: len(items)], *range(len(names), len(items))], items, strict=True))
-
-
-def _stored_fields(value: Any, names: tuple[Any, ...]) -> list[tuple[Any, Any]]:
-    """Read fields where they are stored; a property or ``__getattr__`` is never asked."""
-    stored = instance_dict(value)
-    fields = []
-    for name in names:
-        field = stored.get(name, _MISSING) if type(name) is str else _MISSING
-        if field is _MISSING:
-            field = slot_value(value, name, _MISSING)
-        if field is not _MISSING:
-            fields.append((name, field))
-    extra = slot_value(value, "__pydantic_extra__")
-    return [*fields, *extra.copy().items()] if type(extra) is dict else fields
-
-
-_MISSING: Final = object()
-
-
-def _declared_fields(kind: type) -> tuple[Any, ...] | None:
-    for marker in ("__dataclass_fields__", "__pydantic_fields__", "model_fields", "__fields__"):
-        declared = static_of(kind, marker)
-        if type(declared) is dict:
-            return tuple(declared)
-    attributes = static_of(kind, "__attrs_attrs__")
-    if is_a(type(attributes), tuple):
-        return tuple(slot_value(attribute, "name") for attribute in tuple.__iter__(attributes))
-    return None
-
-
-def _is_iterator(kind: type) -> bool:
-    """Whether a class is a generator, an iterator or a file."""
-    return any(
-        "__next__" in namespace_of(ancestor) or "__anext__" in namespace_of(ancestor)
-        for ancestor in mro_of(kind)
-    )
 
 
 def _free_key(key: str, taken: dict[str, Any]) -> str:
