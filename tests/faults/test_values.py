@@ -1,4 +1,4 @@
-"""Values that break encoders, over the wire: rows 39 to 50. What each becomes: test_encoding.py."""
+"""Values that break encoders, over the wire: rows 39 to 50. What each becomes: tests/encoding."""
 
 from __future__ import annotations
 
