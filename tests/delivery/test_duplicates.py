@@ -5,27 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
 from sessionbat import SessionBat
-from sessionbat._delivery import worker as worker_module
 from sessionbat.testing import OFFERS_BATCHES, Answer, Endpoint, Request
 from tests.conftest import eventually
+from tests.delivery.recorded import NewClient
 
-NewClient = Callable[..., SessionBat]
+pytestmark = pytest.mark.usefixtures("quick_backoff")
+
 SINGLE = pytest.mark.parametrize("batches", [True, False])
-
-
-@pytest.fixture(autouse=True)
-def _quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    init = worker_module.Worker.__init__
-    monkeypatch.setattr(
-        worker_module.Worker,
-        "__init__",
-        lambda self, destination, options: init(self, destination, options, lambda tries: 0.02),
-    )
 
 
 class Storing:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sessionbat._masking import json_text
-from tests.masking.test_mask import EMAIL, masked_input, record
+from tests.masking.recorded import EMAIL, masked_input, record
 
 SECRET: dict[str, Any] = {"password": "hunter2"}
 PLAIN = json.dumps(SECRET)

@@ -11,7 +11,7 @@ import pytest
 
 from sessionbat import SessionBat
 from sessionbat.transports import MemoryTransport
-from tests.masking.test_mask import EMAIL, SECRET, masked, masked_input, raises
+from tests.masking.recorded import EMAIL, SECRET, masked, masked_input, raises
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from sessionbat import ConfigurationError, SessionBat
 from sessionbat._masking import slow_patterns
 from sessionbat.transports import MemoryTransport
-from tests.masking.test_mask import masked_input, record
+from tests.masking.recorded import masked_input, record
 
 #: Each makes a store of 2,000 events, or searches for seconds: run by CI.
 pytestmark = pytest.mark.slow
