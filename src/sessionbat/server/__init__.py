@@ -1,1 +1,1 @@
-"""A SessionBat of one's own: stores events durably and shows sessions on pages."""
+"""The self-hosted SessionBat server: stores events durably and shows sessions on pages."""

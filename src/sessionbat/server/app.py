@@ -1,6 +1,6 @@
-"""The server as an ASGI application: every route, and the door in front of them.
+"""The server as an ASGI application: all routes, and the middleware around them.
 
-Start reading the server here. ``serving`` runs it; nothing here opens a connection to anywhere.
+Start reading the server here. ``serving`` runs it. It opens no outgoing connections.
 """
 
 from __future__ import annotations
@@ -75,16 +75,16 @@ def create_app(
     stopping: Stopping | None = None,
     measures: Measures | None = None,
 ) -> Starlette:
-    """Make the server, its store open; the application's shutdown closes the store.
+    """Build the application and open its store; the application's shutdown closes the store.
 
     Args:
-        settings: What to serve.
-        stopping: Says when to refuse what comes; without one, that never is.
-        measures: What to count in; who runs the server counts there too.
+        settings: The server's settings.
+        stopping: Tells when to refuse new requests; without it, they are never refused.
+        measures: The metrics to count in, which the caller may count in too.
 
     Raises:
-        ConfigurationError: The store URL names no known store, retention cannot be meant, or the
-            store has no key although others than this machine's users are to reach it.
+        ConfigurationError: The store URL names no known store, a retention limit is too small, or
+            the server can be reached from beyond this machine and the store has no key.
         StoreError: The store cannot be used.
     """
     retention = _retention(settings)
@@ -175,12 +175,12 @@ def _application(
 
 
 def protocols(settings: Settings) -> list[Protocol]:
-    """List every protocol by which events come."""
+    """List every ingestion protocol."""
     return [Events(settings)]
 
 
 def operations(store: Store, settings: Settings) -> list[Operation]:
-    """List every operation that programs may call; the pages are for people."""
+    """List every operation that programs may call, for OpenAPI; pages are not among them."""
     return [
         operation.describe(settings),
         *(endpoint.operation for endpoint in endpoints.endpoints(store.context_keys)),
@@ -206,7 +206,7 @@ def _door(guard: Guard, settings: Settings, routes: Routes) -> Middleware:
 
 
 class _RefuseWhileStopping:
-    """Answers 503 to what arrives after the stop has begun."""
+    """Answers 503 to requests that arrive after shutdown has begun."""
 
     def __init__(self, app: ASGIApp, stopping: Stopping, routes: Routes) -> None:
         self._app = app
@@ -221,7 +221,7 @@ class _RefuseWhileStopping:
 
 
 def _turned_away(scope: Scope, refused: Refused, routes: Routes) -> Response:
-    """Refuse a request at the door; what its route puts on every answer is on this one too."""
+    """Turn a refusal by the middleware into a response, with the headers of its route."""
     response = refusal_response(refused)
     response.headers.update(routes.headers(route_path(scope)))
     return response

@@ -1,7 +1,7 @@
-"""One way to run something in the background, and one to log what may happen often.
+"""A background thread that repeats a task, and a log that repeats no line too often.
 
-A ``Background`` is a daemon thread that takes turns: started by the first who needs it, woken,
-closed. A turn that fails is counted, logged at most once a minute, and followed by the next.
+``Background`` is a daemon thread that calls a function again and again; it is started on first use,
+woken and closed. A failing call is counted, logged at most once a minute, and followed by the next.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _RETRY_S: Final = 1.0
 
 
 class Background:
-    """A thread that calls ``turn`` again and again, until it returns False.
+    """A thread that calls ``turn`` repeatedly until it returns False.
 
-    ``changed`` guards whatever the turn and its callers share; a turn that waits for work waits by
-    ``wait_for``, with the lock held, for its work or ``is_closing``.
+    ``changed`` guards all state that the turn shares with its callers. A turn waits for work with
+    ``wait_for``, holding the lock, until there is work or ``is_closing``.
 
     Args:
-        name: The thread's.
-        turn: Does some work; False: there is no more to do, and the thread ends.
-        failing: Says in the log which work fails.
-        retry_s: Seconds from a turn that failed to the next.
-        is_told: Whether a failure has its line in the log from somebody else.
+        name: The thread's name.
+        turn: Does some work; returning False ends the thread.
+        failing: Names the work in the log when it fails.
+        retry_s: Seconds between a failed turn and the next one.
+        is_told: Whether a failure is already logged elsewhere.
         clock: Seconds.
     """
 
@@ -62,7 +62,7 @@ class Background:
         )
 
     def start(self) -> None:
-        """Start the thread, unless it was started before, or closed."""
+        """Start the thread, unless it was already started or closed."""
         if self._thread is not None:
             return
         with self.changed:
@@ -71,28 +71,28 @@ class Background:
                 self._thread.start()
 
     def wake(self) -> None:
-        """Have a turn that waits look again."""
+        """Wake a waiting turn to check its condition again."""
         with self.changed:
             self.changed.notify_all()
 
     def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> None:
-        """Wait until something holds, at most so many seconds; the turn is woken by ``wake``."""
+        """Wait until a condition holds, up to a timeout in seconds; ``wake`` checks it again."""
         with self.changed:
             self.changed.wait_for(predicate, timeout)
 
     def pause(self, seconds: float) -> bool:
-        """Wait so long, or until the thread is to end; True: it is to end."""
+        """Wait for some seconds or until the thread has to end; True when it has to end."""
         self.wait_for(lambda: self.is_closing, seconds)
         return self.is_closing
 
     def stop_soon(self) -> None:
-        """Tell the thread that it is to end; returns at once."""
+        """Ask the thread to end; returns at once."""
         with self.changed:
             self.is_closing = True
             self.changed.notify_all()
 
     def close(self) -> None:
-        """Wait until the turn under way is done, and those that it leaves to be done at the end."""
+        """End the thread; waits for the turn in progress and the work left for the end."""
         self.stop_soon()
         if self._thread is not None:
             self._thread.join()
@@ -114,13 +114,13 @@ class Background:
 
 
 class Seldom:
-    """Logs what may happen a thousand times a second once a minute, with how often it did.
+    """Logs a frequent event at most once a minute, with the number of times it happened.
 
     Args:
-        log: Where to.
+        log: The logger to write to.
         slug: Ends each line.
-        message: Says what happened; given the count and the reason, ``%d`` and ``%s``.
-        level: Of each line.
+        message: A format for the count (``%d``) and the reason (``%s``).
+        level: The level of each line.
         clock: Seconds.
     """
 
@@ -145,12 +145,12 @@ class Seldom:
         self._logged_at: dict[str, float] = {}
 
     def note(self, reason: str, *, about: str | None = None) -> None:
-        """Count it, and log the count unless that was done within a minute.
+        """Count one occurrence; log the count unless that was done within the last minute.
 
         Args:
-            reason: Named in the line, of several the last.
-            about: What is counted together, and logged once a minute; their number must be
-                bounded. None: the reason, a slug or another word of ours.
+            reason: Named in the line; the last one, if there are several.
+            about: The group to count and log together; the number of groups must be bounded.
+                None uses the reason, which must then be a slug or another fixed word.
         """
         about = reason if about is None else about
         now = self._clock()
@@ -164,7 +164,7 @@ class Seldom:
             self._write(count, reason)
 
     def close(self) -> None:
-        """Log what was counted and not logged yet."""
+        """Log the counts that are not logged yet."""
         with self._lock:
             counts, self._counts = self._counts, {}
         for count, reason in counts.values():
@@ -177,9 +177,9 @@ class Seldom:
 
 
 def describe_failure(exc: Exception) -> str:
-    """Describe an error for the log: what and where, never its message, which may quote a payload.
+    """Describe an error for the log: its type and place, not its message (may quote a payload).
 
-    Errors of the store and of the system name no payload, and are given in full.
+    Errors of the store and of the operating system quote no payload and are given in full.
     """
     if isinstance(exc, StoreError | OSError):
         return str(exc)

@@ -1,7 +1,7 @@
-"""What goes into the store and what it hands back: plain frozen records, whatever the database.
+"""The records that the store takes and returns: plain frozen data, independent of the database.
 
-Ingestion makes the first, the read API and the pages turn the others into JSON and HTML; detectors
-will read them. Nothing here knows of SQL or HTTP.
+Ingestion makes received events; the read API and the pages turn the others into JSON and HTML.
+Nothing here depends on SQL or HTTP.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class PreparedEvent:
 
     @property
     def work(self) -> int:
-        """What storing it takes inside the transaction: microseconds, roughly."""
+        """The estimated cost of storing it inside the transaction, in microseconds."""
         raise NotImplementedError
 
 
 class StoreHealth(NamedTuple):
-    """How the store is as a whole, beside what a single question meets."""
+    """The health of the store as a whole."""
 
     state: StoreState
     #: What is wrong and what to do; empty when it is well. Names the file, so not for strangers.
@@ -52,7 +52,7 @@ class StoreHealth(NamedTuple):
 
     @property
     def is_well(self) -> bool:
-        """Whether it takes new events."""
+        """Whether it accepts new events."""
         return self.state == "well"
 
     @property
@@ -96,9 +96,9 @@ class SessionSummary:
 
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
-    """Which sessions a list shows: those for which everything given here is true.
+    """A filter for the session list; a session has to meet every condition given.
 
-    A label is on a session when it is on any of its observations.
+    A session has a label when any of its observations has it.
     """
 
     #: Keys and values; only keys that the store was opened with, and the reserved ones.
@@ -125,7 +125,7 @@ class SessionFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are exported: those for which everything given here is true."""
+    """A filter for exports; an event has to meet every condition given."""
 
     app: str | None = None
     session_id: str | None = None
@@ -141,7 +141,7 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a deletion took out of the store."""
+    """The amounts that a deletion removed from the store."""
 
     sessions: int = 0
     events: int = 0
@@ -157,7 +157,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as it was received, at its place in the session."""
+    """An event as received, with its position in the session."""
 
     id: str
     #: Its JSON, byte for byte as it was received.
@@ -165,7 +165,7 @@ class StoredEvent:
 
     @property
     def event(self) -> dict[str, Any]:
-        """The event decoded, anew at each access.
+        """The decoded event; decoded again at each access.
 
         Integers keep all their digits; one of more than 4,300 digits is given as its text.
         """
@@ -175,7 +175,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """An event in which a search found its words."""
+    """An event found by a search."""
 
     app: str
     session_id: str
@@ -191,7 +191,7 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Figures of one hour or day, UTC; of everything, or of one app, model or tool."""
+    """Figures of one hour or day in UTC: in total, or of one app, model or tool."""
 
     #: When it began, RFC 3339.
     at: str
@@ -211,7 +211,7 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key as the store has it: everything but the key. Times are RFC 3339."""
+    """A key as stored, without the key itself. Times are RFC 3339."""
 
     #: A part of the key that is no secret; names it in lists and when it is revoked.
     id: str
@@ -228,7 +228,7 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class StoreMeasures:
-    """How full a store is, and how far behind what is derived."""
+    """The size of a store, and how far its derived data is behind."""
 
     #: Events stored.
     events: int
@@ -242,7 +242,7 @@ class StoreMeasures:
 
 @dataclass(frozen=True, slots=True)
 class AppActivity:
-    """An app that has sessions, and when there was something in it last."""
+    """An app that has sessions, and the time of its latest activity."""
 
     app: str
     sessions: int
@@ -252,7 +252,7 @@ class AppActivity:
 
 @dataclass(frozen=True, slots=True)
 class AppMeasures:
-    """What one app takes of a store."""
+    """The share of a store that one app uses."""
 
     app: str
     events: int
@@ -262,7 +262,7 @@ class AppMeasures:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some items of a longer list, and the cursor that continues after them (None: the end)."""
+    """A page of a list, and the cursor for the next page (None at the end)."""
 
     items: list[Item]
     next: str | None

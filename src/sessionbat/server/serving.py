@@ -1,7 +1,7 @@
 """Runs the server: in the foreground for ``sessionbat serve``, or in a thread for demo and tests.
 
-The address is taken and the store opened before anything runs, so that what is wrong with either is
-one error and nothing is left behind.
+The address is bound and the store opened before anything runs, so a problem with either is a single
+error that leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _COLLECT_AFTER: Final = 20_000  # objects
 
 
 def serve(settings: Settings, announce: bool = True) -> None:
-    """Serve until Ctrl-C or SIGTERM; then answer what was taken, and return.
+    """Serve until Ctrl-C or SIGTERM, then answer all accepted requests and return.
 
-    For the main thread.
+    Call it in the main thread.
 
     Args:
-        settings: What to serve, and where.
-        announce: Print the address once it answers, for a person; else log start and stop.
+        settings: The server's settings.
+        announce: Print the address once the server answers, for a person; else log start and stop.
 
     Raises:
         ConfigurationError: The address cannot be listened on, the store URL is unknown, or too few
@@ -82,9 +82,9 @@ def _say_ready(url: str, settings: Settings, announce: bool) -> None:
 
 @contextmanager
 def running(settings: Settings) -> Iterator[str]:
-    """Serve in a thread of this process while the block runs; gives the base URL.
+    """Serve in a thread of this process while the block runs; yields the base URL.
 
-    On leaving, what was taken is answered and the store closed.
+    On exit, accepted requests are answered and the store is closed.
 
     Raises:
         ConfigurationError: The address cannot be listened on, the store URL is unknown, or too few
@@ -110,7 +110,7 @@ def running(settings: Settings) -> Iterator[str]:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, telling when it is ready, and returning after a signal instead of dying of it."""
+    """uvicorn with a callback when it is ready; after a signal it returns and does not re-raise."""
 
     def __init__(self, settings: Settings) -> None:
         self._stopping = Stopping()
@@ -146,7 +146,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _finish(self) -> None:
-        """Finish what is under way, while what comes now is told to come again."""
+        """Finish the requests in progress, while new ones are answered 503."""
         under_way = set(self.server_state.tasks)
         deadline = time.monotonic() + _STOP_TIMEOUT
         while under_way and not self.force_exit and time.monotonic() < deadline:
@@ -167,7 +167,7 @@ class _Server(uvicorn.Server):
 
 
 def _tune_interpreter() -> None:
-    """Set the process up for two threads that work: one answers, the other stores."""
+    """Tune the interpreter for two busy threads: one answers, the other stores."""
     # How long a thread that wants to run waits for one that runs; at 5 ms, the default, whoever
     # asks for a page during ingestion waits longest for that.
     sys.setswitchinterval(_SWITCH_INTERVAL)
@@ -215,7 +215,7 @@ def _cannot_listen(settings: Settings, exc: OSError) -> ConfigurationError:
 
 
 def _url(listener: socket.socket, settings: Settings) -> str:
-    """Give an address that can be opened, also where the server listens on every one there is."""
+    """Return a URL that can be opened, even when the server listens on all addresses."""
     host, port = listener.getsockname()[:2]
     host = {"::": "::1", "0.0.0.0": "127.0.0.1"}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"

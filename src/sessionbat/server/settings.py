@@ -1,4 +1,4 @@
-"""How a server is set up: one frozen object, checked once, before anything is opened."""
+"""The server's settings: one frozen object, validated before anything is opened."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MAX_ROOT_PATH_CHARACTERS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the server listens, where it stores, and what it takes at most.
+    """The server's address, store and limits.
 
     Raises:
-        ConfigurationError: ``host`` or an allowed host is no host, ``port`` is no port, the root
-            path cannot stand before others, or a trusted proxy is no address.
+        ConfigurationError: ``host``, an allowed host, ``port``, the root path or a trusted proxy is
+            not valid.
     """
 
     #: A name or address. Any but loopback needs a key in the store; ``create_app`` sees to that.
@@ -59,7 +59,7 @@ class Settings:
     access_log: bool = False
 
     def __post_init__(self) -> None:
-        """Check what can be checked without opening anything."""
+        """Validate everything that needs no file or socket."""
         object.__setattr__(self, "host", _host(self.host))
         object.__setattr__(self, "allowed_hosts", tuple(map(_host, self.allowed_hosts)))
         object.__setattr__(self, "root_path", _root_path(self.root_path))
@@ -71,19 +71,19 @@ class Settings:
 
     @property
     def needs_keys(self) -> bool:
-        """Whether others than this machine's users are meant to reach it."""
+        """Whether the server can be reached from beyond this machine."""
         return bool(self.beyond_loopback)
 
     @property
     def beyond_loopback(self) -> list[str]:
-        """Hosts, names and proxies by which others reach it."""
+        """The hosts, names and proxies through which it can be reached from other machines."""
         hosts = [host for host in (self.host, *self.allowed_hosts) if not is_loopback(host)]
         networks = map(ipaddress.ip_network, self.trusted_proxies)
         return hosts + [str(network) for network in networks if not network.is_loopback]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, without port and brackets, can only mean this machine."""
+    """Whether a host, given without port and brackets, always means this machine."""
     if host.lower() == "localhost":
         return True
     try:
@@ -93,9 +93,10 @@ def is_loopback(host: str) -> bool:
 
 
 def clean_root_path(text: str) -> str | None:
-    """Give a path that may stand before every other, without a slash at its end; None if none can.
+    """Normalize a root path, without a slash at its end; None if it is not valid.
 
-    It is printed into pages, headers and cookies: plain segments only, and none of this server's.
+    It is written into pages, headers and cookies, so it may have only plain segments, and must not
+    begin with one of the server's own paths.
     """
     path = text.removesuffix("/")
     if not path:
@@ -136,7 +137,7 @@ def _network(text: str) -> str:
 
 
 def _host(text: str) -> str:
-    """Give a host without the brackets that an address of IPv6 has in a URL."""
+    """Return a host without the brackets of an IPv6 address in a URL."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if inner != text and ":" in inner and _is_host(inner):
         return inner

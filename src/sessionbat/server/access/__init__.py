@@ -1,1 +1,1 @@
-"""Who may do what: keys, logins, permissions, and the door in front of every route."""
+"""Access control: keys, logins, permissions, and the middleware that guards every route."""

@@ -1,9 +1,9 @@
-"""How many answers of a kind are made at once: bounds their memory, and who waits for whom.
+"""Limits how many requests of one kind are answered at the same time, which bounds their memory.
 
-Each kind has its own number, and waits on the event loop rather than in one of the few threads: so
-forty people who look at large sessions make neither the list nor ingestion wait. Those who wait are
-served app by app in turn, and one app's keys never hold every place: its slowest questions leave
-one to the others.
+Each kind has its own limit. Requests over it wait on the event loop and not in one of the few
+threads, so forty people who open large sessions delay neither the session list nor ingestion.
+Waiting requests are served app by app in turn, and the keys of one app never take every place: one
+place stays free for other apps.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Answer = Callable[[Request], Response]
 
 
 class AtOnce:
-    """Lets so many answers be made at the same time, in threads; the others wait their turn."""
+    """Answers up to a fixed number of requests at once, in threads; the others wait their turn."""
 
     def __init__(self, number: int) -> None:
         self._places = _Places(number)
 
     def __call__(self, answer: Answer) -> Endpoint:
-        """Make an endpoint of a function that waits for the store."""
+        """Wrap a function that blocks on the store as an asynchronous endpoint."""
 
         async def endpoint(request: Request) -> Response:
             async with self._places.of(access_of(request.scope).app):
@@ -47,7 +47,7 @@ class AtOnce:
 
 
 class _Places:
-    """So many places, and those who wait for one; touched by the event loop only."""
+    """A fixed number of places and the queue for them; used by the event loop only."""
 
     def __init__(self, number: int) -> None:
         self._left = number
@@ -57,7 +57,7 @@ class _Places:
 
     @asynccontextmanager
     async def of(self, app: App) -> AsyncIterator[None]:
-        """Hold a place in the block, once it is an app's turn."""
+        """Wait for the app's turn, then hold a place inside the block."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.put(app, (app, turn))
         self._give()
@@ -87,14 +87,14 @@ class _Places:
 
 
 def on_the_beat(endpoint: Endpoint, is_kept: Callable[[Request], bool]) -> Endpoint:
-    """Answer at 12.5, 25, 50, … ms and at no other time.
+    """Delay each answer to the next of 12.5, 25, 50, … ms, so that its exact time reveals nothing.
 
-    For questions whose time depends a little on what the asker may not see, as a search within one
-    app does on how often other apps have the word.
+    For queries whose duration depends slightly on data that the caller may not see: a search within
+    one app takes longer when other apps often use the word.
 
     Args:
-        endpoint: Answers.
-        is_kept: Whether a request is answered so.
+        endpoint: The endpoint to delay.
+        is_kept: Whether a request's answer is delayed.
     """
 
     async def wait(request: Request) -> Response:

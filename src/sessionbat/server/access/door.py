@@ -1,6 +1,6 @@
-"""The door in front of every route: the right host, the key it needs, headers on the answer.
+"""Middleware that guards every route: checks the Host header and the key, and sets headers.
 
-Which key a route needs, the route says itself (``routes``); the door only asks.
+Each route declares the key that it needs (see ``routes``); the middleware enforces it.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _MAX_NEXT_CHARACTERS: Final = 2000
 
 
 class Door:
-    """Lets a request in, or answers it; an ASGI middleware.
+    """ASGI middleware that passes a permitted request on and answers any other with a refusal.
 
     Args:
-        app: What is behind the door.
-        hosts: The server's names.
-        guard: Knows the keys.
-        routes: Say which key each of them needs.
-        answer: Turns a refusal of a request into an answer.
+        app: The application to guard.
+        hosts: The names that the server answers to.
+        guard: Finds out what a request may do.
+        routes: Declare which key each route needs.
+        answer: Turns a refusal into a response.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Door:
         await (refusal or self._app)(scope, receive, self._with_headers(scope, send))
 
     def _refusal(self, scope: Scope) -> Response | None:
-        """Say why a request does not get in; None when it does, and what it may do is granted."""
+        """Return why a request is refused, or None after attaching its permissions to it."""
         path, method = route_path(scope), scope["method"]
         try:
             self._hosts.check(scope)
@@ -119,14 +119,14 @@ class Door:
         return send_with_headers
 
     def _misses_ingestion(self, scope: Scope) -> bool:
-        """Whether this may be events sent to another address than that which takes them."""
+        """Whether this looks like events that were sent to the wrong address."""
         return (
             scope["method"] == "POST"
             and self._routes.need(route_path(scope), "POST") is not Need.INGEST
         )
 
     def _is_private(self, scope: Scope, says_itself: bool) -> bool:
-        """Whether an answer must not lie in a browser's cache after its reader has logged out."""
+        """Whether browsers must not cache this answer, because its reader may log out."""
         try:
             return access_of(scope) is not EVERYTHING
         except KeyError:

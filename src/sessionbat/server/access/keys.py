@@ -1,8 +1,8 @@
-"""What a key is: made of random bits, told apart by its id, kept as a hash.
+"""API keys: random bits with an id to look them up by, stored as a hash.
 
-``sbat_ingest_`` and 40 characters: 8 of them are the key's id, which lists show, 32 are its secret.
-The key itself exists where it was shown and in its owner's hands; here is only its SHA-256. That
-is enough, without salt or stretching, because nobody can try 2¹⁶⁰ secrets.
+A key is ``sbat_ingest_`` and 40 characters: 8 are the key's id, which lists show, and 32 are its
+secret. The server stores only the SHA-256. That needs neither salt nor stretching, because nobody
+can try 2¹⁶⁰ secrets.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _KEY = re.compile(
 
 
 def new_key(kind: KeyKind, app: str | None, name: str) -> tuple[str, StoredKey]:
-    """Make a key: what its owner gets, and what is stored of it.
+    """Make a key; returns the text for its owner and the record to store.
 
     Args:
-        kind: What it is for.
+        kind: Whether it ingests, reads or administers.
         app: The only app that it writes to or reads; None for every app.
-        name: Whatever tells its owner what it is used for.
+        name: A free text for its owner, to remember what it is used for.
 
     Raises:
         ConfigurationError: An ingest key without an app, an admin key with one, or a text that is
@@ -76,7 +76,7 @@ def id_of(key: str) -> str | None:
 
 
 def is_same(key: str, stored: StoredKey) -> bool:
-    """Whether this is the key that was stored, in a time that tells nothing of how much is right.
+    """Whether this is the stored key, compared in constant time.
 
     The stored key is looked up by its id, which is no secret; only the digests are compared here.
     """

@@ -1,7 +1,7 @@
 """Logging in and out: a form that takes a read or an admin key and leaves a cookie.
 
-Works without JavaScript. A form counts only when it comes from a page of ours: it carries a
-signature of a cookie that the same browser was given, which no other site can read or set.
+Works without JavaScript. Forms are protected against requests from other sites: each carries a
+signature of a cookie in the same browser, which no other site can read or set.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Login:
     """The login form and what it sends.
 
     Args:
-        guard: Knows the keys.
-        cookie: Makes and reads what a browser keeps.
-        show: Renders the form: where to go afterwards, the form's token, what went wrong.
+        guard: Checks keys.
+        cookie: Makes and reads login cookies.
+        show: Renders the form from the address to continue to, the form's token and an error.
         refuse: Renders a refusal.
     """
 
@@ -153,6 +153,6 @@ async def _fields(request: Request) -> dict[str, str]:
 
 
 def _following(request: Request, wanted: str) -> str:
-    """Give where to go after the login: a path of ours, whatever an address or a form says."""
+    """Return the path to continue to after the login; never one outside this server."""
     addresses = addresses_of(request.scope)
     return wanted if addresses.is_own(wanted) else addresses.sessions()

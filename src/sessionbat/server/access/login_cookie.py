@@ -1,8 +1,8 @@
-"""What a browser keeps after somebody has logged in: the id of a key, and when, signed.
+"""The login cookie: the id of a key and the time of the login, signed.
 
-The key itself is in no cookie. Whether it may still be used is asked at each request, so that a
-revoked key ends its logins at once; the signing secret lies in the store, so that a restart ends
-none.
+The cookie does not hold the key itself. Each request checks that the key is still valid, so
+revoking a key ends its logins at once. The signing secret is in the store, so logins survive a
+restart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LoginCookie:
     """Makes and reads cookies and form tokens.
 
     Args:
-        secret: The store's; who has it can log in as any key.
+        secret: The store's signing secret; anyone who has it can log in as any key.
         clock: Seconds since 1970.
     """
 
@@ -45,9 +45,9 @@ class LoginCookie:
         return f"{signed}.{self.sign('login', signed)}"
 
     def read(self, value: str) -> str | None:
-        """Give the id of the key that a cookie was made for; None when it is not ours or too old.
+        """Return the id of the key that a cookie was made for; None when forged or too old.
 
-        Whether the key may still be used, the caller has to ask the store.
+        The caller still has to ask the store whether the key is valid.
         """
         match = _VALUE.fullmatch(value)
         if match is None:
@@ -59,11 +59,11 @@ class LoginCookie:
         return key_id if -_MAX_SKEW_S <= age_s < LOGIN_SECONDS else None
 
     def sign(self, purpose: str, text: str) -> str:
-        """Sign a text; a signature for one purpose is none for another."""
+        """Sign a text for one purpose; the signature is not valid for another purpose."""
         digest = hmac.digest(self._secret, f"{purpose}\0{text}".encode(), hashlib.sha256)
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def is_signed(self, purpose: str, text: str, signature: str) -> bool:
-        """Whether this is the signature, in a time that tells nothing of how much is right."""
+        """Whether the signature is right, compared in constant time."""
         expected = self.sign(purpose, text).encode()
         return hmac.compare_digest(expected, signature.encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""The store as a server opens it: with a key where others than this machine's users reach it."""
+"""Opens the server's store, and refuses to serve beyond loopback without a usable key."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from sessionbat.server.store.opening import Store, open_store, store_exists
 
 
 def open_guarded_store(settings: Settings) -> tuple[Store, bytes]:
-    """Open the store, and give its signing secret.
+    """Open the store and return it with its signing secret.
 
-    What is refused is left as it was: not there, or closed.
+    A refusal leaves no trace: no new file, and no open store.
 
     Raises:
         ConfigurationError: The store URL names no known store, or there is no usable key although
-            others than this machine's users are to reach the server.
+            the server can be reached from beyond this machine.
         StoreError: The store cannot be used.
     """
     if settings.needs_keys and not store_exists(settings.store_url):

@@ -1,7 +1,7 @@
-"""A request's key becomes what it may do, and to which app.
+"""Turns a request's key into permissions: what it may do, and for which app.
 
-Without any key in the store, everything is open, which ``app`` allows on loopback only. Once there
-was one, a request needs a key: as ``Authorization: Bearer``, or, to read, as the cookie of a login.
+A store without keys is open to everyone, which ``app`` allows on loopback only. Once a key was ever
+created, each request needs one: as ``Authorization: Bearer`` or, for reading, as a login cookie.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Access:
 
     @property
     def may_read_every_app(self) -> bool:
-        """Whether it may read, and is bound to no app."""
+        """Whether it may read the events of every app."""
         return self.may_read and self.app is None
 
     @property
     def may_do_all(self) -> bool:
-        """Whether nothing is closed to it."""
+        """Whether it has every permission, for every app."""
         return self.may_read_every_app and self.may_write
 
 
@@ -58,17 +58,17 @@ EVERYTHING: Final = Access(may_read=True, may_write=True, is_open=True)
 
 
 def access_of(scope: Scope) -> Access:
-    """Give what a request may do.
+    """Return the permissions that were attached to a request.
 
     Raises:
-        KeyError: Nobody has asked; a request that passed no door gets nothing.
+        KeyError: The request did not pass the guarding middleware.
     """
     access: Access = scope[_SCOPE_NAME]
     return access
 
 
 def visible_to(scope: Scope, store: Store) -> Visible:
-    """Give of a store what a request may see; pages and the read API ask this and nothing else.
+    """Return the store, limited to what a request may see; used by the pages and the read API.
 
     Raises:
         KeyError: As ``access_of``.
@@ -77,25 +77,25 @@ def visible_to(scope: Scope, store: Store) -> Visible:
 
 
 def logout_token_of(scope: Scope) -> str:
-    """Give what the form for logging out sends; empty where nobody is logged in."""
+    """Return the token for the logout form; empty when nobody is logged in."""
     access: Access | None = scope.get(_SCOPE_NAME)
     return "" if access is None else access.logout_token
 
 
 def grant(scope: Scope, access: Access) -> None:
-    """Attach to a request what it may do."""
+    """Attach permissions to a request."""
     scope[_SCOPE_NAME] = access
 
 
 class Guard:
-    """Asks the store about each request's key; used by the event loop's thread only.
+    """Looks up each request's key in the store; used by the event loop's thread only.
 
-    Nothing is remembered of a key, so that a revoked one is refused from the next request on.
+    Keys are not cached, so a revoked key is refused from the next request on.
 
     Args:
-        store: Where the keys are.
-        cookie: Reads the cookies of logins.
-        may_be_open: Whether a store without keys is open to all.
+        store: Holds the keys.
+        cookie: Reads login cookies.
+        may_be_open: Whether a store without keys is open to everyone.
         clock: Seconds.
     """
 
@@ -120,21 +120,22 @@ class Guard:
         )
 
     def is_open(self) -> bool:
-        """Whether nobody needs a key; once False, False for good.
+        """Whether requests need no key; once False, always False.
 
         Raises:
-            StoreError: The store cannot be asked; nothing is open then.
+            StoreError: The store cannot be asked; access is then denied.
         """
         if self._may_be_open and self._store.has_keys():
             self._may_be_open = False
         return self._may_be_open
 
     def access(self, scope: Scope) -> Access:
-        """Say what a request may do.
+        """Determine what a request may do.
 
         Raises:
-            Refused: It has no key (401), a wrong one (401), or has sent too many of those (429);
-                or comes from elsewhere, through a trusted proxy, and there are no keys (403).
+            Refused: The key is missing or wrong (401); its address has sent too many wrong keys
+                (429); or it comes from another machine through a trusted proxy while the store
+                has no keys (403).
             StoreError: The store cannot be asked.
         """
         if self.is_open():
@@ -160,10 +161,11 @@ class Guard:
         return access
 
     def check_key(self, key: str, scope: Scope) -> StoredKey:
-        """Find what is stored of a key that a request brings.
+        """Look up the key that a request brings.
 
         Raises:
-            Refused: The key is unknown or revoked (401), or too many such came from there (429).
+            Refused: The key is unknown or revoked (401), or too many wrong keys came from this
+                address (429).
             StoreError: The store cannot be asked.
         """
         key_id = id_of(key)
@@ -173,10 +175,9 @@ class Guard:
         return stored
 
     def access_by_login(self, scope: Scope) -> Access | None:
-        """Say what a logged-in browser may do: read, never write; None when it is not logged in.
+        """Determine what a logged-in browser may do: read only; None when it is not logged in.
 
-        A browser sends its cookie with whatever another site makes it send: so it opens nothing
-        that changes anything.
+        Another site can make a browser send its cookie, so a cookie permits no change of anything.
         """
         value = login_cookie_of(scope, self._cookie.name)
         key_id = self._cookie.read(value)
@@ -210,7 +211,7 @@ class Guard:
 
 
 def access_with(stored: StoredKey) -> Access:
-    """Say what the holder of a key may do."""
+    """Return the permissions of a key."""
     return Access(
         may_read=stored.kind in ("read", "admin"),
         may_write=stored.kind in ("ingest", "admin"),
@@ -219,7 +220,7 @@ def access_with(stored: StoredKey) -> Access:
 
 
 def not_allowed(message: str) -> Refused:
-    """Make the refusal of something that a good key is not for."""
+    """Make the 403 for a valid key that lacks the permission."""
     return Refused(
         403,
         "not-allowed",
@@ -229,7 +230,7 @@ def not_allowed(message: str) -> Refused:
 
 
 def login_cookie_of(scope: Scope, name: str) -> str:
-    """Read a cookie; empty when there is none."""
+    """Read the login cookie; empty when there is none."""
     for header in _header_values(scope, b"cookie"):
         value = cookie_parser(header).get(name)
         if value:
@@ -243,7 +244,7 @@ def _is_here(scope: Scope) -> bool:
 
 
 def _bearer_tokens(scope: Scope) -> list[str]:
-    """Read the keys of a request; another scheme is the business of a proxy in front."""
+    """Read the bearer tokens of a request; other schemes are for a proxy and are ignored."""
     found = []
     for value in _header_values(scope, b"authorization"):
         scheme, _, token = value.strip().partition(" ")

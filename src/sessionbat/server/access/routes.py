@@ -1,8 +1,8 @@
-"""A route says what it needs: which key, from whom it takes a request, and by which methods.
+"""Route declarations: path, methods, the key that a route needs, and whom it serves.
 
-The door, the login detour, the request log and OpenAPI's ``security`` read it there. Deny by
-default: an address without a route needs a key that reads every app, and a method that no route of
-an address names needs an admin key.
+The guarding middleware, the redirect to the login, the request log and OpenAPI's ``security`` all
+read them. Deny by default: an address without a route needs a key that reads every app, and a
+method that no route of an address declares needs an admin key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _READING: Final = ("GET", "HEAD")
 
 
 class Need(Enum):
-    """The key that a request has to bring."""
+    """The kind of key that a route needs."""
 
     NOTHING = "nothing"
     INGEST = "ingest"
@@ -29,10 +29,10 @@ class Need(Enum):
     ADMIN = "admin"
 
     def check(self, access: Access) -> None:
-        """Let a request pass whose key is good enough.
+        """Check that a request has this permission.
 
         Raises:
-            Refused: It is a key for something else (403).
+            Refused: The key does not permit it (403).
         """
         if self is Need.INGEST:
             if not access.may_write:
@@ -48,7 +48,7 @@ class Need(Enum):
 
 
 class Face(Enum):
-    """Who is answered, and so how a refusal looks."""
+    """Whom a route serves, people or programs; decides how a refusal looks."""
 
     #: A person with a browser: sent to the login when there is no key, refused on a page.
     PAGE = "page"
@@ -59,15 +59,15 @@ class Face(Enum):
 
 
 class GuardedRoute(Route):
-    """A route of the server; the application takes no other.
+    """A route with its access rules; the application accepts no other kind.
 
     Args:
         path: The address; ``{name:path}`` stands for everything below.
-        handler: Answers: a function of the request, or an ASGI application.
-        need: The key it takes.
-        face: Who is answered.
-        methods: Those it takes; None: all, and the handler refuses the others itself.
-        headers: On its every answer, a refusal at the door included.
+        handler: A function of the request, or an ASGI application.
+        need: The kind of key that it needs.
+        face: Whom it serves.
+        methods: The methods it takes; None takes all, and the handler itself refuses some.
+        headers: Set on every answer, refusals by the middleware included.
     """
 
     def __init__(
@@ -89,22 +89,22 @@ class GuardedRoute(Route):
 
     @property
     def name_in_logs(self) -> str:
-        """Its address without what stands for anything; never a path that somebody sent."""
+        """Its path without parameters, for logs; never a path that a request sent."""
         return self.path.partition("/{")[0]
 
     def takes(self, method: str) -> bool:
-        """Whether it answers this method."""
+        """Whether it takes this method."""
         return self.methods is None or method in self.methods
 
 
 class Routes:
-    """Every route of an application, and what a request to any address needs.
+    """All routes of an application; finds the access rules for any request.
 
     Args:
-        routes: All there are.
+        routes: Every route.
 
     Raises:
-        TypeError: One does not say what it needs.
+        TypeError: A route does not declare what it needs.
     """
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
@@ -120,7 +120,7 @@ class Routes:
         self._at_known = {route.path: self._at(route.path) for route in self.all}
 
     def need(self, path: str, method: str) -> Need:
-        """Say what a request needs, whether or not there is a route for it."""
+        """Return the kind of key that a request needs, whether or not a route exists for it."""
         there = self._at(path)
         for route in there:
             if route.takes(method):
@@ -130,23 +130,23 @@ class Routes:
         return Need.READ_EVERY_APP if method in _READING else Need.ADMIN
 
     def is_page(self, path: str) -> bool:
-        """Whether an address is one for people."""
+        """Whether an address is a page for people."""
         return any(route.face is Face.PAGE for route in self._at(path))
 
     def leads_to_login(self, path: str, method: str) -> bool:
-        """Whether a person without a key is shown the login, and brought back after it."""
+        """Whether a visitor without a key is sent to the login and back afterwards."""
         return method in _READING and self.is_page(path)
 
     def headers(self, path: str) -> dict[str, str]:
-        """Give the headers on every answer of an address."""
+        """Return the headers that every answer of an address has."""
         return {name: value for route in self._at(path) for name, value in route.headers.items()}
 
     def name_in_logs(self, path: str) -> str | None:
-        """Name the route of an address as the log and the metrics do; None where there is none."""
+        """Return the name of an address's route for log and metrics; None without a route."""
         return next((route.name_in_logs for route in self._at(path)), None)
 
     def security(self, path: str, method: str) -> list[dict[str, list[str]]]:
-        """Describe what a request needs as OpenAPI does; ``{}``: a server without keys is open."""
+        """Describe a need for OpenAPI; ``{}`` because a server without keys is open."""
         need = self.need(path, method)
         return [] if need is Need.NOTHING else [{"key": [need.value]}, {}]
 

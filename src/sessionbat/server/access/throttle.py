@@ -1,8 +1,8 @@
-"""How many wrong keys an address may send before it is told to wait. Arithmetic and a clock.
+"""Rate limit for wrong keys by address; arithmetic and a clock, no I/O.
 
-A right key is never held up, not even from an address that has sent many wrong ones: behind a proxy
-everybody has the same address, and 2¹⁶⁰ secrets need no limit on guessing. What the limit does is
-slow down what is set up wrongly, in its own interest and the log's.
+A valid key is never delayed, not even from an address that has sent many wrong ones: behind a proxy
+everybody has the same address, and 2¹⁶⁰ secrets need no limit on guessing. The limit slows down
+misconfigured clients and keeps the log short.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_ADDRESSES: Final = 4096
 
 
 class Throttle:
-    """Counts failures by address in bounded memory; not for several threads.
+    """Counts failures by address in bounded memory; not thread-safe.
 
     Args:
         clock: Seconds.
@@ -49,7 +49,7 @@ class Throttle:
 
 
 def _network(address: str) -> str:
-    """Give what one sender can hardly leave: an address, of IPv6 the network of 64 bits."""
+    """Return the network to count by: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,1 +1,1 @@
-"""Events on their way in: from a request's body to the answer after they are stored."""
+"""Ingestion: from a request's body to the answer, sent after its events are stored."""

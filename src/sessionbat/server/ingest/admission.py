@@ -1,6 +1,6 @@
-"""Who may bring events now, how much of them waits, and how long a body may take to arrive.
+"""Admission control for ingestion: limits on waiting requests, their bytes, and slow bodies.
 
-Asked before anything is read and with each piece that comes; nothing here knows what a body holds.
+Checked before a body is read and with each piece of it that arrives; bodies are not interpreted.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _SHARE_OF_ONE_APP: Final = 0.75
 
 
 class Admission:
-    """Admits requests while there is room; touched by the event loop only.
+    """Admits requests while the limits allow; used by the event loop only.
 
     Args:
-        store: Takes no events while it is unwell.
-        settings: The limits of bodies and of what may wait.
-        stopping: Says when bodies have to be here soon.
+        store: Requests are refused while it is unwell.
+        settings: The limits on bodies and on waiting requests.
+        stopping: Tells when the server stops; bodies then have to arrive soon.
     """
 
     def __init__(self, store: Store, settings: Settings, stopping: Stopping) -> None:
@@ -46,16 +46,16 @@ class Admission:
         stopping.on_tell(self._hurry)
 
     def waiting_requests(self) -> int:
-        """Count the requests that were admitted and are not answered."""
+        """Count the requests that are admitted and not yet answered."""
         return self._all.requests
 
     def waiting_bytes(self) -> int:
-        """Count the bytes that they hold."""
+        """Count the bytes that those requests hold."""
         return self._all.bytes
 
     @contextmanager
     def admit(self, request: Request) -> Iterator[Admitted]:
-        """Hold room for a request in the block.
+        """Reserve room for a request while the block runs.
 
         Raises:
             Refused: The store is unwell, or there is no room (503).
@@ -114,14 +114,14 @@ class Admission:
                 self._reading.discard(timeout)
 
     def _hurry(self) -> None:
-        """The server stops: a body that is still arriving gets a little while."""
+        """On shutdown, shorten the deadline of bodies that are still arriving."""
         soon = asyncio.get_running_loop().time() + _WHEN_STOPPING
         for timeout in self._reading:
             timeout.reschedule(min(soon, timeout.when() or soon))
 
 
 class _Held:
-    """How much is held, and how much may be."""
+    """An amount of memory in use, and its limit."""
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
         self.requests = self.bytes = 0
@@ -130,7 +130,7 @@ class _Held:
 
 
 class Admitted:
-    """One request and what it holds: of all the room, and of its app's share."""
+    """An admitted request and the memory it uses, counted in total and for its app."""
 
     def __init__(
         self, admission: Admission, request: Request, app: str | None, held: Sequence[_Held]
@@ -149,12 +149,12 @@ class Admitted:
         Raises:
             Refused: It is too large (413), too slow (408), there is no room for it, or the server
                 stops (503).
-            ClientDisconnect: Nobody sends it any more.
+            ClientDisconnect: The client has disconnected.
         """
         return await self._admission.read(self._request, self)
 
     def begin(self) -> None:
-        """Hold room for the request itself."""
+        """Reserve room for the request itself."""
         if any(each.requests >= each.max_requests for each in self._held):
             raise _busy()
         self._has_begun = True
@@ -162,7 +162,7 @@ class Admitted:
             each.requests += 1
 
     def take(self, size: int) -> None:
-        """Hold room for so many bytes more."""
+        """Reserve room for more bytes."""
         if any(size > each.max_bytes - each.bytes for each in self._held):
             raise _busy()
         self.bytes += size
@@ -170,7 +170,7 @@ class Admitted:
             each.bytes += size
 
     def end(self) -> None:
-        """Give all room back."""
+        """Release everything that was reserved."""
         for each in self._held:
             each.requests -= self._has_begun
             each.bytes -= self.bytes

@@ -1,7 +1,7 @@
-"""The body of an ingestion request becomes events: inflate, split, parse, check.
+"""Decodes an ingestion request's body into events: inflate, split, parse, check.
 
-Pure functions over bytes, called by the decoding thread. Whatever the bytes are, memory stays
-bounded, and what is wrong with one event concerns that event only.
+Pure functions over bytes, called by the decoder threads. Memory is bounded for any input, and one
+bad event does not affect the others.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Encoding = Literal["identity", "gzip", "zstd"]
 
 
 class Decode(Protocol):
-    """Turns a body into the events it holds; called in the decoding threads."""
+    """Decodes a body into events; called in the decoder threads."""
 
     def __call__(self, body: Body, *, received_at_us: int) -> Decoded:
-        """Decode a body that arrived at a time, in microseconds since 1970.
+        """Decode a body that was received at this time, in microseconds since 1970.
 
         Raises:
             Refused: The body as a whole cannot be read (400) or is too large (413).
@@ -39,7 +39,7 @@ class Decode(Protocol):
 
 
 class Body(NamedTuple):
-    """A request's body as it came over the wire."""
+    """A request's body as received, still compressed."""
 
     data: bytes
     encoding: Encoding
@@ -51,10 +51,10 @@ class Body(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """An event that is not stored, while its neighbours are.
+    """An event that is rejected while the others of its body are stored.
 
-    ``at`` is its place in the body, counted from 0 whatever the body's form, and the field:
-    ``events[3].session_id``; a body of one event is a list of one. Blank lines do not count.
+    ``at`` names its index in the body and the field, ``events[3].session_id``, counted from 0 for
+    every form of body. A body of one event is a list of one; blank lines do not count.
     """
 
     id: str | None
@@ -65,7 +65,7 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a body held."""
+    """A decoded body: its events, and those that were rejected."""
 
     events: list[ReceivedEvent]
     rejected: list[Rejected]
@@ -80,14 +80,14 @@ class Decoded:
 def decode_body(
     body: Body, *, is_ndjson: bool, max_bytes: int, max_events: int, received_at_us: int
 ) -> Decoded:
-    """Turn a body of JSON into the events it holds.
+    """Decode a JSON or NDJSON body into events.
 
     Args:
-        body: As it came.
-        is_ndjson: One event a line; else one JSON value, an event or an array of them.
-        max_bytes: How long it may be after decompression.
-        max_events: How many it may hold.
-        received_at_us: When it came, in microseconds since 1970.
+        body: The body as received.
+        is_ndjson: Whether it has one event a line; else it is one event or an array of them.
+        max_bytes: Its longest length after decompression.
+        max_events: The most events it may hold.
+        received_at_us: When it was received, in microseconds since 1970.
 
     Raises:
         Refused: The body as a whole cannot be read (400) or is too large (413).
@@ -119,10 +119,10 @@ def decode_body(
 
 
 def inflate(data: bytes, encoding: Encoding, max_bytes: int) -> bytes:
-    """Undo a content encoding, giving up as soon as the limit is passed.
+    """Decompress a body, stopping as soon as it exceeds the limit.
 
     Raises:
-        Refused: More than ``max_bytes`` come out (413), or the data is damaged (400).
+        Refused: It is longer than ``max_bytes`` decompressed (413), or damaged (400).
     """
     if encoding == "gzip":
         text = _gunzip(data, max_bytes)
@@ -136,9 +136,9 @@ def inflate(data: bytes, encoding: Encoding, max_bytes: int) -> bytes:
 
 
 def inflates_to_at_most(limit: int, data: bytes, encoding: Encoding) -> bool:
-    """Whether no more than that comes out, told at the price of inflating so much.
+    """Whether a body is at most this long decompressed; costs at most inflating that much.
 
-    Of zstd by what its frame says, which is checked when it is inflated.
+    For zstd the length in its frame is used, which is checked when it is inflated.
     """
     if encoding == "zstd":
         import zstandard
@@ -154,7 +154,7 @@ def inflates_to_at_most(limit: int, data: bytes, encoding: Encoding) -> bool:
 
 
 def too_large(max_bytes: int) -> Refused:
-    """Make the refusal of a body that is longer than ``max_bytes``."""
+    """Make the 413 for a body that is longer than ``max_bytes``."""
     return Refused(
         413,
         "body-too-large",
@@ -166,7 +166,7 @@ def split_lines(text: bytes, max_events: int) -> list[bytes]:
     """Split NDJSON into its lines, without blank ones.
 
     Raises:
-        Refused: There are more than ``max_events``, or twice that of blank ones (413).
+        Refused: There are more than ``max_events`` events, or twice as many blank lines (413).
     """
     if text.count(b"\n") > 2 * max_events:  # before it is split: 32 MB may be as many lines
         raise _too_many(max_events)
@@ -177,10 +177,10 @@ def split_lines(text: bytes, max_events: int) -> list[bytes]:
 
 
 def split_array(text: bytes, max_events: int) -> list[bytes]:
-    """Split a JSON array into its elements, each as it stands, however broken it is inside.
+    """Split a JSON array into the text of its elements, even if some of them are invalid.
 
     Raises:
-        Refused: The array does not end, or something stands outside its elements (400).
+        Refused: The array does not end, or there is text outside its elements (400).
     """
     elements: list[bytes] = []
     depth = start = 0
@@ -273,7 +273,7 @@ def _too_many(max_events: int) -> Refused:
 
 
 def _check_values(raws: Sequence[bytes]) -> None:
-    """Refuse a body of too many values; an event that is rejected for its own does not count."""
+    """Refuse a body with too many values; events rejected for too many values do not count."""
     kept = [raw for raw in raws if not holds_more_than(MAX_EVENT_VALUES, raw)]
     if holds_more_than(MAX_VALUES, b",".join(kept)):
         raise _too_many_values()
@@ -295,7 +295,7 @@ def _too_many_of_one(index: int) -> Rejected:
 def _read_event(
     raw: bytes, values: int, index: int, app: str | None, received_at_us: int
 ) -> ReceivedEvent | Rejected:
-    """Parse and check one event, in which there are roughly so many values."""
+    """Parse and check one event, given its approximate number of values."""
     if values > MAX_EVENT_VALUES and holds_more_than(MAX_EVENT_VALUES, raw):
         return _too_many_of_one(index)
     try:
@@ -326,10 +326,10 @@ def _read_event(
 
 
 def _with_app(raw: bytes, app: str | None) -> bytes:
-    """Write the app into an event, so that its raw form says all there is to know of it.
+    """Insert the key's app into the JSON of an event that names none.
 
-    The rest stays as it was received, byte for byte. An event without any field is none, so there
-    is one to follow the comma.
+    The rest stays as received, byte for byte. A valid event has at least one field, so a field
+    follows the comma.
     """
     return b'{"app":%b,%b' % (orjson.dumps(app), raw[1:])
 

@@ -1,8 +1,8 @@
-"""Decodes bodies while another thread stores those that came before them.
+"""Decodes request bodies while another thread stores the events decoded before.
 
-Small bodies and large ones have a thread each, so that a small one waits behind no large one; large
-ones are decoded one at a time, and only while there is room for what was decoded and is not stored
-yet. Of those that wait, apps take turns.
+Small and large bodies have a thread each, so a small one never waits behind a large one. Large
+bodies are decoded one at a time, and only while there is room for decoded events that are not yet
+stored. Waiting bodies are taken app by app in turn.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AT_ONCE: Final = 1000
 
 
 class DecodedRequest(NamedTuple):
-    """A request's events, and who waits to hear what becomes of them."""
+    """A request's decoded events, and the future that its result goes to."""
 
     #: Without its events, of which there are those that follow.
     decoded: Decoded
@@ -42,17 +42,17 @@ class DecodedRequest(NamedTuple):
 
     @property
     def is_small(self) -> bool:
-        """Whether it goes before the large ones."""
+        """Whether it is stored before large ones."""
         return self.decoded.size <= SMALL
 
 
 class Decoding:
-    """Decodes bodies, the small ones beside the large ones.
+    """Decodes small and large bodies in parallel.
 
     Args:
-        prepare: Does with events what needs no database. Called in two threads.
-        pass_on: Takes what was decoded. Called in these threads.
-        has_room: Whether a large body may be decoded now; ``wake`` says that it may have changed.
+        prepare: Does the part of storing that needs no database. Called in two threads.
+        pass_on: Receives decoded requests. Called in the same threads.
+        has_room: Whether a large body may be decoded now; ``wake`` has it asked again.
         clock_ns: Nanoseconds since 1970.
     """
 
@@ -70,7 +70,7 @@ class Decoding:
         self._large = _Line("sessionbat-decoding-large", self._decode_one, has_room)
 
     def put(self, body: Body, waiter: Waiter) -> None:
-        """Take a body; returns at once.
+        """Queue a body; returns at once.
 
         Raises:
             Refused: The server is stopping.
@@ -79,11 +79,11 @@ class Decoding:
         line.put(_Request(body, waiter))
 
     def wake(self) -> None:
-        """Look again whether there is room."""
+        """Check again whether there is room."""
         self._large.wake()
 
     def close(self) -> None:
-        """Pass on what waits, then stop. May wait for the store."""
+        """Decode and pass on all waiting bodies, then stop. May wait for the store."""
         self._small.close()
         self._large.close()
 
@@ -102,9 +102,9 @@ class Decoding:
             self._pass_on(DecodedRequest(decoded, events, waiter, work, body.app))
 
     def _prepare_all(self, events: list[ReceivedEvent]) -> list[PreparedEvent]:
-        """Prepare events, some at a time, and let go of them as they came.
+        """Prepare events, some at a time, and release their decoded form.
 
-        Decoded they take many times the memory of their JSON, and may wait long to be stored.
+        A decoded event takes many times the memory of its JSON, and may wait long to be stored.
         """
         prepared = [*self._prepare(events[:_AT_ONCE])]
         del events[:_AT_ONCE]
@@ -115,7 +115,7 @@ class Decoding:
 
 
 class _Line:
-    """Bodies that wait for a thread of their own, which is started by the first."""
+    """A queue of bodies with its own thread, which the first body starts."""
 
     def __init__(
         self,
@@ -163,13 +163,13 @@ class _Request(NamedTuple):
 
 
 def _without_frames(refused: Refused) -> Refused:
-    """Let go of what the frames that raised it hold: 32 MB of a body each, until it is answered."""
+    """Drop an exception's traceback: its frames would hold up to 32 MB until it is answered."""
     refused.__cause__ = refused.__context__ = None
     return refused.with_traceback(None)
 
 
 def _is_small(body: Body) -> bool:
-    """Whether little comes out of a body; 2 KB of gzip may be 32 MB of JSON."""
+    """Whether a body is small decompressed; 2 KB of gzip may be 32 MB of JSON."""
     if len(body.data) > SMALL or body.encoding == "identity":
         return len(body.data) <= SMALL
     return inflates_to_at_most(SMALL, body.data, body.encoding)

@@ -1,7 +1,7 @@
-"""Takes events by any protocol: admits a request, has its events stored durably, then answers.
+"""The ingestion endpoint for every protocol: admit a request, store its events, then answer.
 
-A request is read here, on the event loop; its events are decoded by one thread, with the
-``decode`` that the request brings, and stored by another (``group_commit``).
+The request is read here, on the event loop. One thread decodes its events, with the protocol's own
+``decode``, and another one stores them (``group_commit``).
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _FEW: Final = 100
 
 
 class Ingestion:
-    """Takes events, by whichever protocol they come.
+    """Receives events, by any protocol.
 
     Args:
-        store: Where events go.
-        settings: The limits of bodies and of what may wait.
-        measures: Where events, refusals and times are counted.
-        stopping: Says when bodies have to be here soon.
+        store: Where events are stored.
+        settings: The limits on bodies and on waiting requests.
+        measures: Counts events, refusals and times.
+        stopping: Tells when the server stops; bodies then have to arrive soon.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Ingestion:
         measures.watch_waiting(self._admission.waiting_requests, self._admission.waiting_bytes)
 
     def route(self, protocol: Protocol) -> GuardedRoute:
-        """Give the route at which events come by a protocol."""
+        """Make the route of a protocol."""
         return GuardedRoute(
             protocol.path,
             _Endpoint(self, protocol),
@@ -77,7 +77,7 @@ class Ingestion:
         )
 
     def close(self) -> None:
-        """Store what was taken, then take no more."""
+        """Store all accepted events, then accept no more."""
         self._group_commit.close()
         self._refusals.close()
         self._untimed.close()
@@ -147,7 +147,7 @@ class Ingestion:
 
 
 class _Endpoint:
-    """One protocol's address; not a function, of which Starlette would answer 405 and 500."""
+    """One protocol's ASGI endpoint; for a function, Starlette itself would answer 405 and 500."""
 
     def __init__(self, ingestion: Ingestion, protocol: Protocol) -> None:
         self._ingestion = ingestion

@@ -31,7 +31,7 @@ class Events:
         self._settings = settings
 
     def decode(self, request: Request) -> Decode:
-        """Give what reads the form in which the events are sent."""
+        """Choose the decoder for the content type and encoding of a request."""
         return partial(
             decode_body,
             is_ndjson=_is_ndjson(request),
@@ -40,7 +40,7 @@ class Events:
         )
 
     def answer(self, stored: Stored) -> Response:
-        """Answer 202; or 422 to one event that is no part of a batch and was rejected."""
+        """Answer 202, or 422 when the body was a single event and it was rejected."""
         if stored.is_single and stored.rejected:
             _, slug, at, message = stored.rejected[0]
             return self.refuse(Refused(422, slug, message, at=at))

@@ -1,11 +1,11 @@
-"""One thread that stores what requests bring: all that waited during a commit makes the next one.
+"""Group commit: one thread stores all requests that arrived during the previous commit together.
 
-There is no waiting window: an idle server commits a lone event at once, a busy one commits many
-requests together, and each is answered when its events are on the disk. Meanwhile another thread
-decodes what is stored next.
+There is no waiting window: an idle server commits a single event at once, a busy one commits many
+requests together. Each request is answered when its events are on disk. Meanwhile another thread
+decodes the next ones.
 
-A commit does bounded work: small requests first, app by app in turn. A request whose events are
-more than that is stored in several commits, between which those that came meanwhile have theirs.
+Each commit does a bounded amount of work: small requests first, app by app in turn. A larger
+request is stored in several commits, and requests that arrive meanwhile are stored in between.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _LEAST_WORK: Final = MAX_COMMIT_WORK // 50
 
 
 class GroupCommit:
-    """Stores the events of many requests, as many as wait, in one transaction each time.
+    """Stores the events of all waiting requests in one transaction at a time.
 
     Args:
-        store: Where to.
+        store: Where events are stored.
         clock_ns: Nanoseconds since 1970.
-        on_commit: Told of each: its seconds, requests and events.
+        on_commit: Called after each commit with its seconds, requests and events.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class GroupCommit:
 
         Raises:
             Refused: The body cannot be read, or the server is stopping.
-            StoreError: The store failed. Some of a very large body may have been stored; sent
-                again, it is known by its ids.
+            StoreError: The store failed. Part of a very large body may be stored; when it is sent
+                again, that part is recognized by its ids.
         """
         waiter: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._decoding.put(body, waiter)
@@ -81,12 +81,12 @@ class GroupCommit:
         return await waiter
 
     def close(self) -> None:
-        """Store what waits, then stop. May wait for the store."""
+        """Store all waiting requests, then stop. May wait for the store."""
         self._decoding.close()
         self._thread.close()
 
     def _take(self, request: DecodedRequest) -> None:
-        """Take what was decoded. Called by the decoding thread."""
+        """Queue a decoded request. Called by the decoder threads."""
         with self._thread.changed:
             self._thread.start()
             (self._small if request.is_small else self._large).put(request.app, request)
@@ -105,7 +105,7 @@ class GroupCommit:
         return bool(group)
 
     def _next_group(self) -> list[DecodedRequest]:
-        """Wait for what is to be stored next: as many requests as fit, or one that does not."""
+        """Wait for the next group to store: as many requests as fit, or a single larger one."""
         thread = self._thread
         with thread.changed:
             thread.wait_for(lambda: bool(self._small or self._large) or thread.is_closing)
@@ -126,9 +126,9 @@ class GroupCommit:
         self._decoding.wake()
 
     def _store_in_parts(self, request: DecodedRequest) -> None:
-        """Store one request in several commits. Of a failure it is told as of any other.
+        """Store one request in several commits; its result reports a failure like any other.
 
-        What was stored before the failure stays, and is a duplicate when it is sent again.
+        Events stored before a failure stay, and count as duplicates when they are sent again.
         """
         is_new: list[bool] = []
         started = time.perf_counter()
@@ -144,7 +144,7 @@ class GroupCommit:
         settle([(request.waiter, _stored(request.decoded, is_new))])
 
     def _append(self, events: Sequence[PreparedEvent]) -> list[bool]:
-        """Commit, and make the next commit as long as it should be by how long this one took."""
+        """Commit, and adjust the size of the next commit to the time that this one took."""
         started = time.perf_counter()
         is_new = self._store.append(events)
         change = min(1.5, _COMMIT_SECONDS / max(time.perf_counter() - started, 1e-6))
@@ -152,7 +152,7 @@ class GroupCommit:
         return is_new
 
     def _store_between(self, app: App) -> None:
-        """Store what came meanwhile: the small ones, and of other apps the large ones, too."""
+        """Store requests that arrived meanwhile: all small ones, and large ones of other apps."""
         with self._thread.changed:
             others = (each for each in self._large if each.app != app)
             group = [*_fitting(chain(self._small, others), self._most_work)]
@@ -188,7 +188,7 @@ class GroupCommit:
 
 
 class _Room:
-    """How much decoded may still wait for its commit."""
+    """The limit on decoded requests that wait for their commit."""
 
     def __init__(self) -> None:
         self._bytes = _MAX_GROUP_BYTES
@@ -215,7 +215,7 @@ def _fitting(requests: Iterable[DecodedRequest], most_work: int) -> Iterator[Dec
 def _next_part(
     events: Sequence[PreparedEvent], start: int, most_work: int
 ) -> Sequence[PreparedEvent]:
-    """Give the events from this one on that are so much work together; one at least."""
+    """Return the next events up to an amount of work, at least one."""
     end, work = start + 1, events[start].work
     while end < len(events) and (work := work + events[end].work) <= most_work:
         end += 1

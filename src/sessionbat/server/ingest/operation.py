@@ -1,4 +1,4 @@
-"""The ingestion endpoint as it is declared: three forms of a body, and every answer."""
+"""The ingestion endpoint's OpenAPI operation: three body formats, and every answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
 
 
 def describe(settings: Settings) -> Operation:
-    """Declare the endpoint with its limits."""
+    """Describe the endpoint with its limits."""
     return Operation(
         method="post",
         path=PATH,

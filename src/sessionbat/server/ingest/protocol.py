@@ -1,7 +1,7 @@
-"""How events come: an address, how a request there becomes events, and how it is answered.
+"""An ingestion protocol: its path, how to decode a request into events, and how to answer.
 
-A further protocol is a further class of this kind, in a file of its own. It says nothing of keys,
-room, time, compression, threads or commits: those are the same for all.
+To add a protocol, add a class of this kind in a file of its own. Keys, limits, timeouts,
+compression, threads and commits are the same for all protocols and are not its concern.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from sessionbat.server.web.refusal import Refused
 
 
 class Protocol(typing.Protocol):
-    """One way to send events; called by ``Ingestion`` on the event loop, unless it is said."""
+    """One way to send events; ``Ingestion`` calls it on the event loop, except where noted."""
 
     @property
     def path(self) -> str:
-        """The address."""
+        """The path of its endpoint."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers on its every answer."""
+        """Headers that every answer has."""
 
     def decode(self, request: Request) -> Decode:
-        """Give what turns this request's body into events; it is called in another thread.
+        """Choose the decoder for a request's body; the decoder is called in another thread.
 
         Raises:
-            Refused: By its headers, it is nothing that this protocol knows.
+            Refused: This protocol does not support what its headers announce.
         """
 
     def answer(self, stored: Stored) -> Response:
-        """Say what became of a request's events; of many rejected ones in another thread."""
+        """Make the answer for stored events; called in another thread if many were rejected."""
 
     def refuse(self, refused: Refused) -> Response:
-        """Say why a request is not granted."""
+        """Make the answer for a refused request."""

@@ -1,8 +1,8 @@
-"""A name that an object has twice: parsers differ in which value they take, so it is not taken.
+"""Finds a repeated name in an event's JSON objects; parsers differ in which value they take.
 
-Checked is the value that our parser sees; handed out are the bytes, which another parser may read
-otherwise. So the objects that are read here have each name once: the event, its context, its
-observation, and in that the metadata, the metrics and the error.
+The server checks the value that its own parser sees but hands out the original bytes, which another
+parser may read differently. So an event is rejected when one of these objects repeats a name: the
+event, its context, its observation, and the observation's metadata, metrics and error.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 
 
 def find_repeated_name(raw: bytes, event: dict[str, Any]) -> str:
-    """Give the place of a name that stands twice, ``observation.input``; empty when none does.
+    """Return the path of a repeated name, like ``observation.input``; empty when there is none.
 
     Args:
-        raw: One event, as it was received.
-        event: The same, decoded.
+        raw: One event as received.
+        event: The same event, decoded.
     """
     # Decoding keeps each name once. Whatever is written anew with the same characters, blanks
     # aside, had each once; so it is of all that is sent by our SDK and of most else.
@@ -81,7 +81,7 @@ def _look_into(text: str, start: int, path: str) -> str:
 
 
 def _members(text: str, start: int) -> Iterator[tuple[str, int]]:
-    """Give the names of an object and where their values begin; the text is valid JSON."""
+    """Return the names of an object and where their values begin; the text must be valid JSON."""
     at = _after_blanks(text, start + 1)
     while text[at] == '"':
         key, at = scanstring(text, at + 1)

@@ -1,4 +1,4 @@
-"""What became of requests, told by the threads of ingestion to those who wait on an event loop."""
+"""Passes the results of requests from the ingestion threads to the waiting event loops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sessionbat.server.ingest.body import Rejected
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a request's events, once they are on the disk."""
+    """The result of a request whose events are on disk."""
 
     accepted: int
     duplicates: int
@@ -25,7 +25,7 @@ Settlement = tuple[Waiter, Stored | Exception]
 
 
 def settle(settlements: Sequence[Settlement]) -> None:
-    """Tell those who wait, with one call into each event loop: waking it costs a system call."""
+    """Resolve the waiting futures with one call into each event loop: a wake is a system call."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Settlement]] = {}
     for waiter, result in settlements:
         by_loop.setdefault(waiter.get_loop(), []).append((waiter, result))

@@ -1,7 +1,7 @@
-"""How many values a JSON text holds, told before it is parsed.
+"""Counts the values of a JSON text before it is parsed.
 
-Three bytes of JSON, ``{},``, become 88 bytes of Python: 32 MB of them were 1 GB and several seconds
-in which nothing else ran. So what is too many is known while it is still text.
+Three bytes of JSON, ``{},``, become 88 bytes of Python: 32 MB of them took 1 GB and several seconds
+in which nothing else ran. So too many values are detected while they are still text.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _ALL_OTHERS: Final = bytes(byte for byte in range(256) if byte not in _SEPARATOR
 
 
 def count_roughly(text: bytes) -> int:
-    """Count values, those that only seem to be in a string included; at most one too few."""
+    """Count values, including apparent ones inside strings; at most one too few."""
     return len(text.translate(None, _ALL_OTHERS))  # a third of what three counts take
 
 
 def holds_more_than(limit: int, text: bytes) -> bool:
-    """Whether a text holds more values than that; strings are looked into only if need be.
+    """Whether a text holds more values than a limit; excludes strings only if the result needs it.
 
-    Takes as long as the values that are allowed, not as the text: it ends once there are more.
+    Counting stops as soon as the limit is passed.
     """
     if count_roughly(text) <= limit:
         return False
@@ -43,7 +43,7 @@ def holds_more_than(limit: int, text: bytes) -> bool:
 
 
 def _outside_strings(text: bytes) -> Iterator[tuple[bytes, int]]:
-    """Give a text part by part, without its strings, and how many quotes each had."""
+    """Yield a text in parts, without its strings, with the number of quotes in each part."""
     start, is_inside = 0, 0
     while start < len(text):
         end = _end_of_part(text, start + _PART_BYTES)
@@ -56,7 +56,7 @@ def _outside_strings(text: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def _end_of_part(text: bytes, end: int) -> int:
-    """Move the end of a part behind the backslashes there, and what they escape."""
+    """Move the end of a part past backslashes there and the characters they escape."""
     if end >= len(text) or text[end - 1] != _BACKSLASH:
         return min(end, len(text))
     behind = _NO_BACKSLASH.search(text, end)

@@ -1,1 +1,1 @@
-"""What keeps a server well: its log, its metrics, retention, the watch over its store."""
+"""Operation of the server: log, metrics, retention, and the health check of the store."""

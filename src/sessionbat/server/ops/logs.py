@@ -1,9 +1,8 @@
-"""How the server writes its log: one line for each thing of note, as text or as JSON.
+"""Formats the server's log: one line for each record, as text or as JSON.
 
-Whoever logs ends the message in a slug in brackets and gives figures apart, as
-``extra={"fields": {...}}``. No line holds a payload, a key or the text of a query; nor does what a
-library logs: of an exception only the type and the places are written, since its message may quote
-what it choked on.
+Every message ends in a slug in brackets; figures go into ``extra={"fields": {...}}``. No line holds
+a payload, a key or the text of a query. That includes exceptions that a library logs: only their
+type and places are written, since their message may quote a payload.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _SLUG: Final = re.compile(r" \[([a-z]+(?:-[a-z]+)*)\]\Z")
 
 
 def configure_logging(form: LogFormat, stream: TextIO | None = None) -> None:
-    """Write this process's log to a stream (standard error); for a process that only serves."""
+    """Send this process's log to a stream (standard error); for processes that only serve."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -33,16 +32,16 @@ class _TextFormatter(logging.Formatter):
     """``2026-11-22T16:00:00.123Z INFO stopped after 12 s [stopped]``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one line; places of an exception follow on lines of their own."""
+        """Format one record; the places of an exception follow on lines of their own."""
         line = f"{_time(record)} {record.levelname} {_one_line(record.getMessage())}"
         return line if record.exc_info is None else f"{line}\n{_describe(record)}"
 
 
 class _JsonFormatter(logging.Formatter):
-    """One object a line: ``at``, ``level``, ``slug``, ``message``, and the figures."""
+    """One JSON object a line: ``at``, ``level``, ``slug``, ``message``, and the figures."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one object."""
+        """Format one record as an object."""
         message = record.getMessage()
         slug = _SLUG.search(message)
         fields: dict[str, Any] = {

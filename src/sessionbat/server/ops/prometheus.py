@@ -1,7 +1,7 @@
-"""What the server counts and measures of itself, written as Prometheus reads it (text, 0.0.4).
+"""Metric types and the Prometheus text format, version 0.0.4.
 
-Standard library only: docs/decisions/0041-metrics-without-a-library.md says why. Label values are
-words of ours: a route, a status class, a slug. Nothing that a request brought becomes one, so their
+Standard library only: docs/decisions/0041-metrics-without-a-library.md says why. Label values come
+from a fixed set: routes, status classes, slugs. No value from a request becomes a label, so their
 number is bounded.
 """
 
@@ -24,7 +24,7 @@ _Sample = tuple[str, str, float]  # suffix, labels as they are written, value
 
 
 class Counter:
-    """Counts up, by the values of its labels."""
+    """A count that only grows, for each combination of label values."""
 
     type: Final = "counter"
 
@@ -41,7 +41,7 @@ class Counter:
             self._counts[values] = self._counts.get(values, 0) + amount
 
     def samples(self) -> Iterator[_Sample]:
-        """Give each count."""
+        """Yield the count of each combination."""
         with self._lock:
             counts = sorted(self._counts.items())
         for values, count in counts:
@@ -49,13 +49,13 @@ class Counter:
 
 
 class Gauge:
-    """Something as it is when it is asked for.
+    """A value that is read when the metrics are scraped.
 
     Args:
         name: Its name, with its unit.
-        help: What it is.
-        read: Gives it, or None when it cannot be told now.
-        type: ``counter`` for what only grows, though somebody else counts it.
+        help: A description.
+        read: Returns the value, or None when it is unknown now.
+        type: ``counter`` for a value that only grows and is counted elsewhere.
     """
 
     def __init__(
@@ -73,20 +73,20 @@ class Gauge:
         self._labels = _write_labels(labels)
 
     def samples(self) -> Iterator[_Sample]:
-        """Give its value, if there is one."""
+        """Yield its value, if it is known."""
         value = self._read()
         if value is not None:
             yield "", self._labels, value
 
 
 class States:
-    """Which of a few states something is in: 1 for that, 0 for each other.
+    """A gauge with one sample for each state: 1 for the current state, 0 for the others.
 
     Args:
         name: Its name.
-        help: What it is.
+        help: A description.
         states: Every state.
-        read: Gives the state it is in.
+        read: Returns the current state.
     """
 
     type: Final = "gauge"
@@ -100,14 +100,14 @@ class States:
         self._read = read
 
     def samples(self) -> Iterator[_Sample]:
-        """Give each state."""
+        """Yield a sample for each state."""
         now = self._read()
         for state in self._states:
             yield "", _write_labels([("state", state)]), state == now
 
 
 class Histogram:
-    """How often a value was how large."""
+    """Counts of observed values by size, in buckets."""
 
     type: Final = "histogram"
 
@@ -127,7 +127,7 @@ class Histogram:
             self._sum += value
 
     def samples(self) -> Iterator[_Sample]:
-        """Give the counts up to each bound, the sum and the count."""
+        """Yield the count up to each bound, the sum and the total count."""
         with self._lock:
             up_to, total = list(accumulate(self._counts)), self._sum
         for bound, count in zip((*self._bounds, float("inf")), up_to, strict=True):
@@ -140,7 +140,7 @@ Metric = Counter | Gauge | States | Histogram
 
 
 def write(metrics: Iterable[Metric]) -> bytes:
-    """Write metrics in the text format; each is read once."""
+    """Write metrics in the text format; reads each once."""
     lines: list[str] = []
     for metric in metrics:
         lines.append(f"# HELP {metric.name} {metric.help}")

@@ -1,8 +1,8 @@
-"""How long sessions are kept, and how much room they may take: what goes, and who sees to it.
+"""Retention: deletes old sessions by age, and idle ones when the store is too large.
 
-Sessions go whole, the one whose last activity is longest ago first: half a session would tell a
-wrong story, and its figures would change without anybody having done anything. Where room is to be
-made, it is made in the apps that take most.
+Sessions are deleted whole, the longest idle first: half a session would be misleading, and its
+figures would change without anybody having done anything. To reduce the size, the apps that take
+most room lose sessions first.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _log = logging.getLogger("sessionbat.server")
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept.
+    """The limits on age and size of stored sessions.
 
     Raises:
-        ConfigurationError: A limit is too small to be meant.
+        ConfigurationError: A limit is too small to be intended.
     """
 
     #: Sessions without activity for longer than this go.
@@ -48,7 +48,7 @@ class Retention:
     max_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        """Check that what is asked for can be."""
+        """Check the limits."""
         if self.max_age is not None and self.max_age <= timedelta(0):
             raise ConfigurationError(
                 f"retention must be longer than 0 days, got {self.max_age}", slug="bad-retention"
@@ -61,12 +61,12 @@ class Retention:
 
     @property
     def keeps_all(self) -> bool:
-        """Whether nothing ever goes."""
+        """Whether nothing is ever deleted."""
         return self.max_age is None and self.max_bytes is None
 
 
 def foresee(store: Store, retention: Retention, now: datetime) -> Removed:
-    """Say what ``enforce`` would delete, without doing it; of the size it is an estimate."""
+    """Return what ``enforce`` would delete, without deleting; the size is an estimate."""
     size, count = store.size_bytes(), max(1, store.count_events())
     old = _idle_since(store, _oldest_kept(retention, now))
     events = sum(session.observations for session in old.values())
@@ -87,16 +87,16 @@ def enforce(
     now: datetime,
     on_progress: Callable[[int], None] = lambda _events: None,
 ) -> Removed:
-    """Delete what is not to be kept, in steps that let others write in between.
+    """Delete the sessions beyond the limits, in steps that let others write in between.
 
-    Room is only given back by ``Store.compact``: for a limit on the size it is called here, after
-    one on the age by the caller.
+    Only ``Store.compact`` gives room back: it is called here for a limit on the size; for one on
+    the age, the caller has to call it.
 
     Args:
-        store: Where.
-        retention: What is kept.
-        now: The time.
-        on_progress: Called with how many more events are deleted; may raise, to stop.
+        store: The store to delete from.
+        retention: The limits.
+        now: The current time.
+        on_progress: Called with the number of newly deleted events; may raise to stop.
     """
     removed = _delete_old(store, _oldest_kept(retention, now), on_progress)
     if retention.max_bytes is not None and store.size_bytes() > retention.max_bytes:
@@ -105,13 +105,13 @@ def enforce(
 
 
 class RetentionKeeper:
-    """Enforces a retention while a server runs, from a thread of its own.
+    """Enforces retention while a server runs, in a thread of its own.
 
     Args:
-        store: Where.
-        retention: What is kept.
-        interval: Seconds between two looks.
-        clock: The time.
+        store: The store to delete from.
+        retention: The limits.
+        interval: Seconds between two runs.
+        clock: Returns the current time.
     """
 
     def __init__(
@@ -135,12 +135,12 @@ class RetentionKeeper:
         )
 
     def start(self) -> None:
-        """Begin, unless everything is kept."""
+        """Start the thread, unless there are no limits."""
         if not self._retention.keeps_all:
             self._thread.start()
 
     def close(self) -> None:
-        """Finish the step under way, then stop."""
+        """Finish the current step, then stop."""
         self._thread.close()
 
     def _turn(self) -> bool:
@@ -167,7 +167,7 @@ class RetentionKeeper:
 
 
 class _Stopped(Exception):
-    """The server is stopping; what is left is done after the next start."""
+    """The server is stopping; the rest is deleted after the next start."""
 
 
 def _oldest_kept(retention: Retention, now: datetime) -> datetime | None:
@@ -187,9 +187,9 @@ def _delete_old(
 
 
 def _make_room(store: Store, size: int, on_progress: Callable[[int], None]) -> Removed:
-    """Delete until the store takes no more; the app that takes most has to make room first.
+    """Delete until the store is below its limit, from the largest apps first.
 
-    So an app that is sent much costs no other its sessions.
+    So an app with many events does not cost other apps their sessions.
     """
     removed = Removed()
     while (over := store.size_bytes() - size) > 0:
@@ -206,7 +206,7 @@ def _make_room(store: Store, size: int, on_progress: Callable[[int], None]) -> R
 def _delete_idle(
     store: Store, app: str, events: float, on_progress: Callable[[int], None]
 ) -> Removed:
-    """Delete the longest idle sessions of an app until they had so many events."""
+    """Delete an app's longest idle sessions until a number of events is reached."""
     removed = Removed()
     while events > 0:
         idle = _first(store.list_idle_sessions(app=app, limit=_SESSIONS), events)
@@ -218,9 +218,9 @@ def _delete_idle(
 
 
 def _shares(apps: Sequence[AppMeasures], part: float) -> dict[str, float]:
-    """Say how many events of which apps have to go, so that a part of all bytes goes.
+    """Compute how many events each app has to lose, to free a fraction of all bytes.
 
-    The largest apps are cut to the same size, and those below it keep what they have.
+    The largest apps are cut to the same size; apps below it lose nothing.
     """
     largest = sorted((app for app in apps if app.bytes), key=lambda app: -app.bytes)
     to_go = part * sum(app.bytes for app in largest)
@@ -262,7 +262,7 @@ def _without(apps: Sequence[AppMeasures], gone: _Sessions) -> list[AppMeasures]:
 
 
 def _idle_of(store: Store, app: str, gone: _Sessions) -> Iterator[SessionSummary]:
-    """Go through an app's sessions, the longest idle first, without those that are gone then."""
+    """Yield an app's sessions, the longest idle first, skipping those deleted meanwhile."""
     seen, ask = 0, _SESSIONS
     while True:
         idle = store.list_idle_sessions(app=app, limit=ask)
@@ -275,7 +275,7 @@ def _idle_of(store: Store, app: str, gone: _Sessions) -> Iterator[SessionSummary
 
 
 def _first(sessions: Iterable[SessionSummary], events: float) -> list[SessionSummary]:
-    """Take so many of the first sessions that they have so many events together."""
+    """Take sessions from the front until they hold a number of events together."""
     taken = []
     for session in sessions:
         if events <= 0:

@@ -1,4 +1,4 @@
-"""What the server watches of itself: every metric by name, filled by those who do the work.
+"""Every metric of the server by name; the parts that do the work fill them.
 
 ``app`` makes one of these and hands it to ingestion; ``/metrics`` reads it.
 """
@@ -81,7 +81,7 @@ class Measures:
         self._waiting: list[Metric] = []
 
     def watch_waiting(self, requests: Callable[[], int], size: Callable[[], int]) -> None:
-        """Say how to learn what ingestion holds: requests, and bytes of their bodies."""
+        """Register the functions that count waiting requests and the bytes of their bodies."""
         self._waiting = [
             Gauge(
                 "sessionbat_waiting_requests",

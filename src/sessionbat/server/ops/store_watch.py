@@ -1,7 +1,7 @@
-"""Looks at the store while the server runs, and logs each change between well and unwell.
+"""Checks the store's health while the server runs, and logs each change between well and unwell.
 
-Requests and other threads notice too, and leave the telling to this: an error whose slug is that
-of a state is logged by nobody else.
+Requests and other threads meet the same errors, but leave the logging to this module: an error
+whose slug is that of a health state is logged nowhere else.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ TOLD: Final[dict[StoreState, str]] = {
 
 
 class StoreWatch:
-    """Keeps ``Store.health`` true while nobody uses the store, and logs its changes.
+    """Keeps ``Store.health`` up to date while the store is idle, and logs its changes.
 
     Args:
-        store: What to look at.
-        interval: Seconds between two looks.
+        store: The store to check.
+        interval: Seconds between two checks.
     """
 
     def __init__(self, store: Store, interval: float = INTERVAL) -> None:
@@ -51,11 +51,11 @@ class StoreWatch:
         store.tell_health(self._log_change)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start checking."""
         self._thread.start()
 
     def close(self) -> None:
-        """Finish the look under way, then stop."""
+        """Finish the current check, then stop."""
         self._thread.close()
 
     def _look(self) -> bool:
@@ -74,15 +74,15 @@ class StoreWatch:
 
 
 def trouble(store: Store) -> str:
-    """Say in a sentence what is wrong with the store; empty when nothing is."""
+    """Describe in a sentence what is wrong with the store; empty when it is well."""
     return TOLD.get(store.health().state, "")
 
 
 def is_told_already(exc: Exception) -> bool:
-    """Whether an error is of the store as a whole, which has its own line in the log."""
+    """Whether an error is a health state of the store, which this module already logs."""
     return isinstance(exc, StoreError) and exc.slug in _SLUGS
 
 
 def state_of(exc: StoreError) -> StoreState | None:
-    """Say which state of the store an error is of; None for any other."""
+    """Return the health state that an error belongs to; None for any other error."""
     return next((state for state in STATES if exc.slug == f"store-{state}"), None)

@@ -1,1 +1,1 @@
-"""The pages that people look at, each with a twin in JSON."""
+"""The HTML pages, each with a twin in JSON."""

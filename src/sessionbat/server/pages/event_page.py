@@ -1,4 +1,4 @@
-"""/session?event=: one observation alone and in full."""
+"""/session?event=: a single observation in full."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sessionbat.server.web.refusal import Refused
 
 
 def find(visible: Visible, session: SessionSummary, event_id: str) -> Page[StoredEvent]:
-    """Find one event of a session; it is a page of one.
+    """Find one event of a session, as a page with one item.
 
     Raises:
-        Refused: There is none of that id (404).
+        Refused: The session has no event with that id (404).
     """
     found = visible.find_event(session.app, session.session_id, event_id)
     if found is None:

@@ -1,4 +1,4 @@
-"""/login as a person sees it: the form that takes a key. ``access/login`` reads what it sends."""
+"""The /login page: a form for a key. ``access/login`` handles its submission."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sessionbat.server.web.refusal import Refused
 def login_page(
     request: Request, following: str, token: str, refused: Refused | None = None
 ) -> Response:
-    """Show the form that takes a key.
+    """Show the form for a key.
 
     Args:
-        request: Who asks.
-        following: Where the form goes on to.
-        token: What the form has to send back.
-        refused: Why the last try was not granted.
+        request: The request to answer.
+        following: The address to continue to after the login.
+        token: The form's token, which it has to send back.
+        refused: Why the last attempt was refused.
     """
     text = render(
         "login.html", request, following=following, token=token, refused=refused, days=LOGIN_DAYS

@@ -1,4 +1,4 @@
-"""The pages, a file each; a page's twin ends in ``.json`` and answers the same question."""
+"""Routes of all pages, a file each; a page's twin ends in ``.json`` and has the same content."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from sessionbat.server.store.protocol import Store
 
 
 def pages(store: Store) -> list[GuardedRoute]:
-    """Give the routes of the pages, their twins and their static files."""
+    """List the routes of the pages, their twins and their static files."""
     return [*sessions_page.routes(store), *session_page.routes(store), *static_files.routes()]

@@ -1,8 +1,8 @@
-"""How pages are made: the templates, the answers, and refusals as people are told of them.
+"""Renders pages and error pages from templates.
 
-Everything is rendered here, so pages work without JavaScript; the modules in ``static/`` only add
-keys, a filter and copying. Payloads are hostile: templates escape everything, and the policy sent
-along forbids inline code.
+Pages are rendered on the server and work without JavaScript; the modules in ``static/`` only add
+keyboard shortcuts, a filter and copying. Payloads are hostile: templates escape everything, and the
+Content-Security-Policy forbids inline code.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def html(text: str, status: int = 200) -> Response:
 
 
 def as_json(data: Mapping[str, Any]) -> bytes:
-    """Write a twin's object."""
+    """Answer with the JSON of a twin."""
     return json.dumps(data, ensure_ascii=False, indent=1).encode("utf-8", "replace")
 
 
 def page(show: Callable[[Request], str]) -> Callable[[Request], Response]:
-    """Make an endpoint of what renders a page; what it refuses is said on a page, too."""
+    """Wrap a function that renders a page as an endpoint; refusals become pages too."""
 
     def endpoint(request: Request) -> Response:
         try:
@@ -83,7 +83,7 @@ def page(show: Callable[[Request], str]) -> Callable[[Request], Response]:
 
 
 def twin(answer: Callable[[Request], bytes]) -> Callable[[Request], Response]:
-    """Make an endpoint of what answers a page's question in JSON."""
+    """Wrap a function that returns a page's data as the endpoint of its JSON twin."""
 
     def endpoint(request: Request) -> Response:
         try:
@@ -95,7 +95,7 @@ def twin(answer: Callable[[Request], bytes]) -> Callable[[Request], Response]:
 
 
 def refusal_page(request: Request, refused: Refused) -> Response:
-    """Say on a page why a request is not granted, to a person who came with a browser."""
+    """Render a refusal as a page, for requests from a browser."""
     title = _TITLES.get(refused.slug, "This cannot be shown")
     response = html(render("refusal.html", request, refused=refused, title=title), refused.status)
     response.headers.update(refused.headers)
@@ -103,7 +103,7 @@ def refusal_page(request: Request, refused: Refused) -> Response:
 
 
 def show_trouble(app: Starlette, trouble: Callable[[], str]) -> None:
-    """Have each page of an application say what is wrong with its store, if something is."""
+    """Show a banner on every page of an application while its store is unwell."""
     app.state.trouble = trouble
 
 

@@ -45,7 +45,7 @@ _PARAMETERS: Final = (ITS_APP, _ID, _ALSO_ID, _LIMIT, AFTER, _EVENT, _SEEN, _TUR
 
 
 def routes(store: Store) -> list[GuardedRoute]:
-    """Give the routes of a session's page and its twin."""
+    """List the routes of a session's page and its twin."""
     in_turn, pages = AtOnce(_SESSIONS_AT_ONCE), _Sessions(store)
     return [
         GuardedRoute(SESSION, in_turn(page(pages.show)), need=Need.READ_ONE_APP, face=Face.PAGE),
@@ -56,7 +56,7 @@ def routes(store: Store) -> list[GuardedRoute]:
 
 
 class _Found(NamedTuple):
-    """A session, and those of its events that were asked for."""
+    """A session, and the requested page of its events."""
 
     query: Query
     session: SessionSummary
@@ -70,13 +70,13 @@ class _Found(NamedTuple):
 
 
 class _Sessions:
-    """The sessions of one store, each on a page of its own."""
+    """Handlers of the page for one session of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def show(self, request: Request) -> str:
-        """Show one session, or one of its events alone and in full."""
+        """Show a session, or a single event of it in full."""
         found = self._find(request)
         if found.is_one_event:
             return event_page.show(request, found.session, found.events.items)
@@ -99,7 +99,7 @@ class _Sessions:
         )
 
     def data(self, request: Request) -> bytes:
-        """Give what the page shows: figures, turns, and the events as they were received."""
+        """Return the page's data: figures, turns, and the events as received."""
         found = self._find(request)
         view = present_session(found.events.items, found.place, WORDS_ONLY)
         head = {
@@ -133,7 +133,7 @@ class _Sessions:
 
 
 def _name_of_id(query: Query) -> Text:
-    """Say by which of its two names the session is given."""
+    """Return which of its two parameter names gives the session's id."""
     given = [name for name in (_ID, _ALSO_ID) if query.get(name) is not None]
     if not given:
         raise missing(_ID)

@@ -1,4 +1,4 @@
-"""/sessions and its twin /sessions.json: which sessions there are, the latest activity first."""
+"""/sessions and its twin /sessions.json: the list of sessions, latest activity first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LISTS_AT_ONCE: Final = 4
 
 
 def routes(store: Store) -> list[GuardedRoute]:
-    """Give the routes of the list, its twin, and the start, which leads to it."""
+    """List the routes of the list, its twin, and ``/``, which redirects to it."""
     in_turn, pages = AtOnce(_LISTS_AT_ONCE), _SessionList(store)
     return [
         GuardedRoute(START, _start, need=Need.READ_ONE_APP, face=Face.PAGE),
@@ -50,14 +50,14 @@ def _start(request: Request) -> Response:
 
 
 class _SessionList:
-    """The session list of one store."""
+    """Handlers of the session list of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._parameters = session_list(store.context_keys, _LIMIT)
 
     def show(self, request: Request) -> str:
-        """Show the list, or what to do when there is none yet."""
+        """Show the list, or a first-steps page while there are no sessions."""
         visible, query = visible_to(request.scope, self._store), self._query(request)
         found, apps = _list(visible, query), visible.list_apps()
         address = here(request.scope)
@@ -75,7 +75,7 @@ class _SessionList:
         )
 
     def data(self, request: Request) -> bytes:
-        """Give what the list shows, as JSON."""
+        """Return the list's data as JSON."""
         visible, query = visible_to(request.scope, self._store), self._query(request)
         found = _list(visible, query)
         return as_json(

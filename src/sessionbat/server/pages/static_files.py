@@ -1,4 +1,4 @@
-"""/static/…: what the pages load; open to all, as the login needs it."""
+"""/static/…: files that the pages load; public, because the login page needs them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ STATIC_FILES: Final = Path(__file__).parent / "static"
 
 
 def routes() -> list[GuardedRoute]:
-    """Give the one route of all files."""
+    """List the one route of all static files."""
     files = _Files(directory=STATIC_FILES)
     path = f"{STATIC}/{{path:path}}"
     return [GuardedRoute(path, files, need=Need.NOTHING, face=Face.MACHINE)]
 
 
 class _Files(StaticFiles):
-    """Static files that browsers ask about each time: versions must not mix."""
+    """Static files that browsers revalidate on each request, so that versions never mix."""
 
     def get_path(self, scope: Scope) -> str:
-        """Take the path below the route; ``StaticFiles`` looks up nothing outside its directory."""
+        """Return the path below the route; ``StaticFiles`` refuses any outside its directory."""
         parts: list[str] = scope["path_params"]["path"].split("/")
         return os.path.normpath(os.path.join(*parts))  # noqa: PTH118
 

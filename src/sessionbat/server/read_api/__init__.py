@@ -1,1 +1,1 @@
-"""The read API below /api/v1: what it can be asked, and what it answers."""
+"""The read API below /api/v1: its parameters and its answers."""

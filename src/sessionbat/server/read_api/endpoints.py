@@ -1,8 +1,8 @@
-"""The read API below /api/v1: a query and a JSON shape each.
+"""The endpoints of the read API below /api/v1: for each a query and the JSON of its answer.
 
-Lists answer ``{"items": [...], "next": cursor or null}`` and take ``limit`` and ``after``; what
-cannot be answered is an error object with a slug. ``endpoints`` lists all there is;
-``read_operations`` declares what each takes.
+Lists answer ``{"items": [...], "next": cursor or null}`` and take ``limit`` and ``after``. A
+request that cannot be answered gets an error object with a slug. ``endpoints`` lists all endpoints;
+``read_operations`` declares their parameters.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ _log = logging.getLogger("sessionbat.server")
 
 
 class Endpoint(NamedTuple):
-    """What is declared, and what answers it; the answer waits for the store."""
+    """A declared operation and the function that answers it, which blocks on the store."""
 
     operation: Operation
     answer: Callable[[Visible, Query], Any]
 
 
 def endpoints(context_keys: Sequence[str]) -> list[Endpoint]:
-    """List the endpoints of a store whose sessions can be filtered by these keys of a context."""
+    """List all endpoints; these context keys become filters of the session list."""
     return [
         Endpoint(read_operations.sessions(context_keys), _sessions),
         Endpoint(read_operations.SESSION, _session),
@@ -70,7 +70,7 @@ def endpoints(context_keys: Sequence[str]) -> list[Endpoint]:
 
 
 def routes(store: Store) -> list[GuardedRoute]:
-    """Give the routes of the read API."""
+    """List the routes of the read API."""
     turns, of_searches = AtOnce(_AT_ONCE), AtOnce(_SEARCHES_AT_ONCE)
 
     def answer(each: Endpoint) -> Callable[[Request], Awaitable[Response]]:
@@ -109,7 +109,7 @@ def _answerer(store: Store, endpoint: Endpoint) -> Callable[[Request], Response]
 
 @contextmanager
 def _timed(name: str, request: Request) -> Iterator[None]:
-    """Log a question that took long: by the names of its parameters, never by their values."""
+    """Log slow queries, with the names of their parameters but never their values."""
     started = time.perf_counter()
     try:
         yield

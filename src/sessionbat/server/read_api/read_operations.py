@@ -1,7 +1,8 @@
-"""What the read API can be asked: each parameter once, and the operations that take them.
+"""Declares the parameters and operations of the read API, each parameter once.
 
-``endpoints`` reads requests by these; the OpenAPI document and the table in ``docs/api.md`` say the
-same. Those that the pages take too are in ``web/session_parameters``.
+``endpoints`` reads requests by these declarations, and the OpenAPI document is made from them; a
+test compares the table in ``docs/api.md``. Parameters shared with the pages are in
+``web/session_parameters``.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _refusals(*slugs: str, not_found: bool = False) -> dict[int, tuple[str, ...]
 
 
 def sessions(context_keys: Sequence[str]) -> Operation:
-    """Declare the list of sessions, filtered by these keys of a context too."""
+    """Declare the list of sessions, with these context keys as further filters."""
     return Operation(
         path="/api/v1/sessions",
         name="sessions",

@@ -1,1 +1,1 @@
-"""THE reader of an event: what its payloads say, whichever library wrote them."""
+"""The one reader of events: extracts the content of payloads, whichever library wrote them."""

@@ -1,7 +1,7 @@
-"""A model call's input and output as a conversation, whichever of the common shapes it has.
+"""Reads a model call's input and output as a conversation, in any of the common formats.
 
-Finds the messages; ``message`` reads each. What it does not know it hands back as it is (``rest``),
-so nothing is lost. The list's title, the page and whoever asks later stand on the same two calls.
+This module finds the messages; ``message`` reads each. Unknown parts are returned unchanged as
+``rest``, so nothing is lost. Titles, pages and all other readers use the same two functions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sessionbat.server.reading.message import (
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A payload read as messages, still as they came, and what of it is not a message."""
+    """A payload split into its messages, unchanged, and the rest."""
 
     messages: list[Any]
     rest: Any = None
@@ -33,7 +33,7 @@ class Chat:
 
 
 def read_input(payload: Any) -> Chat:
-    """Read what a model was asked; without messages the payload is all ``rest``."""
+    """Read a model call's input; without messages, the whole payload is ``rest``."""
     found = _find(payload, _ASKED_KEYS)
     if found is None:
         return Chat([], payload or None if isinstance(payload, dict) else _unread(payload))
@@ -52,7 +52,7 @@ def read_input(payload: Any) -> Chat:
 
 
 def read_output(payload: Any) -> Chat:
-    """Read what a model answered; without messages the payload is all ``rest``."""
+    """Read a model call's output; without messages, the whole payload is ``rest``."""
     found = _find(payload, _ANSWERED_KEYS)
     if found is None:
         return Chat([], payload or None if isinstance(payload, dict) else _unread(payload))
@@ -62,7 +62,7 @@ def read_output(payload: Any) -> Chat:
 
 
 def first_words_of_user(payload: Any) -> str:
-    """Find what the user said first in what a model was asked; empty when nothing was said."""
+    """Find the user's first words in a model call's input; empty when there are none."""
     found = _find(payload, _ASKED_KEYS)
     if found is None:
         return ""
@@ -73,15 +73,15 @@ def first_words_of_user(payload: Any) -> str:
 
 
 def last_words_of_user(chat: Chat) -> str:
-    """Find what the user said last in what a model was asked; empty when nothing was said."""
+    """Find the user's last words in a model call's input; empty when there are none."""
     return next(filter(None, map(_words_of_user, reversed(chat.messages))), "")
 
 
 def answer_of(chat: Chat) -> Message | None:
-    """Read what the model answered; None when it answered nothing.
+    """Read the model's answer; None when there is none.
 
-    Of alternatives the first counts. An answer of the Responses API is all of its items: the words
-    of its messages and the tools that it asks for.
+    The first of several alternatives counts. An answer of the Responses API consists of all its
+    items: the words of its messages and its tool calls.
     """
     if not chat.messages:
         return None
@@ -120,7 +120,7 @@ _Found = tuple[list[Any], tuple[str, ...]]
 
 
 def _find(payload: Any, keys: Sequence[str], depth: int = 0) -> _Found | None:
-    """Find the messages in a payload, and the keys that lead there."""
+    """Find the messages in a payload, and the path of keys to them."""
     if not isinstance(payload, dict):
         messages = _as_messages(payload)
         return (messages, ()) if messages else None
@@ -145,7 +145,7 @@ def _find(payload: Any, keys: Sequence[str], depth: int = 0) -> _Found | None:
 
 
 def _is_whole(payload: dict[str, Any]) -> bool:
-    """Whether a payload is itself the message, not something that holds one."""
+    """Whether a payload is itself a message, rather than a container of one."""
     if isinstance(payload.get("role"), str):
         return any(payload.get(key) is not None for key in _SAID)
     if payload.get("tool_calls") or payload.get("toolCalls"):
@@ -177,7 +177,7 @@ def _as_messages(value: Any, *, are_alternatives: bool = False, depth: int = 0) 
 
 
 def _of_lists(value: list[Any], are_alternatives: bool, depth: int) -> list[Any]:
-    """Read pairs of a role and a text, or a batch of conversations."""
+    """Read lists of role and text, or a batch of conversations."""
     if not all(isinstance(each, list) for each in value):
         return []
     if all(len(each) == 2 and _names_a_role(each[0]) for each in value):
@@ -208,7 +208,7 @@ def _as_role(messages: list[Any], role: str) -> list[Any]:
 
 
 def _rest(payload: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """Give what is left of a payload without what lies at the path."""
+    """Return a payload without the part at a path."""
     rest = without_empty(payload, path[0])
     if len(path) > 1:
         inner = _rest(payload[path[0]], path[1:])

@@ -1,4 +1,4 @@
-"""One event taken apart, each part of the kind it ought to be, whatever came in."""
+"""Splits an event into its parts, each of the expected type for any input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sessionbat.server.records import StoredEvent
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When an observation ran, as far as it says."""
+    """When an observation ran, as far as the event tells."""
 
     start: datetime | None
     end: datetime | None
@@ -32,7 +32,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class EventReading:
-    """An event's parts, each of the kind it ought to be, whatever came in."""
+    """An event's parts, each of its expected type for any input."""
 
     id: str
     kind: str
@@ -54,7 +54,7 @@ class EventReading:
 
 
 def read_event(stored: StoredEvent, values: Values | None = None) -> EventReading:
-    """Take an event apart, as far as there is room for its values; wrong kinds become empty."""
+    """Split an event into its parts, within the limit on values; wrong types become empty."""
     values = values or Values(MAX_SHOWN_VALUES)
     event = values.read(stored)
     observation = mapping(event.get("observation"))
@@ -88,7 +88,7 @@ def read_event(stored: StoredEvent, values: Values | None = None) -> EventReadin
 
 
 def status_of(reading: EventReading) -> str:
-    """Say how it went: ``error``, a status worth telling (``cancelled``), or nothing."""
+    """Return ``error``, a status worth showing (``cancelled``), or an empty text."""
     if reading.error is not None:
         return "error"
     status = text(reading.metadata.get("status")).strip()
@@ -96,14 +96,14 @@ def status_of(reading: EventReading) -> str:
 
 
 def asked(reading: EventReading) -> str:
-    """Give the user's last words in what a model was asked, or the query of a retrieval."""
+    """Return the user's last words in a model call's input, or the query of a retrieval."""
     if reading.kind == LLM:
         return last_words_of_user(reading.chat_in)
     return text(mapping(reading.input).get("query")) if reading.kind == RETRIEVAL else ""
 
 
 def answered(reading: EventReading) -> str:
-    """Give the words of a model's answer; empty when it failed, or only asked for tools."""
+    """Return the text of a model's answer; empty when it failed or only called tools."""
     if reading.kind != LLM or reading.error is not None:
         return ""
     answer = answer_of(reading.chat_out)
@@ -111,7 +111,7 @@ def answered(reading: EventReading) -> str:
 
 
 def error_words(error: Any) -> tuple[str, str]:
-    """Name an error: its type and its message, either may be empty."""
+    """Return an error's type and message; either may be empty."""
     if isinstance(error, Mapping):
         type_ = next((text(error[k]) for k in ("type", "code", "name") if error.get(k)), "")
         message = next((text(error[k]) for k in ("message", "detail") if error.get(k)), "")

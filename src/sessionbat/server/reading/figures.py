@@ -1,6 +1,6 @@
-"""One event, read once: the figures, labels and words that every store files it by.
+"""Extracts the figures, labels and title of an event, by which every store indexes it.
 
-Pure functions of the decoded event, whatever the database; called on arrival and by a rebuild.
+Pure functions of the decoded event, independent of the database; used on arrival and by a rebuild.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ TIMES_UNKNOWN: Final[Label] = ("times", "unknown")
 
 
 class Title(NamedTuple):
-    """What an event says about its session's name; see ``reading.title``."""
+    """A candidate for a session's title, from one event; see ``reading.title``."""
 
     rank: int
     words: str
     at_us: int
 
     def is_better_than(self, other: Title) -> bool:
-        """Whether it names the session rather than the other does: better words, or earlier."""
+        """Whether it is preferred over another: better words, or as good and earlier."""
         return (self.rank, -self.at_us) > (other.rank, -other.at_us)
 
     def can_be_bettered_at(self, at_us: int) -> bool:
-        """Whether an event of that time could name the session better."""
+        """Whether an event of that time could have a better title."""
         return self.rank < BEST or at_us < self.at_us
 
 
 class EventFigures(NamedTuple):
-    """What an event is filed by. Times are microseconds since 1970, UTC."""
+    """The indexed values of an event. Times are microseconds since 1970, UTC."""
 
     event_id: str
     session_id: str
@@ -76,12 +76,12 @@ class EventFigures(NamedTuple):
 
     @property
     def title(self) -> Title:
-        """What it says about its session's name; found anew each time, as few are asked for."""
+        """Its candidate for the session's title; computed at each access, since few are needed."""
         return Title(*first_words(self.observation), self.at_us)
 
     @property
     def cost_nanos(self) -> int:
-        """The cost in whole billionths of a dollar, 0 when it is unknown or not sane."""
+        """The cost in whole billionths of a dollar; 0 when unknown or implausible."""
         return cost_nanos(self.cost_usd)
 
 
@@ -92,8 +92,8 @@ def read(
 
     Args:
         event: Decoded.
-        received_at_us: Its time where it names none.
-        context_keys: The keys of its context that become labels.
+        received_at_us: The time to use when the event has none.
+        context_keys: The context keys that become labels.
     """
     observation = event["observation"]
     metrics = observation.get("metrics") or {}
@@ -129,7 +129,7 @@ def read(
 
 
 def cost_nanos(cost_usd: float | None) -> int:
-    """Turn dollars into whole billionths; what is unknown or not sane is 0."""
+    """Convert dollars to whole billionths; 0 when unknown or implausible."""
     is_sane = cost_usd is not None and 0 <= cost_usd <= _MAX_COST_USD
     return round(cost_usd * 1e9) if cost_usd is not None and is_sane else 0
 
@@ -141,7 +141,7 @@ def rfc3339(at_us: int) -> str:
 
 
 def microseconds(at: datetime) -> int:
-    """Count the microseconds since 1970 of a time; one without a zone is UTC."""
+    """Convert a time to microseconds since 1970; a time without a zone is UTC."""
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 

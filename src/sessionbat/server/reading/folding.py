@@ -1,8 +1,8 @@
-"""One spelling for all that a reader takes for the same: what is indexed of a text, and of a query.
+"""Folds texts and queries to a common form for the search index.
 
-Width, composition, accents and vowel marks do not matter, an emoji is a word, and in scripts that
-are written without spaces, or that grow endings on their nouns, each character is one. Whatever is
-changed here, FOLDING changes with it: an index without a copy of its text is then made again.
+Folding ignores width, composition, accents and vowel marks. An emoji is a word. In scripts without
+spaces, and in those that attach endings to nouns, each character is a word. Any change here has to
+change FOLDING too, so that existing indexes are made again.
 """
 
 from __future__ import annotations
@@ -72,24 +72,24 @@ _WORDS_OF_EMOJI: Final = re.compile("[\ue000-\uf8ff]")
 
 
 def fold(text: str) -> str:
-    """Give what is indexed of a text: as long, or not, and never shown."""
+    """Fold a text for the index; the result may differ in length and is never shown."""
     if text.isascii():
         return text.translate(_MARKS_OF_SNIPPETS) if _has_marks(text) else text
     return _RUN.sub(_fold_match, text.translate(_MARKS_OF_SNIPPETS) if _has_marks(text) else text)
 
 
 def can_part(character: str) -> bool:
-    """Whether a text may be parted before this character: both parts fold as they did together."""
+    """Whether a text can be split before this character without changing how it folds."""
     return not _extends(character)
 
 
 def holds_word(folded: str) -> bool:
-    """Whether there is a word to look for in a folded text: a letter, a digit or an emoji."""
+    """Whether a folded text holds a word: a letter, a digit or an emoji."""
     return any(map(str.isalnum, folded)) or bool(_WORDS_OF_EMOJI.search(folded))
 
 
 def first_words(folded: str, most: int) -> tuple[str, int]:
-    """Give a folded text up to the end of so many words, and how many there are."""
+    """Cut a folded text after a number of words; returns it with the number of words in it."""
     count, is_inside = 0, False
     for place, character in enumerate(folded):
         was_inside, is_inside = is_inside, is_of_word(character)
@@ -120,7 +120,7 @@ _SHORT: Final = 4
 
 
 def _fold_run(run: str) -> str:
-    """Fold characters that are not ASCII; of several runs it gives the same as of each alone."""
+    """Fold non-ASCII characters; runs fold the same together and separately."""
     text = _SIGNS.sub(" ", run)
     text = _UNWRITTEN.sub("", unicodedata.normalize("NFKD", text)).casefold()
     text = unicodedata.normalize("NFC", text)  # syllables, and the letters whose marks were kept
@@ -140,7 +140,7 @@ def _emoji_word(match: re.Match[str]) -> str:
 
 
 class Trace:
-    """Finds the places of a text again that are known in its folded form."""
+    """Maps positions in a folded text back to the original text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -155,7 +155,7 @@ class Trace:
         self._starts.append(len(text))
 
     def start_of(self, place: int) -> int:
-        """Give where the character begins that made what is at this place of the folded form."""
+        """Return where the original character begins that produced this folded position."""
         start, end, left = self._piece_at(place)
         if self._text[start:end].isascii():
             return start + left
@@ -166,7 +166,7 @@ class Trace:
         return end
 
     def end_of(self, place: int) -> int:
-        """Give where the character ends, marks included, that made what ends at this place."""
+        """Return where the original character, with its marks, ends that produced this position."""
         start = self.start_of(max(0, place - 1))
         end = start + 1
         while end < len(self._text) and _extends(self._text[end]):
@@ -185,7 +185,7 @@ _PIECE: Final = 256
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Cut a text into ASCII and runs of all else, long runs between two characters of them."""
+    """Split a text into ASCII and other runs; long runs are split between characters."""
     last = 0
     for match in _RUN.finditer(text):
         start, run_end = match.span()
@@ -203,7 +203,7 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _clusters(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut a piece into characters with the marks that belong to them."""
+    """Split a piece into characters with their marks."""
     while start < end:
         after = start + 1
         while after < end and _extends(text[after]):
@@ -213,7 +213,7 @@ def _clusters(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _extends(character: str) -> bool:
-    """Whether a character is written with the one before it: a mark, or a part of a syllable."""
+    """Whether a character combines with the one before it: a mark, or part of a syllable."""
     if character.isascii():
         return False
     code = ord(character)

@@ -1,4 +1,4 @@
-"""Any JSON value as the kind it ought to be, and as one line; wrong kinds become empty ones."""
+"""Reads any JSON value as an expected type, or as one line; wrong types become empty values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Final, TypeGuard
 
 
 def text(value: Any) -> str:
-    """Give a string as it is, anything else as the empty one."""
+    """Return a string unchanged, and "" for anything else."""
     return value if isinstance(value, str) else ""
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """Give an object as it is, anything else as the empty one."""
+    """Return an object unchanged, and {} for anything else."""
     return value if isinstance(value, dict) else {}
 
 
@@ -27,7 +27,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def without_empty(values: dict[str, Any], *keys: str) -> dict[str, Any]:
-    """Leave out these keys, and those that hold nothing."""
+    """Copy an object without these keys and without empty values."""
     return {k: v for k, v in values.items() if k not in keys and v not in (None, "", [], {})}
 
 
@@ -38,9 +38,9 @@ MAX_SHOWN_VALUES: Final = 50_000
 
 
 def unwrap(value: Any, most: int = MAX_SHOWN_VALUES) -> Any:
-    """Read a string that holds a JSON object or array as that; anything else stays as it is.
+    """Decode a string that holds a JSON object or array; return anything else unchanged.
 
-    So does a string that holds more values than ``most``.
+    A string that holds more than ``most`` values is returned unchanged too.
     """
     if not isinstance(value, str) or value[:1] not in ("{", "[") or value[-1:] not in ("}", "]"):
         return value
@@ -53,12 +53,12 @@ def unwrap(value: Any, most: int = MAX_SHOWN_VALUES) -> Any:
 
 
 def count_roughly(json_text: str) -> int:
-    """Count the values in a JSON text, and what only looks like one inside its strings."""
+    """Count the values in a JSON text, including apparent ones inside its strings."""
     return json_text.count(",") + json_text.count("{") + json_text.count("[")
 
 
 def gist(value: Any, limit: int = 120) -> str:
-    """Say in one line what a value holds, most telling first: its keys and short values."""
+    """Summarize a value in one line: its keys and short values, the most informative first."""
     pieces: list[str] = []
     length, more = 0, False
     for piece in _gist_pieces(value, 0):

@@ -1,8 +1,8 @@
-"""One message, whichever library spelt it: who said it, its words, the tools it calls.
+"""Reads one message in the format of any known library: its role, its text, its tool calls.
 
 Knows chat completions, Responses items, Anthropic blocks, Gemini and OTel parts, Bedrock, Cohere,
 LangChain dumps, the Vercel AI SDK, PydanticAI, LlamaIndex and ShareGPT. Unknown blocks are handed
-back as they are (``Other``), so nothing is lost. Never raises.
+back unchanged (``Other``), so nothing is lost. Never raises.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sessionbat.server.reading.json_values import unwrap
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Text that somebody, or the model, said."""
+    """Text of a person or of the model."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool that the model asks for; ``arguments`` decoded when they were JSON in a string."""
+    """A tool call by the model; ``arguments`` are decoded when they were JSON in a string."""
 
     name: str
     arguments: Any
@@ -38,7 +38,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A block of a kind unknown here: an image, a reasoning item, anything."""
+    """A block of any other type: an image, a reasoning item, an unknown one."""
 
     value: Any
 
@@ -48,7 +48,7 @@ Part = Words | Call | Result | Other
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation, in one spelling."""
+    """One message of a conversation, in a common form."""
 
     #: ``system``, ``user``, ``assistant``, ``tool``; any other role as it came.
     role: str
@@ -57,17 +57,17 @@ class Message:
 
     @property
     def words(self) -> str:
-        """The text said in it, without calls, results and unknown blocks."""
+        """Its text, without tool calls, results and unknown blocks."""
         return "\n\n".join(part.text for part in self.parts if isinstance(part, Words))
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """The tools it asks for."""
+        """Its tool calls."""
         return tuple(part for part in self.parts if isinstance(part, Call))
 
 
 def read_message(raw: Any, default_role: str = "user") -> Message:
-    """Read one message, whatever it is spelt like; never raises."""
+    """Read one message of any format; never raises."""
     if not isinstance(raw, Mapping):
         return Message(default_role, "", tuple(_read_content(raw)))
     raw = opened(raw)
@@ -83,12 +83,12 @@ def read_message(raw: Any, default_role: str = "user") -> Message:
 
 
 def role_of(raw: Any, default: str = "user") -> str:
-    """Tell who speaks, without reading what is said."""
+    """Return a message's role without reading its content."""
     return _role(opened(raw), default) if isinstance(raw, Mapping) else default
 
 
 def words_of(raw: Any, default_role: str = "user") -> Iterator[str]:
-    """Give the words of a message only: the same as ``read_message``, for less."""
+    """Return only the text of a message: like ``read_message``, but cheaper."""
     if not isinstance(raw, Mapping):
         yield from filter(None, map(_block_words, _blocks(raw)))
         return
@@ -111,7 +111,7 @@ def is_message(value: Any) -> bool:
 
 
 def is_item(value: Mapping[str, Any]) -> bool:
-    """Whether an object says by its ``type`` that it stands in a list of messages."""
+    """Whether an object's ``type`` is that of an item in a list of messages."""
     kind = _type(value).lower()
     return kind in _ROLES or kind in _ITEM_TYPES or kind.endswith(_ITEM_ENDINGS)
 
@@ -125,7 +125,7 @@ def is_block(value: Any) -> bool:
 
 
 def opened(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take a message out of what it is wrapped in: a choice, a candidate, a LangChain dump."""
+    """Unwrap a message from a choice, a candidate or a LangChain dump."""
     if isinstance(raw.get("role"), str):
         return raw  # nearly always
     for _ in range(3):  # a dumped generation holds a dumped message
@@ -238,13 +238,13 @@ def _type(raw: Mapping[str, Any]) -> str:
 
 
 def _is_work(raw: Mapping[str, Any]) -> bool:
-    """Whether an item tells of the model's own work: its reasoning, a search of the provider's."""
+    """Whether an item is the model's own work: its reasoning, or a search by the provider."""
     kind = _type(raw)
     return kind == "reasoning" or (kind.endswith("_call") and kind not in _CALL_TYPES)
 
 
 def _content(raw: Mapping[str, Any]) -> Any:
-    """Find what is said: the first of the keys that holds anything."""
+    """Return the content: the value of the first key that is not empty."""
     for key in _CONTENT_KEYS:
         if raw.get(key):
             return raw[key]
@@ -279,7 +279,7 @@ def _read_parts(raw: Mapping[str, Any], role: str) -> list[Part]:
 
 
 def _holds_results(content: Any) -> bool:
-    """Whether a tool's message is a list of answers, each with a block of its own."""
+    """Whether a tool's message is a list of results, each a block of its own."""
     return isinstance(content, list) and any(
         isinstance(block, Mapping)
         and (_type(block) in _RESULT_TYPES or any(key in block for key in _RESULT_BLOCKS))
@@ -298,7 +298,7 @@ def _read_content(content: Any) -> list[Part]:
 
 
 def _block_words(block: Any) -> str | None:
-    """The words of a block; None when it is something else."""
+    """Return the text of a block; None when it is not a text block."""
     if isinstance(block, str):
         return block
     if not isinstance(block, Mapping) or block.get("thought") is True:
@@ -362,7 +362,7 @@ def _read_call(call: Any) -> Part:
 
 
 def _joined(content: Any) -> Any:
-    """A list of nothing but text blocks is that text: results often come as one such block."""
+    """Join a list of only text blocks into one text; tool results often are one such block."""
     if isinstance(content, list) and content:
         words = [_block_words(block) for block in content]
         if None not in words:

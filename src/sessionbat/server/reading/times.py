@@ -1,6 +1,6 @@
-"""Times as events carry them: everything that RFC 3339 allows, for the store, pages and the API.
+"""Parses times in events: everything that RFC 3339 allows, for the store, pages and the API.
 
-``datetime.fromisoformat`` is fast and knows less: no ``z`` in lower case, no leap second.
+``datetime.fromisoformat`` is fast but accepts less: no lower-case ``z``, no leap second.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def are_unknown(observation: Mapping[str, Any]) -> bool:
-    """Whether an observation says that nobody knows when it was: ``metadata.times``.
+    """Whether ``metadata.times`` marks the time of an observation as unknown.
 
-    Then the event's ``created_at`` is the time at which it was imported, and says nothing of it.
+    Then ``created_at`` is only the time of the import.
     """
     metadata = observation.get("metadata")
     return isinstance(metadata, dict) and metadata.get("times") == "unknown"
 
 
 def parse_time(text: Any) -> datetime | None:
-    """Read a time that may be anything; None when it is none. A time without zone is UTC."""
+    """Parse any value as a time; None when it is none. A time without a zone is UTC."""
     return read_time(text) if isinstance(text, str) else None
 
 
 def read_time(text: str) -> datetime | None:
-    """Read a time as UTC; one without a zone is UTC. None when it is none."""
+    """Parse a text as a time in UTC, which is also the default zone; None when it is no time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -51,7 +51,7 @@ def read_time(text: str) -> datetime | None:
 
 
 def has_readable_time(created_at: object) -> bool:
-    """Whether an event says when it was recorded, in a way that places it: from 1970 to 9998."""
+    """Whether an event has a readable ``created_at`` between 1970 and 9998."""
     moment = read_time(created_at) if type(created_at) is str else None
     return moment is not None and moment >= _EPOCH and moment.year < 9999
 

@@ -1,4 +1,4 @@
-"""A session's title: its user's first words, as one line.
+"""Finds a session's title: its user's first words, as one line.
 
 Read once from each event on arrival.
 """
@@ -21,10 +21,10 @@ BEST: Final = SAID
 
 
 def first_words(observation: Mapping[str, Any]) -> tuple[int, str]:
-    """Find what the user said first in a model call, or what a retrieval looked for.
+    """Find the user's first words in a model call, or the query of a retrieval.
 
     Returns:
-        How well it names the session (``SAID``, ``SEARCHED``, ``NONE``), and the words in one line.
+        Its rank as a title (``SAID``, ``SEARCHED``, ``NONE``), and the words in one line.
     """
     kind, given = observation["kind"], observation.get("input")
     if kind == LLM:

@@ -1,6 +1,6 @@
-"""How many JSON values a page keeps in memory: ``{},`` is three bytes of an event and 64 of Python.
+"""Limits the JSON values that a page holds: ``{},`` is 3 bytes in an event and 64 in Python.
 
-What is beyond is cut and counted where it stood; the event as it was received has all of it.
+Values beyond the limit are cut, and counted at that place; the raw event still has all of them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _MINOR: Final = 1_000
 
 
 class Values:
-    """How many values a page still has room for.
+    """The number of JSON values that a page can still hold.
 
     Args:
-        most: On the whole page.
-        most_of_one: Of one event.
+        most: The limit for the whole page.
+        most_of_one: The limit for one event.
     """
 
     def __init__(self, most: int, most_of_one: int = MAX_SHOWN_VALUES) -> None:
@@ -29,7 +29,7 @@ class Values:
         self._most_of_one = most_of_one
 
     def read(self, stored: StoredEvent) -> dict[str, Any]:
-        """Decode an event, without the values that are too many."""
+        """Decode an event, without the values beyond the limits."""
         allowed = self._allowed()
         event = stored.event
         count = len(stored.raw) - len(stored.raw.translate(None, b",{["))
@@ -39,7 +39,7 @@ class Values:
         return event
 
     def unwrap(self, value: Any) -> Any:
-        """Read a string that holds JSON as that; as long as there is room for what it holds."""
+        """Decode a string that holds JSON, if there is room for its values."""
         unwrapped = unwrap(value, self._allowed())
         if unwrapped is not value:
             self._left -= count_roughly(value)
@@ -50,7 +50,7 @@ class Values:
 
 
 def _cut_event(event: dict[str, Any], most: int) -> dict[str, Any]:
-    """Cut each part of an event: what was given and got have most of the room."""
+    """Cut each part of an event; input and output get most of the room."""
     observation = event.get("observation")
     rest = {key: value for key, value in event.items() if key != "observation"}
     cut: dict[str, Any] = _Cutter(_MINOR).cut(rest)
@@ -64,7 +64,7 @@ def _cut_event(event: dict[str, Any], most: int) -> dict[str, Any]:
 
 
 class _Cutter:
-    """Copies a value as far as it has room."""
+    """Copies a value up to a number of values."""
 
     def __init__(self, room: int) -> None:
         self._room = room

@@ -1,1 +1,1 @@
-"""Where events are kept: the protocol of a store, and what every store shares."""
+"""The event store: its protocol, and the parts that are independent of the database."""

@@ -1,7 +1,7 @@
-"""Latencies counted in buckets that grow by a tenth each: small, addable, and good for percentiles.
+"""Latency histograms with buckets that grow by 10 %: small, addable, and usable for percentiles.
 
-A percentile read from it lies within 5 % of the true one (half a bucket's width: 4.8 %). Everything
-up to a hundredth of a millisecond is one bucket; nothing is ever rounded away at the top.
+A percentile is within 5 % of the true one (half a bucket's width: 4.8 %). Latencies up to a
+hundredth of a millisecond share one bucket; there is no upper limit.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _LARGEST_MS: Final = 1e30
 
 
 def bucket_of(latency_ms: float) -> int:
-    """Say in which bucket a latency counts."""
+    """Return the bucket of a latency."""
     if latency_ms <= _SMALLEST_MS:
         return 0
     return min(_LAST, 1 + int(math.log(min(latency_ms, _LARGEST_MS) / _SMALLEST_MS) / _LOG_GROWTH))
 
 
 class Histogram(NamedTuple):
-    """Counts of neighbouring buckets; without any, nothing was counted: NOTHING."""
+    """Counts of neighbouring buckets; the empty histogram is NOTHING."""
 
     #: The bucket of the first count.
     first: int
     counts: Sequence[int]
 
     def percentiles(self, parts: Sequence[float]) -> list[float | None]:
-        """Estimate, for each part, the latency in milliseconds that so many lie at or below.
+        """Estimate percentiles in milliseconds.
 
         Args:
-            parts: From 0 to 1.
+            parts: The fractions of latencies at or below each percentile, from 0 to 1.
 
         Returns:
-            None for each when nothing was counted.
+            A value for each fraction; None for each when the histogram is empty.
         """
         if not self.counts:
             return [None for _ in parts]
@@ -57,7 +57,7 @@ class Histogram(NamedTuple):
         ]
 
     def pack(self) -> bytes:
-        """Write it as few bytes: the first bucket, the width of a count, the counts."""
+        """Serialize compactly: the first bucket, the width of a count, the counts."""
         if not self.counts:
             return b""
         most = max(self.counts)
@@ -71,7 +71,7 @@ NOTHING: Final = Histogram(0, ())
 
 
 def unpack(packed: bytes) -> Histogram:
-    """Read what ``Histogram.pack`` wrote."""
+    """Deserialize the bytes that ``Histogram.pack`` made."""
     if not packed:
         return NOTHING
     first, width = _HEAD.unpack_from(packed)
@@ -80,10 +80,10 @@ def unpack(packed: bytes) -> Histogram:
 
 
 def unpack_sum(packs: Iterable[bytes]) -> Histogram:
-    """Add up what ``pack`` wrote, for a fifth of what ``merge`` takes.
+    """Add up packed histograms, in a fifth of the time that ``merge`` takes.
 
-    The counts of a histogram are written as one large number, eight bytes a bucket, so that one
-    addition adds all of them; none of them is large enough to reach into its neighbour's bytes.
+    The counts of a histogram become one large number, eight bytes a bucket, so a single addition
+    adds all of them. No count is large enough to overflow into the next bucket's bytes.
     """
     total = 0
     for packed in packs:
@@ -106,7 +106,7 @@ def unpack_sum(packs: Iterable[bytes]) -> Histogram:
 
 
 def merge(histograms: Iterable[Histogram]) -> Histogram:
-    """Add up any number."""
+    """Add up histograms."""
     some = [each for each in histograms if each.counts]
     if len(some) < 2:
         return some[0] if some else NOTHING
@@ -119,7 +119,7 @@ def merge(histograms: Iterable[Histogram]) -> Histogram:
 
 
 def subtract_from(whole: Histogram, part: Histogram) -> Histogram:
-    """Take away what was added before: the result is as if it had never been."""
+    """Subtract a histogram that was added before; the exact reverse of adding it."""
     negative = Histogram(part.first, [-count for count in part.counts])
     first, counts = merge((whole, negative))
     filled = [place for place, count in enumerate(counts) if count > 0]
@@ -129,7 +129,7 @@ def subtract_from(whole: Histogram, part: Histogram) -> Histogram:
 
 
 def histogram_of(buckets: dict[int, int]) -> Histogram:
-    """Make one of counts by bucket."""
+    """Make a histogram from counts by bucket."""
     if not buckets:
         return NOTHING
     first, last = min(buckets), max(buckets)

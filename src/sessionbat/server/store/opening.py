@@ -1,4 +1,4 @@
-"""A store URL becomes its store; the only place that names a database."""
+"""Opens the store that a URL names; the only module that names a database."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _SQLITE = "sqlite:///"
 
 
 def open_store(url: str, context_keys: Sequence[str] = ()) -> Store:
-    """Open the store that a URL names, making a new one where there is none.
+    """Open the store that a URL names; creates it when it does not exist.
 
     Args:
         url: ``sqlite:///file.db`` for a path from the current directory, ``sqlite:////var/file.db``
             for an absolute one. Everything after the third slash is the path as it stands.
-        context_keys: Keys of an event's context by which sessions can be filtered, beside the
-            reserved ones. A new key is known of later events, and after a rebuild of all.
+        context_keys: Context keys by which sessions can be filtered, in addition to the reserved
+            ones. A new key applies to later events, and after a rebuild to all.
 
     Raises:
         ConfigurationError: The URL names no store that this server knows.
-        StoreError: The file cannot be opened, is no SessionBat store, or a newer one. It has not
-            been touched.
+        StoreError: The file cannot be opened, is no SessionBat store, or is of a newer version. It
+            is unchanged.
     """
     path = _path_of(url)
     from sessionbat.server.store.sqlite.store import SqliteStore
@@ -51,7 +51,7 @@ def open_store(url: str, context_keys: Sequence[str] = ()) -> Store:
 
 
 def store_exists(url: str) -> bool:
-    """Whether there is something where a URL says; ``open_store`` would else make a new store.
+    """Whether the store of a URL exists, or ``open_store`` would create it.
 
     Raises:
         ConfigurationError: The URL names no store that this server knows.
@@ -60,15 +60,15 @@ def store_exists(url: str) -> bool:
 
 
 def open_existing_store(url: str, *, alone: bool = False) -> Store:
-    """Open the store that a URL names, for a command: nothing is made where there is none.
+    """Open an existing store, for a command; never creates one.
 
     Args:
         url: As for ``open_store``.
-        alone: Refuse when something else uses it.
+        alone: Refuse if another process has it open.
 
     Raises:
         ConfigurationError: As for ``open_store``.
-        StoreError: As for ``open_store``; there is none; or something uses it.
+        StoreError: As for ``open_store``; or it does not exist; or another process has it open.
     """
     from sessionbat.server.store.sqlite import backup
 
@@ -87,13 +87,13 @@ def back_up(
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
-    """Copy a store as it is at this moment into a file, which is a store itself.
+    """Copy a snapshot of a store into a file, which is a store itself.
 
-    Whatever uses the store goes on. The file gets its name when it is whole and on the disk.
+    The store may be in use. The file gets its final name only when it is complete and on disk.
 
     Raises:
         ConfigurationError: The URL names no store that this server knows.
-        StoreError: There is no store, the file is there already, or it cannot be written.
+        StoreError: There is no store, the file already exists, or it cannot be written.
     """
     from sessionbat.server.store.sqlite import backup
 
@@ -107,12 +107,12 @@ def restore(
     now: datetime,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Path | None:
-    """Put what ``back_up`` made in the store's place; give the file in which the store is kept.
+    """Replace the store by a backup; returns the file to which the old store was moved.
 
     Raises:
         ConfigurationError: The URL names no store that this server knows.
-        StoreError: The file is no store of this version or an older one, or is damaged; or
-            something uses the store. Nothing has been changed.
+        StoreError: The file is no store of this version or an older one, or is damaged; or another
+            process uses the store. Nothing is changed.
     """
     from sessionbat.server.store.sqlite import backup
 
@@ -122,7 +122,7 @@ def restore(
 def check(
     url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> Iterator[Finding]:
-    """Check a store from its pages to each event; others may go on using it, nothing is changed.
+    """Check a store, from the file's pages to each event; read-only, and safe while it is in use.
 
     Raises:
         ConfigurationError: The URL names no store that this server knows.
@@ -141,11 +141,11 @@ def salvage(
     *,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Salvaged:
-    """Make a new store of everything that can be read out of a damaged one, which is not changed.
+    """Copy everything readable from a damaged store into a new one; the old one is unchanged.
 
     Raises:
         ConfigurationError: The URL names no store that this server knows.
-        StoreError: Nothing can be read, the target is there already, or cannot be written.
+        StoreError: Nothing can be read, the target already exists, or it cannot be written.
     """
     from sessionbat.server.store.sqlite import rescue
 
@@ -158,17 +158,17 @@ def rebuild(
     now: datetime,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[int, Path | None]:
-    """Make everything derived anew from the events; nothing else may use the store.
+    """Rebuild all derived data from the events; nothing else may use the store.
 
-    Where what is derived is damaged and cannot be replaced in its place, a new file is made of the
-    events, and the old one is kept beside it.
+    If damage prevents a rebuild in place, a new file is made from the events, and the old one is
+    kept beside it.
 
     Returns:
-        How many events there are, and the kept file, if there is one.
+        The number of events, and the old file if it was kept.
 
     Raises:
         ConfigurationError: The URL names no store that this server knows.
-        StoreError: Something uses it; or events themselves cannot be read: ``salvage`` says which.
+        StoreError: Another process uses it; or some events cannot be read: ``salvage`` lists them.
     """
     from sessionbat.server.store.sqlite import rescue
 
@@ -187,7 +187,7 @@ def rebuild(
 
 
 def copies_beside(url: str) -> list[Path]:
-    """Find the backups that lie beside a store."""
+    """Find the backups in a store's directory."""
     from sessionbat.server.store.sqlite import backup
 
     return backup.copies_beside(_path_of(url))

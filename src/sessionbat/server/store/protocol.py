@@ -1,9 +1,9 @@
-"""What the server asks of a database, by who asks it; each store answers all of it.
+"""The protocol of a store, in parts by caller; each database implements all of it.
 
-Nothing here assumes SQL, a file or row numbers: cursors are opaque strings that only the store
-which made them can read. Every method may be called from any thread and may wait for the disk. A
-database that fails raises ``StoreError``, from any method; so do a question that takes too long and
-a call after ``close``.
+The protocol assumes no SQL, file or row numbers: cursors are opaque strings that only the store
+that made them can read. Every method may be called from any thread and may wait for the disk. Any
+method raises ``StoreError`` when the database fails, when a query takes too long, and after
+``close``.
 """
 
 from __future__ import annotations
@@ -29,63 +29,63 @@ from sessionbat.server.store.questions import Asking
 
 
 class Events(Asking):
-    """Events stored and asked for: ingestion appends, the read API and the pages ask."""
+    """Storing and querying events: for ingestion, the read API and the pages."""
 
     @property
     @abstractmethod
     def context_keys(self) -> tuple[str, ...]:
-        """The keys of an event's context by which sessions can be filtered."""
+        """The context keys by which sessions can be filtered."""
 
     @abstractmethod
     def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[PreparedEvent]:
-        """Do what of ``append`` needs no database, while another thread may be storing others.
+        """Do the part of ``append`` that needs no database; may run while another thread stores.
 
-        What it returns is for ``append`` of the same store; it may wait as long as it likes.
+        Pass the result to ``append`` of the same store, at any later time.
         """
 
     @abstractmethod
     def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
-        """Store events for good; when this returns, a power cut loses none.
+        """Store events durably: once this returns, they survive a power cut.
 
-        Either all are stored or, when this raises, none. An id names one event within its session:
-        of two events with the same app, session and id the first counts, also within one call; the
-        second changes nothing, whatever it holds.
+        Either all are stored or, if this raises, none. An id is unique within its session: of two
+        events with the same app, session and id, also within one call, the first is stored and the
+        second is ignored.
 
         Returns:
-            For each event in its place: True when it was stored now, False when it was there.
+            For each event in order: True if it was stored now, False if it was already there.
 
         Raises:
-            StoreError: The database refused; nothing of this call was stored.
+            StoreError: The database failed; no event of this call is stored.
         """
 
 
 class Keys(Protocol):
-    """Who may write and read: asked at each request, changed by the command line."""
+    """API keys: looked up at each request, changed by the command line."""
 
     def add_key(self, key: StoredKey) -> None:
-        """Keep a new key; when this returns, ``find_key`` finds it, in every process."""
+        """Store a new key; once this returns, ``find_key`` finds it in every process."""
 
     def list_keys(self) -> list[StoredKey]:
-        """List every key that was ever added, the oldest first."""
+        """List every key ever added, the oldest first."""
 
     def find_key(self, key_id: str) -> StoredKey | None:
-        """Find a key, revoked or not; None when there never was one of that id.
+        """Find a key by its id, revoked or not; None when it never existed.
 
-        Asked at each request, on the server's event loop: this and ``has_keys`` answer in
-        microseconds, wait for no other question, and see at once what another process changed.
+        Called at each request on the server's event loop: this and ``has_keys`` return in
+        microseconds, wait for no other query, and see changes by other processes at once.
         """
 
     def has_keys(self) -> bool:
-        """Whether a key was ever added, revoked or not; once true, true for good."""
+        """Whether a key was ever added, revoked or not; once true, always true."""
 
     def revoke_key(self, key_id: str) -> bool:
-        """Let a key be used no more, from when this returns; False when there is none of that id.
+        """Revoke a key, effective when this returns; False when no key has that id.
 
         Revoking again changes nothing. The key stays in the list.
         """
 
     def signing_secret(self) -> bytes:
-        """Give 32 random bytes, made at the first call and the same ever after."""
+        """Return 32 random bytes, created at the first call and the same ever after."""
 
 
 class Upkeep(Protocol):
@@ -98,13 +98,13 @@ class Upkeep(Protocol):
         limit: int = 1000,
         after: str | None = None,
     ) -> Page[StoredEvent]:
-        """List events of all sessions in the order they were received; fewer when they are large.
+        """List events of all sessions in the order received; pages of large events have fewer.
 
-        What is appended while the pages are read comes on a later page.
+        Events appended while pages are read appear on a later page.
 
         Raises:
             ValueError: ``after`` is no cursor of this store, or the user's id is longer than a
-                label is kept.
+                label can be.
         """
 
     def delete_sessions(
@@ -114,65 +114,66 @@ class Upkeep(Protocol):
         idle_since: datetime | None = None,
         on_progress: Callable[[int], None] = lambda _events: None,
     ) -> Removed:
-        """Delete sessions, each an (app, id), with all that was made of them.
+        """Delete sessions, each an (app, id), with all data derived from them.
 
-        Afterwards every answer is as if they had never been there. It works in short steps and lets
-        others write in between; an event that arrives for one of them meanwhile goes, too. When it
-        is cut short, a session may have lost its latest events only; delete it again.
+        Afterwards every answer is as if they had never existed. Deletion works in short steps and
+        lets others write in between; an event that arrives for one of the sessions meanwhile is
+        deleted too. If it is interrupted, a session may have lost only its latest events; delete it
+        again.
 
         Args:
-            sessions: What is not there is passed over.
-            idle_since: Leave sessions that have activity at or after this time.
-            on_progress: Called between steps with how many more events are deleted. It may raise,
+            sessions: The sessions; unknown ones are skipped.
+            idle_since: Keep sessions with activity at or after this time.
+            on_progress: Called between steps with the number of newly deleted events. It may raise
                 to stop.
         """
 
     def compact(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> bool:
-        """Give back the room of what was deleted, and leave no word of it on the disk.
+        """Free the disk space of deleted data, and erase its words from the disk.
 
         It works in short steps, as ``delete_sessions`` does.
 
         Args:
-            on_progress: As for ``rebuild``; the total is an estimate. It may raise, to stop.
+            on_progress: As for ``rebuild``; the total is an estimate. It may raise to stop.
 
         Returns:
-            False when somebody was reading what has to be overwritten, or the disk is too full for
-            all of it; try again later.
+            False if a reader still used the data to overwrite, or the disk was too full to finish;
+            try again later.
         """
 
     def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Make everything derived anew from the raw events; returns when it is done.
+        """Rebuild all derived data from the raw events; returns when it is done.
 
-        Questions are answered meanwhile; search and statistics miss what is not done yet.
+        Queries are answered meanwhile; search and statistics are incomplete until the end.
 
         Args:
-            on_progress: Called with how much is done and how much there is to do.
+            on_progress: Called with the amount done and the total.
         """
 
     def size_bytes(self) -> int:
-        """Measure the room on the disk, without what ``compact`` would give back."""
+        """Return the size on disk, without the part that ``compact`` would free."""
 
     def count_events(self) -> int:
         """Count the events stored."""
 
     def measure(self) -> StoreMeasures:
-        """Say how full the store is, and how far behind search and statistics are."""
+        """Measure the store's size, and how far behind search and statistics are."""
 
     def measure_apps(self) -> list[AppMeasures]:
-        """Say how much of the store each app takes; an app without events may be left out."""
+        """Measure each app's share of the store; apps without events may be omitted."""
 
     def health(self) -> StoreHealth:
-        """Say how the store is, as last seen; touches no disk and waits for nothing."""
+        """Return the last known health; no disk access, no waiting."""
 
     def look(self) -> None:
-        """Look how the store is, for ``health``; may wait for the disk. Raises nothing."""
+        """Check the store and update ``health``; may wait for the disk. Never raises."""
 
     def tell_health(self, listener: Callable[[StoreHealth], None]) -> None:
-        """Call back at each change of ``health``, in whatever thread noticed it."""
+        """Register a callback for changes of ``health``; called in the thread that noticed."""
 
     def close(self) -> None:
-        """Finish what is under way and let go of the database; closing twice is no error."""
+        """Finish the work in progress and close the database; closing twice is allowed."""
 
 
 class Store(Events, Keys, Upkeep):
-    """Where events are kept."""
+    """The whole protocol of a store."""

@@ -1,7 +1,8 @@
-"""What of an event is searched, and what a person's query means; whatever the index.
+"""Extracts the searchable text of an event, and parses search queries; independent of the index.
 
-Searched are the strings and numbers that a call got, gave back or failed with, and a tool's name;
-not keys, ids, context or metadata. Both are folded before they meet: see ``search_folding``.
+Searchable are the strings and numbers in input, output and error, and a tool's name; object keys,
+ids, context and metadata are not. Text and query are both folded before they are compared: see
+``reading/folding``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _TERMS = re.compile(r'"([^"]*)"?|(\S+)')
 
 
 class Term(NamedTuple):
-    """A word, or words in this order next to each other."""
+    """A word, or a phrase of adjacent words."""
 
     words: str
     #: The last word may go on.
@@ -37,7 +38,7 @@ class Term(NamedTuple):
 
 
 def text_of(event: Mapping[str, Any]) -> str:
-    """Give what is searched of a decoded event, as it stands; the same for the same, always."""
+    """Return the searchable text of a decoded event, not folded; deterministic."""
     observation = event.get("observation")
     if not isinstance(observation, dict):
         return ""
@@ -46,7 +47,7 @@ def text_of(event: Mapping[str, Any]) -> str:
 
 
 def text_of_parts(raw: bytes, messages: Iterable[bytes]) -> str:
-    """Give what is searched of an event in parts: its JSON without messages, and that of each."""
+    """Return the searchable text from an event's JSON without messages and each message's JSON."""
     try:
         texts = [text_of(orjson.loads(raw))]
         size = len(texts[0])
@@ -61,7 +62,7 @@ def text_of_parts(raw: bytes, messages: Iterable[bytes]) -> str:
 
 
 def text_in(value: Any) -> str:
-    """Give the words of any JSON value."""
+    """Return the text of any JSON value."""
     return _text_of_all([value], _MAX_DEPTH)
 
 
@@ -76,7 +77,7 @@ def _text_of_all(values: list[Any], levels: int) -> str:
 
 
 def _first_of(texts: list[str]) -> list[str]:
-    """Give the first texts, as far as they are searched."""
+    """Return the leading texts, up to the limit of searchable text."""
     left, first = MAX_CHARACTERS, list[str]()
     for each in texts:
         if left <= 0:
@@ -87,16 +88,15 @@ def _first_of(texts: list[str]) -> list[str]:
 
 
 def indexed(text: str) -> str:
-    """Give what is indexed of a text that is searched; folding may make it longer."""
+    """Return the indexed form of a searchable text; folding may make it longer."""
     return fold(text)[:MAX_CHARACTERS]
 
 
 def parse_query(query: str) -> list[Term]:
-    """Read a query: words, ``"phrases"``, and ``prefix*``; each has to be found.
+    """Parse a query into words, ``"phrases"`` and ``prefix*``, all of which have to match.
 
-    Whatever else is typed is no error: what holds no letter, digit or emoji is left out, an open
-    quotation mark closes at the end, and further terms than ``MAX_TERMS`` are not looked at,
-    nor words beyond ``MAX_WORDS``.
+    No query is an error: terms without a letter, digit or emoji are dropped, an open quotation mark
+    closes at the end, and terms beyond ``MAX_TERMS`` and words beyond ``MAX_WORDS`` are ignored.
     """
     terms: list[Term] = []
     words_left = MAX_WORDS
@@ -116,7 +116,7 @@ def parse_query(query: str) -> list[Term]:
 
 
 def _collect(container: Any, texts: list[str], levels: int) -> None:
-    """Collect the texts in a container, and so many levels further down."""
+    """Collect the texts in a container, down to a depth."""
     # A list to append to and a call a container, not a generator; and types compared, of which JSON
     # has seven: two thirds of the time that it takes otherwise.
     for value in container.values() if type(container) is dict else container:

@@ -1,8 +1,8 @@
-"""The questions about what is stored, each written once: what it takes, and what its answer is.
+"""Queries to the store as frozen classes: their parameters, and the type of the answer.
 
-A further question is a class here and a line in ``Asking``; a store answers it with one function.
-All but ``app`` is the question's own: ``app`` names the only app that it is about, and ``scoped``
-sets it to the one that a key may see.
+To add a query, add a class here and a line in ``Asking``; a store answers it with one function.
+The field ``app`` limits a query to one app; ``scoped`` sets it to the app that a key may see. All
+other fields are the query's own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Values = ParamSpec("Values")
 
 
 class Question(Generic[Answer]):
-    """A question that only reads; frozen."""
+    """A read-only query; frozen."""
 
     __slots__ = ()
 
@@ -40,7 +40,7 @@ class Question(Generic[Answer]):
     app: str | None
 
     def nothing(self) -> Answer:
-        """Give the answer where nothing is stored."""
+        """Return the answer of an empty store."""
         raise NotImplementedError
 
 
@@ -67,7 +67,7 @@ class _AskingForOne(Question[Item | None]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionsQuery(_AskingForPage[SessionSummary]):
-    """List sessions of one app or of all: the latest, longest, dearest or worst first.
+    """List sessions of one app or of all: the latest, longest, most expensive or worst first.
 
     Answering raises ValueError when ``after`` is no cursor of this store and this order.
     """
@@ -91,10 +91,10 @@ class SessionQuery(_AskingForOne[SessionSummary]):
 class EventsQuery(_AskingForPage[StoredEvent]):
     """List a session's events, oldest first, at most ``limit``; fewer when they are large.
 
-    Oldest is the earliest ``created_at`` (where it is missing or no time: when the event was
-    received), and among equals the one received first. An observation is recorded when it is
-    complete, so this is the order in which the app came to know things; ``started_at`` is often
-    null, and a guess in its place would shuffle what is certain with what is not.
+    The order is by ``created_at`` (or the time of receipt, if that is missing or unreadable), then
+    by receipt. An observation is recorded when it is complete, so this is the order in which the
+    app learned of things. ``started_at`` is often null, and a guess would mix certain with
+    uncertain times.
 
     Answering raises ValueError when ``after`` is no cursor of this store.
     """
@@ -108,7 +108,7 @@ class EventsQuery(_AskingForPage[StoredEvent]):
 
 @dataclass(frozen=True, slots=True)
 class EventQuery(_AskingForOne[StoredEvent]):
-    """Find one event of a session; None when it has none of that id."""
+    """Find one event of a session; None when no event has that id."""
 
     app: str
     session_id: str
@@ -117,12 +117,12 @@ class EventQuery(_AskingForOne[StoredEvent]):
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery(_AskingForPage[SearchHit]):
-    """Find events by the words they hold, last received first, of one app or of all.
+    """Find events by their words, last received first, of one app or of all.
 
-    What ``append`` stored is found at most two seconds later. A query is words, ``"phrases"`` and
-    ``prefix*``, and an event is found when it holds each; ``search_text`` says what of an event is
-    searched. A message that a session's model calls resend is found once, at the first of them. A
-    query without any letter or digit finds nothing.
+    Events are found at most two seconds after ``append``. A query is words, ``"phrases"`` and
+    ``prefix*``, all of which an event has to hold; ``query_terms`` defines its searchable text. A
+    message that a session's model calls resend is found once, at the first of them. A query without
+    any letter, digit or emoji finds nothing.
 
     Answering raises ValueError when ``after`` is no cursor of this store.
     """
@@ -138,9 +138,9 @@ class SearchQuery(_AskingForPage[SearchHit]):
 class StatisticsQuery(_AskingForList[Statistic]):
     """Sum up observations by hour or day (UTC), oldest first, of one app or of all.
 
-    What ``append`` stored counts at most two seconds later. The span that holds ``since`` is
-    counted whole; spans from ``until`` on are not. Where nothing happened there is no item. Grouped
-    by model or tool, only observations that name one count.
+    Events are counted at most two seconds after ``append``. The hour or day that contains ``since``
+    is counted completely; those from ``until`` on are not. Hours or days without events have no
+    item. Grouped by model or tool, only observations that name one are counted.
     """
 
     by: Span
@@ -152,7 +152,7 @@ class StatisticsQuery(_AskingForList[Statistic]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleSessionsQuery(_AskingForList[SessionSummary]):
-    """List the sessions whose last activity is longest ago, that one first.
+    """List sessions, the longest idle first.
 
     With ``before``, only sessions without activity at or after this time.
     """
@@ -164,7 +164,7 @@ class IdleSessionsQuery(_AskingForList[SessionSummary]):
 
 @dataclass(frozen=True, slots=True)
 class AppsQuery(_AskingForList[str]):
-    """Name the apps that have sessions, in alphabetical order."""
+    """List the names of apps that have sessions, in alphabetical order."""
 
     app: str | None = None
 
@@ -179,7 +179,7 @@ class AppActivityQuery(_AskingForList[AppActivity]):
 def _asks(
     question: Callable[Values, Question[Answer]],
 ) -> Callable[Concatenate[Any, Values], Answer]:
-    """Make the method that asks a question; it takes what the question takes."""
+    """Make the method that asks a query; it takes the query's parameters."""
 
     def method(self: Any, /, *args: Values.args, **kwargs: Values.kwargs) -> Answer:
         answer: Answer = self.ask(question(*args, **kwargs))
@@ -189,11 +189,11 @@ def _asks(
 
 
 class Asking(ABC):
-    """Answers questions; a method for each, which only asks it."""
+    """Answers queries; has a method for each, which calls ``ask``."""
 
     @abstractmethod
     def ask(self, question: Question[Answer]) -> Answer:
-        """Answer a question; its class says what is promised."""
+        """Answer a query; its class documents the answer."""
 
     list_sessions = _asks(SessionsQuery)
     get_session = _asks(SessionQuery)

@@ -1,7 +1,7 @@
-"""The store as one key may see it: with a key of one app, no other app is there.
+"""The store limited to one key's permissions: a key of one app sees no other app.
 
-The read API and the pages ask this and never the store itself. An app that is not theirs to see
-answers like one that was never heard of, and costs no question to the database.
+The read API and the pages use this and never the store itself. A query about a forbidden app gets
+the same answer as one about an unknown app, without asking the database.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from sessionbat.server.store.questions import Answer, Asking, Question
 
 
 class Visible(Asking):
-    """Answers questions about what may be seen.
+    """Answers queries within a key's permissions.
 
     Args:
-        store: Everything.
-        app: The only app that may be seen; None: every app.
+        store: The whole store.
+        app: The only app that may be seen; None for every app.
     """
 
     def __init__(self, store: Store, app: str | None) -> None:
@@ -31,7 +31,7 @@ class Visible(Asking):
         return self._store.context_keys
 
     def ask(self, question: Question[Answer]) -> Answer:
-        """Narrow any question to the app that may be seen, and ask it."""
+        """Limit a query to the app that may be seen, and ask it."""
         if self._app is None:
             return self._store.ask(question)
         if question.app not in (None, self._app):

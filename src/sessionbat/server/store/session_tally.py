@@ -1,4 +1,4 @@
-"""What events add to the summaries of their sessions; whatever the database."""
+"""Sums up what events add to the summaries of their sessions; independent of the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_TITLE: Final = Title(-1, "", 0)  # any event has a better one
 
 @dataclass(slots=True)
 class Tally:
-    """What some events add to their session."""
+    """The sums that some events add to their session's summary."""
 
     first_at_us: int
     last_at_us: int
@@ -66,7 +66,7 @@ class Tally:
 
 
 def tally_up(filed: Iterable[tuple[App, EventFigures]]) -> dict[tuple[App, str], Tally]:
-    """Sum events up by their app and session's id."""
+    """Sum up events by app and session id."""
     tallies: dict[tuple[App, str], Tally] = {}
     for app, figures in filed:
         key = app, figures.session_id

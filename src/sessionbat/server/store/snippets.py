@@ -1,7 +1,7 @@
-"""A few words around what was found, out of a text of any length: where to look, and how it reads.
+"""Search snippets from texts of any length: selects a window, and reads FTS5's snippet of it.
 
-FTS5 makes the snippet, with its own idea of words; it takes time by the square of the hits, within
-one step that nothing can interrupt. So it is given a window of the text and never the whole.
+FTS5 makes the snippet, with its own tokenizer. Its time grows with the square of the hits, in one
+step that cannot be interrupted, so it gets only a window of the text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Snippet = tuple[str, list[tuple[int, int]]]
 
 
 class Window(NamedTuple):
-    """A part of a text, and how it is indexed."""
+    """A part of a text, and its folded form."""
 
     text: str
     folded: str
@@ -44,9 +44,9 @@ class Window(NamedTuple):
 
 
 def find_window(text: str, terms: Sequence[Term]) -> Window:
-    """Find the first window that holds all terms, else the first that holds most of them.
+    """Find the first window with all terms, else the first with most of them.
 
-    Takes time by the length of the text, whatever it holds.
+    The time is linear in the length of the text.
     """
     wanted = [(_words(term.words), term.is_prefix) for term in terms]
     best, most = Window("", "", False, False), -1
@@ -63,7 +63,7 @@ def find_window(text: str, terms: Sequence[Term]) -> Window:
 
 
 def read_snippet(window: Window, snippet: str) -> Snippet:
-    """Turn FTS5's snippet of a folded window into words of the text and the places of the hits."""
+    """Convert FTS5's snippet of a folded window to original text and the positions of the hits."""
     within = snippet.strip(LEFT_OUT)
     start = window.folded.find(within.replace(BEGIN, "").replace(END, ""))
     trace = Trace(window.text)
@@ -97,7 +97,7 @@ def _windows(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _place_to_part(text: str, place: int) -> int:
-    """Give where to part a text, from this place on: behind a word if one ends soon."""
+    """Return where to split a text from a position on: after a word, if one ends soon."""
     if place >= len(text):
         return len(text)
     space = text.find(" ", place, place + _SEARCH_FOR_SPACE)
@@ -109,12 +109,12 @@ def _place_to_part(text: str, place: int) -> int:
 
 
 def _words(text: str) -> list[str]:
-    """Part a folded term into words as the tokenizer does."""
+    """Split a folded term into words as the tokenizer does."""
     return "".join(c if is_of_word(c) else " " for c in text.lower()).split()
 
 
 def _holds(text: str, words: list[str], is_prefix: bool) -> bool:
-    """Whether a short text holds words in this order; in doubt it may be wrong, as of where."""
+    """Whether a short text holds words in this order; an approximation that may be wrong."""
     if not words:
         return False
     at = -1
@@ -145,7 +145,7 @@ def _without_marks(text: str) -> str:
 
 
 def _unmark(marked: str) -> Snippet:
-    """Take the marks out of a snippet: its plain text, and where the marked words were."""
+    """Remove the marks from a snippet; returns the plain text and the positions of marked words."""
     text = " ".join(marked.split())
     text = text.replace(END + BEGIN, "")  # neighbours in a phrase of one-character words
     plain, highlights, end = "", list[tuple[int, int]](), 0

@@ -1,1 +1,1 @@
-"""From what the store hands back to what a page shows: pure functions, no HTML and no I/O."""
+"""View models of the pages, made from stored records: pure functions, no HTML and no I/O."""

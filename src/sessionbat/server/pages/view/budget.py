@@ -1,4 +1,4 @@
-"""How much of a payload a page shows: bounds for one observation, and for a page as a whole."""
+"""Limits on the payload that a page shows: for one observation, and for the page as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sessionbat.server.reading.json_values import MAX_EVENT_VALUES, MAX_SHOWN_VA
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of one observation is shown; the rest is counted and linked to."""
+    """Limits on how much of an observation is shown; the rest is counted and linked."""
 
     characters: int
     lines: int
@@ -42,20 +42,20 @@ WORDS_ONLY: Final = Limits(
 
 
 class Room:
-    """How many characters of payload a page still has room for; once full, texts shrink."""
+    """The characters of payload that a page can still show; once used up, texts are cut shorter."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._left = limits.page_characters
 
     def clip(self, text: str) -> Clipped:
-        """Cut a text to what one text may have."""
+        """Cut a text to the limit for one text."""
         clipped = clip(text, self._allowed(self.limits.characters, 200))
         self._left -= len(clipped.text)
         return clipped
 
     def print(self, value: Any) -> JsonText:
-        """Print a JSON value as far as one value may go."""
+        """Print a JSON value, cut to the limit for one value."""
         printed = print_json(
             value,
             max_lines=self._allowed(self.limits.lines, 8),

@@ -1,7 +1,7 @@
-"""What of a model call's input is new: an agent resends its whole conversation with each call.
+"""Finds the new messages of a model call: an agent resends its whole conversation each time.
 
-A page shows every message once. ``History`` remembers what the calls before have shown and says
-from where on the next one has anything new to show.
+A page shows each message once. ``History`` remembers the messages that earlier calls have shown,
+and tells where the new ones of the next call begin.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CONVERSATIONS_REMEMBERED = 8
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """How many messages at the head of an input were shown before, and by which event."""
+    """The number of leading messages of an input that were shown before, and the event that did."""
 
     messages: int
     event_id: str
@@ -34,14 +34,14 @@ class _Shown:
 
 
 class History:
-    """The conversations shown on a page so far; not for use by several threads."""
+    """The conversations that a page has shown so far; not thread-safe."""
 
     def __init__(self) -> None:
         self._shown: deque[_Shown] = deque(maxlen=_CONVERSATIONS_REMEMBERED)
         self._results: deque[tuple[str, Any]] = deque(maxlen=_RESULTS_REMEMBERED)
 
     def known(self, messages: list[Any]) -> Known | None:
-        """Say how much of these messages has been shown; None when nothing has."""
+        """Return how many of these messages were shown before; None when none was."""
         best: Known | None = None
         for shown in reversed(self._shown):
             length = _common_length(shown.messages, messages)
@@ -59,12 +59,12 @@ class History:
             self._shown.append(_Shown(event_id, messages, answer))
 
     def add_result(self, event_id: str, result: Any) -> None:
-        """Remember that an event has shown what a tool answered."""
+        """Remember that an event has shown a tool's answer."""
         if result:
             self._results.append((event_id, result))
 
     def shown_result(self, result: Any) -> str | None:
-        """Name the event that has shown this answer of a tool; None when none has."""
+        """Return the event that has shown this answer of a tool; None when none has."""
         return next((id_ for id_, shown in reversed(self._results) if _same(shown, result)), None)
 
 

@@ -1,6 +1,6 @@
-"""Any JSON value as lines to print; bounded, however big it is.
+"""Prints any JSON value as lines, bounded in number and length.
 
-What is left out is said, never silently dropped.
+Omitted parts are always marked, never dropped silently.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHORT: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """A text, perhaps cut; ``cut`` counts the characters left out."""
+    """A text that may be cut; ``cut`` counts the omitted characters."""
 
     text: str
     cut: int = 0
@@ -28,7 +28,7 @@ class Clipped:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One printed line: indentation, a key with its colon, a value and what follows it."""
+    """A printed line: indentation, a key with its colon, a value and the characters after it."""
 
     indent: str
     key: str
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class JsonText:
-    """A JSON value, printed; ``cut`` when lines or characters were left out."""
+    """A printed JSON value; ``cut`` is true when lines or characters were omitted."""
 
     #: What it holds, in one line.
     gist: str
@@ -55,7 +55,7 @@ def clip(text: str, limit: int) -> Clipped:
 
 
 def print_json(value: Any, *, max_lines: int, max_characters: int) -> JsonText:
-    """Print a value in indented lines, at most so many, each string at most so long."""
+    """Print a value in indented lines, with limits on their number and on each string's length."""
     printer = _Printer(max_characters)
     lines = list(islice(printer.lines(value), max_lines + 1))
     return JsonText(gist(value), lines[:max_lines], printer.cut or len(lines) > max_lines)

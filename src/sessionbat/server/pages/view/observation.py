@@ -1,7 +1,7 @@
-"""One event as a page shows it: a row to scan (what, how long, how it went), then its evidence.
+"""View model of one observation: a summary row (kind, duration, status) and its payloads.
 
-Payloads may be anything, so every reading here has an answer for values of the wrong kind, and
-everything shown takes its place from a ``Room``.
+Payloads may be anything, so values of the wrong type are handled everywhere, and all shown text is
+charged to a ``Room``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True)
 class ChatView:
-    """A payload as a conversation: what was known is counted, older ones folded, new ones open."""
+    """A payload as a conversation: known messages counted, older ones collapsed, new ones open."""
 
     known: Known | None = None
     left_out: int = 0
@@ -67,7 +67,7 @@ class DocumentView:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalView:
-    """What was looked for and what was found."""
+    """A retrieval's query and its documents."""
 
     query: Clipped | None
     documents: list[DocumentView]
@@ -78,7 +78,7 @@ class RetrievalView:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A label and its value; ``exact`` is what the value says in full, if shortened."""
+    """A label and its value; ``exact`` is the full value if it was shortened."""
 
     label: str
     value: str
@@ -87,7 +87,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class ErrorView:
-    """What went wrong: a type, a message, and whatever else the error carries."""
+    """An error: its type, its message, and all other fields."""
 
     type: str
     message: Clipped
@@ -96,7 +96,7 @@ class ErrorView:
 
 @dataclass(frozen=True, slots=True)
 class ObservationView:
-    """One observation. ``status`` is empty when all went well, ``error``, or as it was given."""
+    """One observation. ``status`` is empty on success, ``error``, or the recorded status."""
 
     id: str
     kind: str
@@ -122,14 +122,14 @@ class ObservationView:
 def present_observation(
     reading: EventReading, history: History, room: Room, shared: Mapping[str, Any], tags: set[str]
 ) -> ObservationView:
-    """Make one observation ready to print.
+    """Build the view of one observation.
 
     Args:
         reading: The event.
-        history: What the page has shown before; this one is added to it.
-        room: How much may be shown.
-        shared: Context that the page's head shows for all, and that is not repeated here.
-        tags: Tags that the page's head shows for all.
+        history: The messages that the page has shown so far; updated with this observation's.
+        room: The remaining limit on shown text.
+        shared: Context in the page's header, which is not repeated here.
+        tags: Tags in the page's header, which are not repeated here.
     """
     is_llm, is_retrieval = reading.kind == "llm", reading.kind == "retrieval"
     if not is_llm and reading.error is None:
@@ -259,7 +259,7 @@ def _present_asked(reading: EventReading, history: History, room: Room) -> ChatV
 
 
 def _first_open(messages: list[MessageView]) -> int:
-    """Where the open messages begin: at the user's last one, if much comes before it."""
+    """Return the first message to show open: the user's last one, if many come before it."""
     if len(messages) <= 4:
         return 0
     last = (i for i in range(len(messages) - 1, -1, -1) if messages[i].role == "user")

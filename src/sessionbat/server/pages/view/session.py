@@ -1,8 +1,8 @@
-"""A session as a page shows it: its head, then its turns, each with what was asked and answered.
+"""View model of a session: a header, then its turns, each with the question and the answer.
 
-A turn is an interaction: what the user said last, what the AI finally answered, and the
-observations in between, in order. A long session is shown a page at a time; ``Place`` is what one
-page must know of those before it.
+A turn is an interaction: the user's last words, the AI's final answer, and the observations in
+between, in order. A long session is shown a page at a time; ``Place`` carries the state that a page
+needs from the pages before it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from sessionbat.server.records import StoredEvent
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page stands in its session: what came on the pages before it."""
+    """A page's position in its session, with totals of the pages before it."""
 
     observations: int = 0
     turns: int = 0
@@ -66,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One interaction; ``asked`` and ``answered`` are None where no such thing is recorded."""
+    """One interaction; ``asked`` and ``answered`` are None when not recorded."""
 
     #: Counted from the session's start; None for observations that name no interaction.
     number: int | None
@@ -89,13 +89,13 @@ class Turn:
 
     @property
     def title(self) -> str:
-        """What the user said, in one line."""
+        """The user's words, in one line."""
         return gist(self.asked.text, 70) if self.asked else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Observations that failed in the same words, as the head of the page lists them."""
+    """Observations that failed with the same error, as the page's header lists them."""
 
     label: str
     words: str
@@ -104,7 +104,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """What a page of one session shows."""
+    """The view of one page of a session."""
 
     turns: list[Turn]
     failures: list[Failure]
@@ -122,12 +122,12 @@ class SessionView:
 def present_session(
     events: Sequence[StoredEvent], place: Place | None = None, limits: Limits = ON_A_PAGE
 ) -> SessionView:
-    """Make a page of a session's events ready to print.
+    """Build the view of one page of a session.
 
     Args:
         events: The events of this page, oldest first.
-        place: What came before them.
-        limits: How much of each observation is shown.
+        place: The page's position in the session.
+        limits: The limits on how much is shown.
     """
     place = place or Place()
     values = Values(limits.page_values, limits.event_values)
@@ -161,7 +161,7 @@ def _present_all(
 
 
 def _by_interaction(readings: list[EventReading]) -> list[list[EventReading]]:
-    """Group by interaction in order of first appearance; those without one by neighbourhood."""
+    """Group by interaction, in order of appearance; adjacent events without one are a group."""
     groups: list[list[EventReading]] = []
     named: dict[str, list[EventReading]] = {}
     for reading in readings:

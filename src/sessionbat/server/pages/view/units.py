@@ -1,6 +1,6 @@
 """Numbers and times as people read them: ``820 ms``, ``12 403``, ``3 days ago``.
 
-Pure functions over values that may be anything, since they come out of events.
+Pure functions that accept any value, since the values come from events.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def count(value: float) -> str:
-    """Write a quantity with thin separators; a fraction keeps at most two digits."""
+    """Format a quantity with thin spaces between thousands and at most two decimals."""
     if abs(value) >= _ENORMOUS:
         return f"{float(value):.3g}" if abs(value) < 1e300 else "over 1e300"
     if isinstance(value, float) and not value.is_integer():
@@ -22,7 +22,7 @@ def count(value: float) -> str:
 
 
 def latency(milliseconds: float) -> str:
-    """Write how long something took, in the unit that needs the fewest digits."""
+    """Format a duration in the unit that needs the fewest digits."""
     if milliseconds < 0 or milliseconds >= _ENORMOUS:
         return f"{count(milliseconds)} ms"
     if milliseconds < 1:
@@ -50,14 +50,14 @@ def _long(seconds: int) -> str:
 
 
 def money(dollars: float) -> str:
-    """Write an amount in US dollars with the digits that matter."""
+    """Format an amount in US dollars with its significant digits."""
     if 0 < abs(dollars) < 0.1:
         return f"${dollars:.2g}" if abs(dollars) < 0.0001 else f"${dollars:.4f}"
     return f"${dollars:,.2f}".replace(",", _THIN_SPACE)
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """Say when something was, as seen from now: the further away, the coarser."""
+    """Format a time relative to now, coarser the longer ago it was."""
     seconds = (now - moment).total_seconds()
     if -5 * _MINUTE <= seconds < 45:  # clocks of two machines differ by minutes, not by hours
         return "just now"
@@ -73,10 +73,10 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def exact(moment: datetime) -> str:
-    """Write a moment in full, to the second, in UTC."""
+    """Format a time in full, to the second, in UTC."""
     return f"{moment.day} {moment:%b} {moment.year:04d}, {moment:%H:%M:%S} UTC"
 
 
 def clock(moment: datetime) -> str:
-    """Write the time of day in UTC."""
+    """Format the time of day in UTC."""
     return f"{moment:%H:%M:%S}"
