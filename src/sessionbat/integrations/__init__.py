@@ -1,1 +1,1 @@
-"""Adapters of other libraries, a file each; what they share is in ``_kit``."""
+"""Integrations with other libraries, a file each; their common parts are in ``_kit``."""

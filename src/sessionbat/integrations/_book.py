@@ -1,7 +1,7 @@
-"""Which operations are under way: begun once, ended once, bounded, and ended here if need be.
+"""Tracks open operations: each begins and ends once, within limits, even if no end is reported.
 
-A library reports starts and ends, and not every end: a cancelled task, a stream that nobody reads
-on, a fork, the close of the client. A book is shared by all that an integration makes for a client.
+A library does not report every end: tasks are cancelled, streams are abandoned, processes fork,
+clients close. All objects that an integration makes for a client share one book.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _Op = TypeVar("_Op", bound="Operation")
 
 
 class Book(Generic[_Op]):
-    """Every operation under way that an integration has heard of. Any thread may call.
+    """The open operations of an integration; thread-safe.
 
     Args:
-        abandon: Records an operation that nobody will end, with its status. Called without the
-            lock, from whichever thread finds out.
+        abandon: Records an operation whose end is never reported, with its status. Called without
+            the lock, in the thread that detects it.
     """
 
     def __init__(self, abandon: Callable[[_Op, str], None]) -> None:
@@ -49,11 +49,11 @@ class Book(Generic[_Op]):
         _books.add(self)
 
     def __len__(self) -> int:
-        """How many are held."""
+        """Count the open operations."""
         return len(self._open)
 
     def begin(self, operation: _Op) -> bool:
-        """Open an operation; false when its key is open already: its start was reported twice."""
+        """Open an operation; False when its key is already open: its start was reported twice."""
         with self._lock:
             if operation.key in self._open:
                 return False
@@ -63,9 +63,9 @@ class Book(Generic[_Op]):
         return True
 
     def ask(self, operation: _Op, asked: object) -> None:
-        """Keep what an operation was asked, as it is now, until it ends; then start its clock.
+        """Keep a snapshot of an operation's input until it ends, and start its clock.
 
-        What does not fit the limit for all together ends the oldest.
+        If the inputs together exceed their limit, the oldest operations are ended.
         """
         taken = Snapshot(asked)
         evicted = None
@@ -82,7 +82,7 @@ class Book(Generic[_Op]):
         operation.begun_ns = operation.clock.ticks_ns()
 
     def watch(self, operation: _Op) -> None:
-        """Have it ended when the asyncio task that began it ends without ending it."""
+        """End an operation when the asyncio task that began it ends first."""
         task = _current_task()
         if task is None:
             return
@@ -100,7 +100,7 @@ class Book(Generic[_Op]):
         return self._open.get(key)
 
     def end(self, key: Hashable) -> _Op | None:
-        """Close an operation and stop its clock; None when it ended before, or never began."""
+        """Close an operation and stop its clock; None when it is not open."""
         with self._lock:
             operation = self._open.get(key)
             if operation is None:
@@ -111,15 +111,15 @@ class Book(Generic[_Op]):
         return operation
 
     def end_abandoned(self, belongs: Callable[[_Op], bool], *, cancelled: bool) -> None:
-        """End what can no longer be ended, of the operations that ``belongs`` says yes to.
+        """End the operations selected by ``belongs`` whose end can no longer be reported.
 
-        A task does one thing after the other: what it began inside something that ends now is over,
-        and so is what was begun by a task that has ended. Only a stream that this task has left
-        half read (it has produced something) is closed later, by its generator.
+        A task works sequentially: when an operation ends, everything that the same task began
+        inside it is over, as is everything begun by a task that has ended. The exception is a
+        stream that this task has left half read: its generator closes it later.
 
         Args:
-            belongs: Whether an operation is inside what ends now.
-            cancelled: Whether that was cancelled; then no stream is read on.
+            belongs: Whether an operation is inside the one that ends now.
+            cancelled: Whether that one was cancelled; then its streams end too.
         """
         if not self._watched and not self._left:
             return
@@ -139,18 +139,18 @@ class Book(Generic[_Op]):
             self._abandon_if_open(operation, UNFINISHED)
 
     def restart_after_fork(self) -> None:
-        """Begin anew in a forked child: what is open is the parent's; the lock may be held."""
+        """Reset in a forked child: open operations are the parent's, and its lock may be held."""
         self._lock = threading.Lock()
         self._open, self._watched, self._left = {}, {}, {}
         self._held_bytes = 0
 
     def _admit(self, operation: _Op) -> list[_Op] | None:
-        """Open an operation; returns what had to go for it. The caller holds the lock."""
+        """Open an operation; returns those evicted for it. The caller holds the lock."""
         self._open[operation.key] = operation
         return self._overflowing() if len(self._open) > MAX_OPEN else None
 
     def _close(self, operation: _Op) -> None:
-        """Take an operation out of what is open. The caller holds the lock."""
+        """Remove an operation from the open ones. The caller holds the lock."""
         del self._open[operation.key]
         self._held_bytes -= operation.held_bytes
         self._left.pop(operation.key, None)
@@ -217,10 +217,10 @@ def book_of(
     kind: Callable[[Callable[[_Op, str], None]], _BookT],
     abandon: Callable[[_Op, str], None],
 ) -> _BookT:
-    """Get the one book of a kind that a client has; closing the client ends what it holds.
+    """Get a client's book for an integration; closing the client ends its open operations.
 
     Args:
-        client: Whose.
+        client: The client.
         kind: The class of the book, one for each integration.
         abandon: As for ``Book``.
     """

@@ -1,6 +1,6 @@
-"""Everything that an integration needs beside the public API. Start here to write one.
+"""The building blocks of an integration, in addition to the public API. Start here to write one.
 
-A library's callbacks come in, recording calls go out, and the library must not notice::
+An integration turns a library's callbacks into recording calls, without any effect on the library::
 
     operation = Operation(call.id, LLM, interaction_here(client))   # where it belongs
     if book.begin(operation):                                       # once, bounded
@@ -12,8 +12,8 @@ A library's callbacks come in, recording calls go out, and the library must not 
     if operation is not None and operation.interaction is not None:
         record(operation, operation.interaction, output=answer, **ending_of(error))
 
-Each method that the library calls is ``@guarded``. ``tests/integration/test_kit.py`` has a whole
-integration in this form; ``langchain`` is the large one.
+Each method that the library calls is ``@guarded``. ``tests/integration/test_kit.py`` has a complete
+small integration of this form; ``langchain`` is a large one.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ _log = host_log
 
 
 class Guard:
-    """Keeps from the host what an integration raises: counted, and the first one logged.
+    """Keeps an integration's exceptions from the host: counts them, and logs the first one.
 
     Args:
-        slug: Names it in the log and in ``docs/messages.md``.
+        slug: The slug of the log line; documented in ``docs/messages.md``.
     """
 
     def __init__(self, *, slug: str) -> None:
@@ -71,7 +71,7 @@ class Guard:
         self.failures = 0
 
     def count(self, what: str, error: Exception) -> None:
-        """Count a failure; of its text nothing is logged, which may hold a prompt."""
+        """Count a failure; its text is not logged, since it may hold a prompt."""
         self.failures += 1
         if self.failures == 1:
             _log.warning(
@@ -82,7 +82,7 @@ class Guard:
             )
 
     def part(self, read: Callable[..., Any], *given: Any, otherwise: Any = None) -> Any:
-        """Read one part of a record; what cannot be read costs that part only."""
+        """Read one part of a record; a failure loses that part only."""
         try:
             return read(*given)
         except Exception as error:  # noqa: BLE001 - an object that cannot be read
@@ -98,7 +98,7 @@ _Callback = TypeVar("_Callback", bound=Callable[..., None])
 
 
 def guarded(callback: _Callback) -> _Callback:
-    """Keep from the host what a method raises, by the ``_guard`` of its object."""
+    """Wrap a method so that its exceptions go to its object's ``_guard`` and not to the host."""
 
     @wraps(callback)
     def guarding(self: _Guarded, *args: Any, **kwargs: Any) -> None:
@@ -111,16 +111,16 @@ def guarded(callback: _Callback) -> _Callback:
 
 
 class Here(NamedTuple):
-    """The session and interaction that are current for the code that runs, as a client's own."""
+    """The current session and interaction of the running code, as objects of one client."""
 
     session: Session
     interaction: Interaction | None
 
 
 def here(client: SessionBat) -> Here | None:
-    """Get what is current for the code that runs, or None outside any session.
+    """Get the current session and interaction of the running code; None outside any session.
 
-    A session of another client is known to this one by its id only.
+    For a session of another client, only its id is used.
     """
     now = current()
     if now is None:
@@ -134,7 +134,7 @@ def here(client: SessionBat) -> Here | None:
 
 
 def interaction_here(client: SessionBat) -> Interaction:
-    """Get the current interaction; else a new one, of the current session or of a new one."""
+    """Get the current interaction, or create one, in the current session or in a new one."""
     now = here(client)
     if now is None:
         return client.session().interaction()
@@ -142,14 +142,14 @@ def interaction_here(client: SessionBat) -> Interaction:
 
 
 def ending_of(operation: Operation, error: BaseException | None) -> dict[str, Any]:
-    """Tell cancelled from failed: the arguments of ``record`` that say how an operation ended."""
+    """Return the arguments of ``record`` that tell whether an operation was cancelled or failed."""
     if was_cancelled(error):
         return {"metadata": {**operation.metadata, "status": CANCELLED}}
     return {"error": error}
 
 
 def record_abandoned(operation: Operation, status: str) -> None:
-    """Record an operation that nobody will end: what a ``Book`` is to do with one."""
+    """Record an operation whose end is never reported; the usual ``abandon`` of a ``Book``."""
     if operation.interaction is not None:
         metadata = {**operation.metadata, "status": status}
         record(

@@ -1,4 +1,4 @@
-"""One operation under way, its clock, and the one recording call it is worth when it has ended."""
+"""One open operation, its clock, and the recording call made when it ends."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Clock(NamedTuple):
 
 
 class Operation:
-    """One operation as it began.
+    """An operation, as known at its start.
 
     Args:
-        key: What the library calls it: whoever reports its end has to know the key.
-        kind: What it is recorded as; None for one that only holds others together.
-        interaction: Where it is recorded.
+        key: The library's id of it, by which its end is reported.
+        kind: The kind of observation to record; None for one that only contains others.
+        interaction: The interaction to record it in.
     """
 
     # Defaults of the class, so that making one sets no more than it has to.
@@ -74,11 +74,11 @@ class Operation:
         return self.observation_id
 
     def take_piece(self, piece: object, kept: object) -> bool:
-        """Keep a piece of the answer; false when the same one was reported twice.
+        """Keep a piece of a streamed answer; False when it was already reported.
 
         Args:
-            piece: What was reported, by which a second report is known; None if there is no such.
-            kept: What is kept of it.
+            piece: The reported object, which identifies a second report; None if there is none.
+            kept: The value to keep.
         """
         if piece is not None and piece is self.last_piece:
             return False
@@ -110,13 +110,13 @@ def record(
     """Make the one recording call of an operation.
 
     Args:
-        operation: Brings kind, name, id, times and what it was asked.
-        interaction: Where it is recorded.
-        output: What came of it; of a retrieval, the documents.
+        operation: Supplies kind, name, id, times and input.
+        interaction: The interaction to record it in.
+        output: Its output; the documents of a retrieval.
         error: Why it failed.
-        metadata: All that is known of it; the operation's own if None.
-        metrics: Added to its times.
-        tags: Labels of this record.
+        metadata: All metadata; the operation's own if None.
+        metrics: Metrics in addition to its times.
+        tags: Tags of this record.
         context: Context of this record.
     """
     times = operation.times()

@@ -1,1 +1,1 @@
-"""HTTP, whatever the route: parameters, refusals, limits of connections, OpenAPI."""
+"""HTTP parts shared by all routes: parameters, refusals, connection limits, OpenAPI."""

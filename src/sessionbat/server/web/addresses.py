@@ -1,7 +1,7 @@
-"""Where everything of this server is, as the one who asks has to be told: root path, scheme, host.
+"""Builds the server's URLs as the client of a request sees them: with root path, scheme and host.
 
-``forwarded`` attaches it to each request. Every link, form, redirect, cookie path and answer that
-names an address takes it from here, so that the server works below a path of a proxy.
+``forwarded`` attaches an ``Addresses`` to each request. Every link, form, redirect and cookie path
+is made here, so that the server works below a path of a proxy.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _OWN_PATH = re.compile(r"/(?:[!-.0-\[\]-~][!-~]*)?")
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """The addresses of one request's answer.
+    """The URLs in the answer to one request.
 
-    ``root`` is the path that stands before every other, empty or without a slash at its end;
+    ``root`` is the prefix of every path, empty or without a slash at its end;
     ``origin`` is scheme and host.
     """
 
@@ -44,69 +44,69 @@ class Addresses:
     origin: str = ""
 
     def path(self, path: str, parameters: Mapping[str, str] | None = None) -> str:
-        """Give the address of a route."""
+        """Return the address of a route."""
         query = urlencode(parameters or {}, quote_via=quote, errors="replace")
         return f"{self.root}{path}" + (f"?{query}" if query else "")
 
     def sessions(self, app: str | None = None) -> str:
-        """Give the address of the session list, of one app or of all."""
+        """Return the address of the session list, of one app or of all."""
         return self.path(SESSIONS, {"app": app} if app else {})
 
     def sessions_data(self) -> str:
-        """Give the address of its twin."""
+        """Return the address of the session list's twin."""
         return self.path(SESSIONS_DATA)
 
     def session(self, app: str, session_id: str) -> str:
-        """Give the address of a session."""
+        """Return the address of a session."""
         return self.path(SESSION, {"app": app, "id": session_id})
 
     def login(self, following: str = "") -> str:
-        """Give the address of the form that takes a key, and goes on to another address."""
+        """Return the address of the login form, which continues to another address."""
         return self.path(LOGIN, {"next": following} if following else {})
 
     def logout(self) -> str:
-        """Give the address of the form that ends a login."""
+        """Return the address to which the logout form is sent."""
         return self.path(LOGOUT)
 
     def static(self, name: str) -> str:
-        """Give the address of a static file."""
+        """Return the address of a static file."""
         return self.path(f"{STATIC}/{name}")
 
     def is_own(self, address: str) -> bool:
-        """Whether an address leads to this server, whatever a browser makes of it."""
+        """Whether an address leads to this server in every browser's interpretation."""
         below = not self.root or address == self.root or address.startswith(f"{self.root}/")
         return below and _OWN_PATH.fullmatch(address) is not None
 
     @property
     def cookie_path(self) -> str:
-        """Below which a browser sends this server's cookies."""
+        """The path below which browsers send this server's cookies."""
         return self.root or "/"
 
     @property
     def endpoint(self) -> str:
-        """Give what the SDK takes as its endpoint: it adds the path itself where there is none."""
+        """Return the endpoint to configure in the SDK, which adds a missing path itself."""
         return f"{self.origin}{self.path(INGESTION_PATH) if self.root else ''}"
 
     @property
     def ingestion_link(self) -> str:
-        """Give the ``Link`` header that says where events are taken."""
+        """Return the ``Link`` header with the address for events."""
         return f'<{self.path(INGESTION_PATH)}>; rel="{INGESTION_REL}"'
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """The address that a request came to, to be continued with other parameters."""
+    """A request's own address, to build variants with other parameters."""
 
     addresses: Addresses
     path: str
     parameters: Mapping[str, str]
 
     def changed(self, **changes: str | None) -> str:
-        """Give it with some parameters changed; None takes one out."""
+        """Return it with some parameters changed; None removes one."""
         return self.addresses.path(self.path, self._with(changes))
 
     def data(self, **changes: str | None) -> str:
-        """Give the address of its twin, changed likewise."""
+        """Return the address of its twin, with some parameters changed."""
         return self.addresses.path(f"{self.path}.json", self._with(changes))
 
     def _with(self, changes: Mapping[str, str | None]) -> dict[str, str]:
@@ -115,35 +115,35 @@ class Here:
 
 
 def here(scope: Scope) -> Here:
-    """Give the address that a request came to."""
+    """Return a request's own address."""
     return Here(addresses_of(scope), route_path(scope), dict(QueryParams(scope["query_string"])))
 
 
 def event_addresses(page: str) -> Callable[[str], str]:
-    """Give a function from an event's id to its address, given that of its session's page.
+    """Make a function from an event's id to its address, given its session's address.
 
-    A page has two of these for each event, so the part they share is made once.
+    A page has two of these for each event, so the common part is built only once.
     """
     return lambda event_id: f"{page}&event={quote(event_id, safe='', errors='replace')}"
 
 
 def fragment(event_id: str) -> str:
-    """Give the part of an address that leads to an event on its session's page."""
+    """Return the URL fragment of an event on its session's page."""
     return "#" + quote(event_id, safe="", errors="replace")
 
 
 def addresses_of(scope: Scope) -> Addresses:
-    """Give the addresses that a request is answered with."""
+    """Return the addresses that are attached to a request."""
     found: Addresses | None = scope.get(_SCOPE_NAME)
     return found or Addresses(scope.get("root_path", ""))
 
 
 def attach(scope: Scope, addresses: Addresses) -> None:
-    """Attach to a request the addresses that it is answered with."""
+    """Attach addresses to a request."""
     scope[_SCOPE_NAME] = addresses
 
 
 def route_path(scope: Scope) -> str:
-    """Give a request's path as the routes name it: without what stands before every other."""
+    """Return a request's path without the root path, as the routes name it."""
     path: str = scope["path"]
     return path.removeprefix(addresses_of(scope).root)

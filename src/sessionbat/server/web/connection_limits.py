@@ -1,8 +1,8 @@
-"""What a connection may hold and for how long: the limits that uvicorn leaves open.
+"""Connection limits that uvicorn does not have: time and size of heads, slow readers, total number.
 
-uvicorn's protocol waits for ever for the rest of a head, takes heads of any length, keeps an answer
-for ever that nobody reads, and as many connections as come. Ours ends those; everything else is
-left to it. One timer a connection, and nothing is done for a byte that could be done for a request.
+uvicorn's protocol waits without limit for the rest of a head, accepts heads of any length and any
+number of connections, and keeps unread answers for ever. This subclass ends such connections. Each
+connection has one timer, and work is done once a request rather than once a byte where possible.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _log = logging.getLogger("sessionbat.server")
 
 
 class ConnectionGuard:
-    """What the connections of one server share; touched by its event loop only.
+    """State shared by the connections of a server; used by its event loop only.
 
     Args:
-        settings: How many there may be, and what a head may be.
-        measures: Where those are counted that were ended.
+        settings: The limits on connections and heads.
+        measures: Counts the connections that were ended.
     """
 
     def __init__(self, settings: Settings, measures: Measures) -> None:
@@ -60,15 +60,15 @@ class ConnectionGuard:
         self._log = Seldom(_log, "ended-connections", "ended %d connections: %s")
 
     def note(self, slug: str) -> None:
-        """Count a connection that was ended."""
+        """Count and log a connection that was ended."""
         self._refused.add(1, slug)
         self._log.note(slug)
 
     def make_room(self) -> bool:
-        """Close the connection that has waited for a request for longest; False when none does.
+        """Close the connection that has waited longest for a request; False when none waits.
 
-        Idle ones first, then such as have sent a part of a head: a client that is well sends a head
-        at once, so that who holds many half-sent ones loses them and keeps nobody out.
+        Idle ones go first, then those that have sent part of a head. A healthy client sends a head
+        at once, so a client with many half-sent heads loses them and cannot keep others out.
         """
         for waiting in (self.idle, self.in_head):
             for longest in waiting:
@@ -78,7 +78,7 @@ class ConnectionGuard:
         return False
 
     def bound_unread(self) -> None:
-        """End connections whose answers fill the memory; the last one may stay, however large."""
+        """End connections while unread answers take too much memory; the last one may stay."""
         while len(self.unread) > 1 and sum(map(_unread_bytes, self.unread)) > MAX_UNREAD_BYTES:
             longest = next(iter(self.unread))
             del self.unread[longest]
@@ -86,12 +86,12 @@ class ConnectionGuard:
 
 
 def guarded_protocol(guard: ConnectionGuard) -> type[asyncio.Protocol]:
-    """Make the protocol of a server whose connections share a guard."""
+    """Make a protocol factory for connections that share a guard."""
     return type("GuardedProtocol", (GuardedProtocol,), {"guard": guard})
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with an end to waiting."""
+    """uvicorn's HTTP protocol with limits on every wait."""
 
     guard: ClassVar[ConnectionGuard]
 
@@ -111,7 +111,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a new connection, if there is room."""
+        """Accept a new connection, if there is room."""
         super().connection_made(transport)  # type: ignore[arg-type]
         if len(self.connections) > self.guard.max_connections and not self.guard.make_room():
             self._refuse(_too_many())
@@ -119,7 +119,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a connection."""
+        """Stop tracking a closed connection."""
         self.guard.idle.pop(self, None)
         self.guard.in_head.pop(self, None)
         self._wait_for("")
@@ -127,7 +127,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read what came."""
+        """Process received data."""
         self.guard.idle.pop(self, None)
         if self._in_head:
             self._head_bytes += len(data)
@@ -137,7 +137,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watch()
 
     def _parse(self, data: bytes) -> None:
-        """Do what uvicorn does, and read on where a request asks for another protocol."""
+        """Parse like uvicorn, but continue when a request asks for a protocol upgrade."""
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -147,10 +147,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Read the body of a request whose upgrade is not made (RFC 9110, 7.8).
+        """Read the body of a request whose upgrade is ignored (RFC 9110, 7.8).
 
-        The parser takes what follows such a head for the other protocol, and is of no more use. A
-        new one is told the length of the body.
+        The parser treats everything after such a head as the other protocol, so it is replaced by a
+        new one that gets the length of the body.
         """
         framing = [
             b"%b: %b\r\n" % header
@@ -167,7 +167,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # Parser callbacks
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Note the start of a request."""
         if self._goes_on:
             return
         self._in_head = True
@@ -177,14 +177,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of its address."""
+        """Receive part of the request's address."""
         if self._goes_on:
             return
         self._read(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one of its headers."""
+        """Receive one of its headers."""
         if self._goes_on:
             return
         self._read(len(name) + len(value) + 4)
@@ -194,14 +194,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Its head is here; what follows has timeouts elsewhere."""
+        """Note that the head is complete; later timeouts are elsewhere."""
         if self._goes_on:
             return
         self._in_head = False
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of its body."""
+        """Receive a piece of its body."""
         self._pieces += 1
         self._body_bytes += len(body)
         if self._pieces > MAX_PIECES + self._body_bytes // BYTES_A_PIECE:
@@ -210,30 +210,30 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Its body is here, unless the parser only believes that another protocol follows."""
+        """Note that the body is complete, unless the parser only expects another protocol."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
     def _read(self, size: int) -> None:
-        """Count a part of the head: one that came as a whole must not be longer either."""
+        """Count bytes of the head, so that one that arrives at once is limited too."""
         self._read_bytes += size
         if self._read_bytes > self.guard.max_head_bytes:
             self._refusal = _head_too_large(self.guard.max_head_bytes)
             raise self._refusal  # ends the parsing; `send_400_response` is what follows
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, or was found to be too long."""
+        """Answer data that is not HTTP, or a head that is too long."""
         self._refuse(self._refusal or _not_http())
 
     # Waiting
 
     def on_response_complete(self) -> None:
-        """An answer is on its way."""
+        """Note that an answer was sent."""
         super().on_response_complete()
         self._watch()
 
     def _watch(self) -> None:
-        """Start the timer of what is waited for, if it does not run yet."""
+        """Start the timer for the current wait, if it is not running."""
         if self._in_head:
             self.guard.in_head.setdefault(self)
         else:
@@ -259,7 +259,7 @@ class GuardedProtocol(HttpToolsProtocol):
             )
 
     def timeout_keep_alive_handler(self) -> None:
-        """End a connection that was not used for long."""
+        """End a connection that was idle for too long."""
         # Not `close`: that waits until the last answer is read.
         self.transport.abort()
 
@@ -281,7 +281,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # Slow readers
 
     def pause_writing(self) -> None:
-        """More is to be sent than the other side takes."""
+        """Note that the client reads more slowly than the answer is written."""
         super().pause_writing()
         if self._reader_timer is None:
             self._look()
@@ -289,12 +289,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self.guard.bound_unread()
 
     def resume_writing(self) -> None:
-        """It has taken it."""
+        """Note that the client has caught up."""
         self._stop_looking()
         super().resume_writing()
 
     def _look(self) -> None:
-        """Note how much is unread; end the connection when too little was read since last time."""
+        """Record the unread bytes; end the connection if too few were read since last time."""
         unread = self.transport.get_write_buffer_size()
         is_slow = self._unread - unread < MIN_BYTES_A_SECOND * LOOK_EACH
         if self._reader_timer is not None and is_slow:
@@ -318,7 +318,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer in place of the application, and close."""
+        """Answer instead of the application, and close."""
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:

@@ -1,6 +1,6 @@
-"""What an event is, as a JSON Schema: the rules of ``sessionbat.event.find_problem`` for readers.
+"""The JSON Schema of an event: documents the rules of ``sessionbat.event.find_problem``.
 
-``find_problem`` decides; a test holds the two together.
+``find_problem`` does the checking; a test compares the two.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A queue in which apps take turns, so that one which sends much costs the others one turn each.
+"""A queue with round robin between apps: a busy app delays the others by one turn each.
 
-Within an app, what came first goes first. Used by ingestion and by the answers of which only some
-are made at once; not for several threads without a lock of theirs.
+Within an app the order is first in, first out. Used by ingestion and by ``answers_at_once``. Not
+thread-safe; several threads need a lock of their own.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _NOTHING: Final = object()
 
 
 class FairQueue(Generic[Item]):
-    """Items of apps, in turn."""
+    """A queue of items that takes apps in turn."""
 
     def __init__(self) -> None:
         self._of: dict[App, deque[Item]] = {}  # the app whose turn it is first; none without items
         self._count = 0
 
     def __len__(self) -> int:
-        """Count what waits."""
+        """Count the waiting items."""
         return self._count
 
     def __iter__(self) -> Iterator[Item]:
-        """Give all in the order in which it would be taken, and leave it there."""
+        """Iterate in the order in which items would be taken, without taking them."""
         for each_in_turn in zip_longest(*self._of.values(), fillvalue=_NOTHING):
             yield from (each for each in each_in_turn if each is not _NOTHING)  # type: ignore[misc]
 
@@ -41,14 +41,14 @@ class FairQueue(Generic[Item]):
         self._count += 1
 
     def take(self, may: Callable[[App], bool] = lambda _app: True) -> Item | None:
-        """Take the next item of an app that may have its turn; None when there is none."""
+        """Take the next item of the next permitted app; None when there is none."""
         for app in self._of:
             if may(app):
                 return self._take_of(app)
         return None
 
     def drop(self, apps: Iterable[App]) -> None:
-        """Take out the first item of each of these; its app's turn is over."""
+        """Remove the first item of each of these apps, which ends the app's turn."""
         for app in apps:
             self._take_of(app)
 

@@ -1,10 +1,10 @@
-"""Around the whole application: the request as it was sent to the proxy in front of the server.
+"""Middleware that restores the original request from a proxy's ``X-Forwarded-…`` headers.
 
-``X-Forwarded-Prefix``, ``-Proto``, ``-Host`` and ``-For`` are believed from the proxies that the
-settings name. Where they name none, the first two are believed from this machine: a proxy here need
-not be named for its links to work, and a forged value harms only who sends it. Of several values
-the last one counts, which that proxy wrote; of the addresses in ``-For``, the last that is no
-trusted proxy itself.
+``X-Forwarded-Prefix``, ``-Proto``, ``-Host`` and ``-For`` are trusted from the proxies in the
+settings. If there are none, the first two are trusted from this machine: the links of a local proxy
+then work without configuration, and a forged value harms only its sender. The last of several
+values counts, since the proxy itself wrote it; in ``-For``, the last address that is no trusted
+proxy.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _THIS_MACHINE: Final = ("127.0.0.0/8", "::1/128")
 
 
 class Forwarded:
-    """Reads a request's way here, and with it where its answer's addresses are.
+    """ASGI middleware that sets client, scheme, host and root path, and attaches the addresses.
 
-    Takes requests with the root path before their own, and such from which a proxy has taken it.
+    Accepts requests with the root path, and those from which a proxy has removed it.
 
     Args:
-        app: Answers.
-        settings: The root path, and whom to believe.
+        app: The application to call.
+        settings: The root path and the trusted proxies.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -66,7 +66,7 @@ class Forwarded:
         return scope
 
     def _believe(self, scope: Scope) -> str:
-        """Take a trusted proxy's word; gives the root path."""
+        """Apply a trusted proxy's headers; returns the root path."""
         if not any(name in _NAMES for name, _ in scope["headers"]):
             return self._root
         said = {name: _values(scope, name) if name in self._believed else [] for name in _NAMES}
@@ -85,7 +85,7 @@ class Forwarded:
         return self._root
 
     def _client(self, said: list[str]) -> str:
-        """Give who asked the first trusted proxy; empty when no proxy says."""
+        """Return the client's address as the first trusted proxy saw it; empty when unknown."""
         addresses = [_address(each) for each in said]
         for address in reversed(addresses):
             if not self._trusts(address):
@@ -102,7 +102,7 @@ class Forwarded:
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:
-    """Give the values of a header that may be repeated, and of which each may be a list."""
+    """Return the values of a header that may be repeated and may hold lists."""
     lines = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
     return [part.strip() for part in ",".join(lines).split(",") if part.strip()]
 

@@ -1,7 +1,7 @@
-"""By which names a server may be addressed: the Host header, checked against DNS rebinding.
+"""Checks the Host header against DNS rebinding.
 
-A page elsewhere can point its own name at this machine and would then be allowed by the browser to
-read every answer; the name that the request was sent to gives it away.
+A foreign web page can point its own domain name at this machine; the browser would then let it read
+every answer. The Host header of such a request has the foreign name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sessionbat.server.web.refusal import Refused
 
 
 class Hosts:
-    """Knows the server's own names.
+    """The names that the server answers to.
 
-    Loopback always is one, and so is what the settings name. A server that listens elsewhere also
-    answers to any address: only a name can be pointed somewhere else.
+    These are the loopback names and those in the settings. A server that listens beyond loopback
+    also answers to any IP address, since only a name can be made to point elsewhere.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -27,10 +27,10 @@ class Hosts:
         self._takes_addresses = not is_loopback(settings.host)
 
     def check(self, scope: Scope) -> None:
-        """Let a request pass that was sent to this server.
+        """Check that a request was sent to one of the server's names.
 
         Raises:
-            Refused: Its Host header is another name, missing, or there twice (421).
+            Refused: Its Host header is another name, missing or repeated (421).
         """
         host = _host(scope)
         if not (
@@ -51,8 +51,8 @@ def came_over_https(scope: Scope) -> bool:
     """Whether the browser came over https, to this server or to a proxy in front of it.
 
     Trusts X-Forwarded-Proto from anyone, and only when it says https: a forged value marks the
-    forger's own cookie as Secure and shows the forger an address with https. What a trusted proxy
-    says has replaced the scheme before this is asked.
+    forger's own cookie as Secure and shows the forger an address with https. Headers of trusted
+    proxies were applied to the scheme before.
     """
     if scope["scheme"] == "https":
         return True

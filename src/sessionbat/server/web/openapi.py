@@ -1,6 +1,6 @@
-"""The OpenAPI document: the operations that the server declares, as OpenAPI 3.1 writes them.
+"""Builds the OpenAPI 3.1 document from the operations that the server declares.
 
-Made once, when the application is made; what it says is what requests are read by.
+It is built once, with the application, from the same declarations that parse requests.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def document(
     """Describe operations and the schemas they refer to, as an OpenAPI 3.1 document.
 
     Args:
-        operations: What may be called.
-        schemas: What they refer to by name.
-        security: Which kind of key an operation takes.
-        root: The path that stands before theirs.
+        operations: The operations.
+        schemas: The schemas that they refer to by name.
+        security: Returns the kind of key that an operation needs.
+        root: The root path before all others.
     """
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:

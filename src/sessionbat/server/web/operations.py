@@ -1,7 +1,6 @@
-"""An operation: a method at an address, what it takes, and every answer it may give.
+"""Operations: a method and path with its parameters and every possible answer.
 
-Schemas of answers are made from the records that are answered, so a field added there is a field
-described.
+Schemas of answers are made from the record classes, so a new field is documented automatically.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ COMMON_REFUSALS: Final[Mapping[int, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request that is granted is answered with."""
+    """The answer to a successful request."""
 
     description: str
     #: None: it is not JSON, and described by its media type alone.
@@ -52,7 +51,7 @@ class BodyForm:
 class Operation:
     """A method at an address.
 
-    Raises nothing and does nothing: ``openapi`` describes it, whoever answers it reads it.
+    Only a declaration: ``openapi`` describes it, and the endpoint parses requests by it.
     """
 
     path: str
@@ -71,7 +70,7 @@ class Operation:
     answer_headers: Mapping[str, Schema] = field(default_factory=dict)
 
     def all_refusals(self) -> dict[int, list[str]]:
-        """Give the slugs it may refuse with, by status, in ascending order."""
+        """Return the slugs of its refusals by status, in ascending order."""
         merged: dict[int, list[str]] = {}
         for refusals in (self.refusals, COMMON_REFUSALS):
             for status, slugs in refusals.items():
@@ -80,7 +79,7 @@ class Operation:
 
 
 def list_of(item: Schema) -> Schema:
-    """Describe a list that is given whole."""
+    """Describe a complete list, which has no pages."""
     return {
         "type": "object",
         "required": ["items"],
@@ -89,7 +88,7 @@ def list_of(item: Schema) -> Schema:
 
 
 def page_of(item: Schema) -> Schema:
-    """Describe a page of a list: its items, and the cursor that continues after them."""
+    """Describe a page of a list: its items, and the cursor of the next page."""
     return {
         "type": "object",
         "required": ["items", "next"],
@@ -109,9 +108,9 @@ def reference(name: str) -> Schema:
 
 
 def schema_of(record: type) -> Schema:
-    """Describe a record, a dataclass of plain values, as the JSON object it is answered as.
+    """Describe a record, a dataclass of plain values, as the JSON object in an answer.
 
-    Later versions may add fields; none goes away.
+    Later versions may add fields but never remove one.
     """
     hints = get_type_hints(record)
     names = [each.name for each in dataclasses.fields(record)]

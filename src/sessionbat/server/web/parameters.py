@@ -1,8 +1,7 @@
-"""A parameter of a query string, declared once: how it is read, refused and described.
+"""Query parameters, declared once: their parsing, refusal and description.
 
-``Query`` reads a request by a list of them; ``openapi`` describes the same list. An empty value is
-as good as none, since a form sends a field that nobody filled in; only what must be a number in a
-range has to be one.
+``Query`` parses a request by a list of them; ``openapi`` describes the same list. An empty value
+counts as missing, since forms send empty fields, except for a number with a range.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _WHOLE: Final = re.compile(r"[0-9]{1,16}\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter(ABC, Generic[Value]):
-    """One parameter: its name, what it means, and how its text becomes a value."""
+    """A parameter: its name, its description, and how its text is parsed."""
 
     name: str
     description: str
@@ -42,7 +41,7 @@ class Parameter(ABC, Generic[Value]):
 
     @abstractmethod
     def read(self, text: str) -> Value:
-        """Turn the text into the value.
+        """Parse the text.
 
         Raises:
             Refused: It is not a valid value (400).
@@ -63,7 +62,7 @@ class Text(Parameter[str]):
     """Any text."""
 
     def read(self, text: str) -> str:
-        """Take it as it is."""
+        """Return it unchanged."""
         return text
 
     def schema(self) -> Schema:
@@ -78,7 +77,7 @@ class Choice(Parameter[Word]):
     choices: tuple[Word, ...]
 
     def read(self, text: str) -> Word:
-        """Take it when it is one of the words."""
+        """Return it if it is one of the words."""
         for choice in self.choices:
             if choice == text:
                 return choice
@@ -99,7 +98,7 @@ class Flag(Parameter[bool]):
     """True or false."""
 
     def read(self, text: str) -> bool:
-        """Take ``true`` or ``false``."""
+        """Parse ``true`` or ``false``."""
         if text in ("true", "false"):
             return text == "true"
         raise Refused(
@@ -119,7 +118,7 @@ class Number(Parameter[float]):
     """A number from 0 to ``MAX_NUMBER``."""
 
     def read(self, text: str) -> float:
-        """Take a decimal number, with or without an exponent."""
+        """Parse a decimal number, with or without an exponent."""
         number = float(text) if _NUMBER.match(text) else -1.0
         if not 0 <= number <= MAX_NUMBER:
             raise Refused(
@@ -144,7 +143,7 @@ class Whole(Parameter[int]):
     slug: str = "bad-parameter"
 
     def read(self, text: str) -> int:
-        """Take decimal digits in the range."""
+        """Parse decimal digits within the range."""
         number = int(text) if _WHOLE.match(text) else -1
         if not self.minimum <= number <= self.maximum:
             raise Refused(
@@ -162,16 +161,16 @@ class Whole(Parameter[int]):
 
     @property
     def may_be_empty(self) -> bool:
-        """No where there is a default: ``limit=`` is a mistake."""
+        """False when there is a default: ``limit=`` is a mistake."""
         return self.default is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time(Parameter[datetime]):
-    """A moment or a day, as in RFC 3339; UTC where no zone is named."""
+    """A time or a day, as in RFC 3339; UTC when it has no zone."""
 
     def read(self, text: str) -> datetime:
-        """Take a time from 1970 to 9998."""
+        """Parse a time from 1970 to 9998."""
         # In a query string, a plus sign that nobody escaped has become a space.
         at = read_time(text.replace(" ", "+") if "T" in text.upper() else text)
         if at is None:
@@ -195,17 +194,16 @@ class Time(Parameter[datetime]):
 
 
 class Query:
-    """A query string, read by the parameters that an operation declares.
+    """A query string, parsed by the parameters that an operation declares.
 
     Args:
         name: The operation, for messages.
-        declared: Every parameter it takes.
-        given: Names and values as they came.
-        ignore_others: Whether names that are not declared are none of its business: the address of
-            a page gathers some on its way.
+        declared: All parameters that it takes.
+        given: Names and values as received.
+        ignore_others: Whether to ignore undeclared names; the address of a page collects some.
 
     Raises:
-        Refused: One is missing, unknown, given twice or has a value that it cannot have (400).
+        Refused: A parameter is missing, unknown, repeated or not valid (400).
     """
 
     def __init__(
@@ -225,18 +223,18 @@ class Query:
         _check_names(name, names, [name for name, _ in pairs])
 
     def get(self, parameter: Parameter[Value]) -> Value | None:
-        """Give a parameter's value, its default, or None."""
+        """Return a parameter's value, its default, or None."""
         return cast(Value | None, self._values[parameter.name])
 
     def require(self, parameter: Parameter[Value]) -> Value:
-        """Give the value of a parameter that is required or has a default."""
+        """Return the value of a parameter that is required or has a default."""
         value = self.get(parameter)
         assert value is not None, parameter.name
         return value
 
 
 def missing(parameter: Parameter[Any]) -> Refused:
-    """Make the refusal of a question that lacks a parameter."""
+    """Make the 400 for a missing parameter."""
     return Refused(
         400,
         "missing-parameter",

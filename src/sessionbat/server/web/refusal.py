@@ -1,6 +1,6 @@
-"""A request that is not granted: its HTTP status and the error object that says why.
+"""The exception for a refused request: its HTTP status and the error object.
 
-Raised by ingestion, the read API and the pages; ``refusal_response`` turns it into the answer.
+Raised by ingestion, the read API and the pages; ``refusal_response`` turns it into the response.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Refused(Exception):
     Args:
         status: The HTTP status.
         slug: The name of its entry in ``docs/messages.md``.
-        message: What is wrong and what to do, without anything of a payload.
-        at: The parameter or the field it is about; empty for the request as a whole.
-        headers: Further headers of the answer.
+        message: The problem and how to fix it; never quotes a payload.
+        at: The parameter or field at fault; empty for the request as a whole.
+        headers: Further headers of the response.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Refused(Exception):
         self.headers = dict(headers or {})
 
     def content(self) -> dict[str, Any]:
-        """Give the error object that is the answer's body."""
+        """Return the error object for the response's body."""
         return {"error": {"slug": self.slug, "at": self.at, "message": self.message}}
 
 
 def refusal_response(refused: Refused) -> Response:
-    """Turn a refusal into its answer."""
+    """Turn a refusal into a response."""
     return Response(
         orjson.dumps(refused.content()),
         refused.status,

@@ -1,7 +1,7 @@
-"""Around the whole application: each request counted, and logged if that is asked for.
+"""Middleware that counts each request, and logs it if enabled.
 
-A route is named by what the server calls it, never by the path that came: a query string holds what
-people search for, and a path anything at all.
+Requests are named by their route and never by the received path: a query string holds search terms,
+and a path may hold anything.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _OTHER = "other"
 
 
 class CountedRequests:
-    """Counts what passes through by route and class of status.
+    """ASGI middleware that counts requests by route and class of status.
 
     Args:
-        app: Answers.
-        name: The route of a path; None where there is none.
-        requests: Where to count.
-        log: Whether to log a line for each.
+        app: The application to call.
+        name: Returns the name of a path's route; None without a route.
+        requests: The counter.
+        log: Whether to log a line for each request.
     """
 
     def __init__(

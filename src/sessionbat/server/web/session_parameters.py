@@ -1,6 +1,6 @@
-"""How sessions are asked for, declared once: by the read API, and by the pages and their twins.
+"""Parameters of session lists, shared by the read API, the pages and their twins.
 
-A refusal of one of these reads the same on a page as in the API.
+A refusal of one of these has the same message on a page as in the API.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ FILTERS: Final[Mapping[str, Parameter[Any]]] = {
 
 
 def limit(default: int, maximum: int) -> Whole:
-    """Declare how many items a page of a list has."""
+    """Declare the number of items on a page."""
     return Whole(
         name="limit",
         description="the most items that a page has",
@@ -73,7 +73,7 @@ def limit(default: int, maximum: int) -> Whole:
 
 
 def context_parameter(key: str) -> Text:
-    """Give the parameter that filters sessions by a key of their context."""
+    """Return the parameter that filters sessions by a context key."""
     return Text(
         name=key if key in RESERVED_CONTEXT else f"context.{key}",
         description=f"have an event with this `{key}` in its context",
@@ -81,13 +81,13 @@ def context_parameter(key: str) -> Text:
 
 
 def session_list(context_keys: Sequence[str], how_many: Whole) -> list[Parameter[Any]]:
-    """Declare every parameter of a list of sessions, filtered by these keys of a context too."""
+    """Declare all parameters of the session list, including these context keys."""
     context = [context_parameter(key) for key in context_keys]
     return [APP, *context, *FILTERS.values(), SORT, how_many, AFTER]
 
 
 def session_filter(query: Query, context_keys: Sequence[str]) -> SessionFilter:
-    """Read which sessions a list is to have."""
+    """Read the filter of a session list."""
     context = ((key, query.get(context_parameter(key))) for key in context_keys)
     return SessionFilter(
         context=tuple((key, value) for key, value in context if value is not None),
@@ -100,7 +100,7 @@ def refused_cursors() -> Iterator[None]:
     """Refuse an ``after`` that the store cannot read.
 
     Raises:
-        Refused: It is no cursor (400).
+        Refused: It is not a cursor of this list (400).
     """
     try:
         yield
@@ -115,7 +115,7 @@ def refused_cursors() -> Iterator[None]:
 
 
 def no_such_session(at: str) -> Refused:
-    """Make the refusal of a question about a session that is not there."""
+    """Make the 404 for an unknown session."""
     return Refused(
         404,
         "no-such-session",

@@ -1,7 +1,7 @@
-"""The stop of a server: what is under way is finished, what comes now is sent away.
+"""Graceful shutdown: requests in progress are finished, new ones are refused.
 
-``serving`` begins it at the signal; ``app`` then refuses whatever arrives, ``/healthz`` included,
-so that a load balancer looks elsewhere; ingestion gives bodies on their way a few seconds.
+``serving`` starts it at the signal. ``app`` then refuses every new request, ``/healthz`` included,
+so that a load balancer turns elsewhere; ingestion gives bodies that are arriving a few more seconds.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from sessionbat.server.web.refusal import Refused
 
 
 class Stopping:
-    """Whether the server is stopping, and whom to tell."""
+    """The state of the shutdown, and its callbacks."""
 
     def __init__(self) -> None:
         self.has_begun = False
         self._callbacks: list[Callable[[], None]] = []
 
     def begin(self) -> None:
-        """Answer no further request; safe in a signal handler."""
+        """Refuse new requests from now on; safe in a signal handler."""
         self.has_begun = True
 
     def on_tell(self, callback: Callable[[], None]) -> None:
-        """Have something called on the event loop when the stop is under way."""
+        """Register a callback for the shutdown; called on the event loop."""
         self._callbacks.append(callback)
 
     def tell(self) -> None:
-        """Call those; on the event loop, once."""
+        """Run the shutdown callbacks, once, on the event loop."""
         self.begin()
         for callback in self._callbacks:
             callback()
 
 
 def stopping_refusal() -> Refused:
-    """Make the refusal of a request that comes too late."""
+    """Make the 503 for requests during shutdown."""
     return Refused(
         503,
         "stopping",

@@ -1,4 +1,4 @@
-"""The refusal of a request for which the store failed, or takes nothing at the moment."""
+"""Refusals for a store that failed or does not accept events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SOON: Final = {"Retry-After": "1"}
 
 
 def refusal_of(exc: StoreError, advice: str) -> Refused:
-    """Make the refusal of a request for which the store failed."""
+    """Make the refusal of a request whose store operation failed."""
     state = state_of(exc)
     return Refused(
         503, exc.slug, TOLD[state] if state else advice, headers=_RETRY_AFTER if state else _SOON
@@ -23,7 +23,7 @@ def refusal_of(exc: StoreError, advice: str) -> Refused:
 
 
 def refusal_of_question(exc: StoreError) -> Refused:
-    """Make the refusal of a question that the store could not answer."""
+    """Make the refusal of a query that the store could not answer."""
     if exc.slug == "no-search":
         return Refused(501, exc.slug, _ADVICE[exc.slug])
     return refusal_of(
@@ -38,10 +38,10 @@ _ADVICE: Final = {
 
 
 def refuse_while_unwell(store: Store) -> None:
-    """Refuse new events in front of the store; asks no disk.
+    """Refuse new events while the store is unwell; no disk access.
 
     Raises:
-        Refused: It takes none at the moment.
+        Refused: The store accepts no events at the moment.
     """
     health = store.health()
     if not health.is_well:

@@ -1,4 +1,4 @@
-"""Which function answers which question."""
+"""Maps each query to the function that answers it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ ANSWERS: Final[Mapping[type[Question[Any]], Callable[[Reader, Any], Any]]] = {
 
 
 def answer(reader: Reader, question: Question[Answer]) -> Answer:
-    """Answer a question with a reader lent for it."""
+    """Answer a query with a borrowed reader."""
     found: Answer = ANSWERS[type(question)](reader, question)
     return found

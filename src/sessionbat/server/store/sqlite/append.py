@@ -1,8 +1,8 @@
-"""Events into rows: what ``append`` does before its transaction, and inside it.
+"""Turns events into rows: the work of ``append`` before and inside its transaction.
 
-Whatever needs no database is prepared before, while another thread may be writing. Inside, what is
-new is decided first; only then are sessions, interactions, events and payloads written, so a
-repeated event leaves no trace, not even an empty session.
+Work that needs no database is done before, while another thread may be writing. The transaction
+first decides which events are new; only then it writes sessions, interactions, events and payloads.
+So a repeated event leaves no trace, not even an empty session.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Tallies = Mapping[tuple[str, str], Tally]
 
 @dataclass(slots=True)
 class Prepared(PreparedEvent):
-    """An event on its way to its rows."""
+    """An event prepared for insertion."""
 
     app: str
     figures: EventFigures
@@ -94,12 +94,12 @@ def prepare(
 
 
 def tally_of(events: Sequence[Prepared]) -> Tallies:
-    """Sum up what events add to their sessions; touches no database either."""
+    """Sum up what events add to their sessions; touches no database."""
     return tally_up((each.app, each.figures) for each in events)
 
 
 class Inserted(NamedTuple):
-    """What a transaction has inserted, once it is committed."""
+    """The rows that a committed transaction has inserted."""
 
     #: For each event given: whether it was new.
     is_new: list[bool]
@@ -116,7 +116,7 @@ def insert_events(
     payloads: PayloadWriter,
     known: KnownRows,
 ) -> Inserted:
-    """Insert what is new, inside the caller's transaction; ``tallies`` are of all events."""
+    """Insert new events in the caller's transaction; ``tallies`` are those of all events."""
     apps = {name: _app_row(connection, known, name) for name, _ in tallies}
     keys = [(apps[app], session) for app, session in tallies]
     is_new = _find_new(connection, apps, events, find_sessions(connection, keys, known))
@@ -134,12 +134,12 @@ def insert_events(
 
 
 def pack_id(event_id: str) -> str | bytes:
-    """Write an event's id as the file holds it: what the SDK makes takes half the room."""
+    """Encode an event's id for the file; ids made by the SDK take half the room."""
     return bytes.fromhex(event_id) if _HEXADECIMAL.fullmatch(event_id) else event_id
 
 
 def unpack_id(stored: str | bytes) -> str:
-    """Read an id as it was received."""
+    """Decode an id to the form in which it was received."""
     return stored.hex() if isinstance(stored, bytes) else stored
 
 
@@ -200,7 +200,7 @@ def _insert_payloads(
     rows: Sequence[EventRow],
     payloads: PayloadWriter,
 ) -> tuple[list[IndexedText], list[tuple[int, int]]]:
-    """Insert payloads; give what is indexed of them, and by how many bytes each app has grown."""
+    """Insert payloads; returns their searchable texts, and the bytes added for each app."""
     arrived = [
         Arrived(row.id, row.session, each.payload)
         for each, row in zip(events, rows, strict=True)

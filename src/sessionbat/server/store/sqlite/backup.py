@@ -1,6 +1,6 @@
-"""A store's file copied while it is in use, and put back while it is not.
+"""Backup and restore: copies a store's file while it is in use, and replaces it while it is not.
 
-A copy under its final name is a whole one, on the disk. Nothing is overwritten that is not also
+A copy has its final name only once it is complete and on disk. A file that is replaced is always
 kept under another name.
 """
 
@@ -25,10 +25,10 @@ _LOCK_TIMEOUT: Final = 1.0
 
 
 def back_up(path: Path, target: Path, *, overwrite: bool, on_progress: Progress) -> None:
-    """Copy the store as it is at this moment; others go on writing to it.
+    """Copy a snapshot of the store; others may go on writing to it.
 
     Raises:
-        StoreError: There is no store, the target is there already, or cannot be written.
+        StoreError: There is no store, the target already exists, or it cannot be written.
     """
     check_is_store(path)
     if target.exists() and (not overwrite or target.samefile(path)):
@@ -44,19 +44,19 @@ def back_up(path: Path, target: Path, *, overwrite: bool, on_progress: Progress)
 
 
 def restore(path: Path, source: Path, *, now: datetime, on_progress: Progress) -> Path | None:
-    """Put a copy in the store's place, and keep what was there beside it.
+    """Replace the store by a copy, and keep the old file beside it.
 
     Args:
-        path: The store's file; it need not be there.
-        source: The copy, of this version or an older one; it stays where it is.
-        now: Becomes a part of the kept file's name.
-        on_progress: Called with how much is copied, and how much there is.
+        path: The store's file; it need not exist.
+        source: The copy, of this version or an older one; it is not moved.
+        now: Becomes part of the old file's new name.
+        on_progress: Called with the amount copied and the total.
 
     Returns:
-        The kept file; None when there was none.
+        The old file; None when there was none.
 
     Raises:
-        StoreError: The copy is no store or not whole, or something uses the store.
+        StoreError: The copy is no store or not complete, or another process uses the store.
     """
     check_is_store(source)
     with unfinished(path, ".restoring") as part:
@@ -69,7 +69,7 @@ def restore(path: Path, source: Path, *, now: datetime, on_progress: Progress) -
 
 
 def put_in_place(part: Path, path: Path, now: datetime) -> Path | None:
-    """Put a whole file in a store's place, and keep what was there; nothing else may use it."""
+    """Replace a store by a complete file, keeping the old one; nothing else may use it."""
     if path.exists():
         share_alike(part, path)
     kept = _keep(path, now) if path.exists() else None
@@ -89,7 +89,7 @@ def check_is_store(path: Path) -> None:
 
 
 def copies_beside(path: Path) -> list[Path]:
-    """Find the other stores in a store's directory: its backups, and what restoring has kept."""
+    """Find a store's backups and replaced files in its directory."""
     return sorted(
         other
         for other in path.absolute().parent.iterdir()
@@ -99,14 +99,14 @@ def copies_beside(path: Path) -> list[Path]:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Keep every other process out of a file while the block runs, also one that starts meanwhile.
+    """Lock every other process out of a file while the block runs, even one that starts meanwhile.
 
-    What uses a store holds a lock on its file as long as it has it open, whatever it is and
-    whichever its version; only when nobody does can the file be taken out of WAL mode, and the log
-    is then empty and gone. A damaged file is nobody's: no lock can be asked for.
+    Any process that has a store open, whatever its version, holds a lock on the file. Only when
+    nobody does can the file leave WAL mode, and the log is then empty and removed. A damaged file
+    cannot be locked, so it counts as unused.
 
     Raises:
-        StoreError: Something uses it.
+        StoreError: Another process uses it.
     """
     if not path.exists():
         yield
@@ -134,7 +134,7 @@ def alone(path: Path) -> Iterator[None]:
 
 @contextmanager
 def unfinished(target: Path, ending: str) -> Iterator[Path]:
-    """Give a name beside the target for what is being made; what is left there at the end goes."""
+    """Yield a temporary name beside the target; a file left there is removed at the end."""
     part = target.with_name(f"{target.name}{ending}")
     try:
         part.unlink(missing_ok=True)
@@ -148,7 +148,7 @@ def unfinished(target: Path, ending: str) -> Iterator[Path]:
 
 
 def _copy(source: Path, mode: str, target: Path, on_progress: Progress) -> None:
-    """Copy page by page out of one snapshot: held open, no write of another makes it begin anew."""
+    """Copy page by page inside one read transaction, so that other writers cause no restart."""
     reading = sqlite3.connect(
         f"{source.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None
     )
@@ -173,7 +173,7 @@ def _copy(source: Path, mode: str, target: Path, on_progress: Progress) -> None:
 
 
 def _copy_store(source: Path, target: Path, on_progress: Progress) -> None:
-    """Copy a store and read the copy once through: a copy of damage must not replace a good one."""
+    """Copy a store and verify the copy, so that a damaged one never replaces a good one."""
     try:
         _copy(source, "rw", target, on_progress)
         said = _damage_of(target)
@@ -190,7 +190,7 @@ def _copy_store(source: Path, target: Path, on_progress: Progress) -> None:
 
 
 def is_damage(exc: sqlite3.DatabaseError) -> bool:
-    """Whether a page of the file cannot be read, or it is no database."""
+    """Whether an error means a damaged page, or that the file is no database."""
     code = getattr(exc, "sqlite_errorcode", 0)  # the driver's own errors have none
     return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -207,7 +207,7 @@ def _copy_backup(source: Path, target: Path, on_progress: Progress) -> None:
 
 
 def _damage_of(part: Path) -> str | None:
-    """Read a file once through; say what is wrong with it, if anything is."""
+    """Read a whole file; return the problem found, if any."""
     connection = sqlite3.connect(f"{part.absolute().as_uri()}?mode=ro", uri=True)
     try:
         (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
@@ -219,7 +219,7 @@ def _damage_of(part: Path) -> str | None:
 
 
 def _keep(path: Path, now: datetime) -> Path:
-    """Give the file a second name; the first goes on to name a whole store until it is replaced."""
+    """Give the file a second name; the first one still names the store until it is replaced."""
     kept = path.with_name(f"{path.name}.replaced-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.backup")
     for ending in ("-wal", "-shm"):  # of a damaged file only; they must not meet the restored one
         beside = Path(f"{path}{ending}")

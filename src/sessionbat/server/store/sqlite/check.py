@@ -1,4 +1,4 @@
-"""Whether a store is what it should be: the file, the events in it, and what is derived of them."""
+"""Checks a store: the file, the events in it, and the data derived from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_LINES: Final = 20
 
 
 class Finding(NamedTuple):
-    """One question and its answer."""
+    """One check and its result."""
 
     what: str
     is_well: bool
@@ -53,11 +53,11 @@ _COMPARED: Final = {
 
 
 def check(path: Path, on_progress: Progress = lambda _done, _total: None) -> Iterator[Finding]:
-    """Check a store's file, from its pages to each event; others may go on using it.
+    """Check a store's file, from its pages to each event; safe while it is in use.
 
     Args:
-        path: The file; nothing is changed.
-        on_progress: Called with how many events are read, and how many there are.
+        path: The file; it is not changed.
+        on_progress: Called with the number of events read and the total.
     """
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.isolation_level = None

@@ -1,7 +1,7 @@
-"""Room given back: the text index merged, unused pages cut off, the log emptied.
+"""Frees disk space: merges the text index, truncates unused pages, empties the log.
 
-Each in short steps that let others write in between, and in an order that a disk as good as full
-has room for.
+Each runs in short steps that let others write in between, and in an order that works on a nearly
+full disk.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Compaction:
     """Makes the file smaller.
 
     Args:
-        writer: Of the file.
-        readers: Of the same.
-        health: Says whether the disk has room.
+        writer: Writes to the file.
+        readers: Read from the same file.
+        health: Tells whether the disk has room.
     """
 
     def __init__(self, writer: Writer, readers: Readers, health: Health) -> None:
@@ -35,7 +35,7 @@ class Compaction:
         self._health = health
 
     def compact(self, on_progress: Callable[[int, int], None]) -> bool:
-        """Give back room; see ``Upkeep.compact``."""
+        """Free disk space; see ``Upkeep.compact``."""
         is_merged = True
         with self._giving_back_first():
             try:
@@ -49,7 +49,7 @@ class Compaction:
 
     @contextmanager
     def sparing_room(self) -> Iterator[None]:
-        """Use little of the log in the block, if the disk is as good as full."""
+        """Keep the log short while the block runs, if the disk is nearly full."""
         if not self._health.lacks_room():
             yield
             return
@@ -64,9 +64,9 @@ class Compaction:
 
     @contextmanager
     def _giving_back_first(self) -> Iterator[None]:
-        """Free pages without overwriting them in the block, if the disk is as good as full.
+        """Free pages without overwriting them while the block runs, if the disk is nearly full.
 
-        They would go through the log first, all of a merge at once. They leave the file afterwards.
+        Overwriting would write all pages of a merge to the log. They are truncated afterwards.
         """
         if not self._health.lacks_room(beside=2 * self._index_pages() * _INDEX_PAGE_BYTES):
             yield

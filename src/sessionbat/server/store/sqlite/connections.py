@@ -1,7 +1,7 @@
-"""Connections to the file: one that writes, and some that only read, lent to a thread each.
+"""Connections to the file: one that writes, and a pool of readers that threads borrow.
 
-A question has a deadline: SQLite gives it up by itself, and what reads on between two of its rows
-asks ``check_time``.
+A query has a deadline. SQLite interrupts itself; code that works between two rows has to call
+``check_time``.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ class Reader:
         self.connection.set_progress_handler(lambda: time.monotonic() > self.deadline, 20_000)
 
     def start_clock(self, timeout: float) -> None:
-        """Give the next question so many seconds."""
+        """Start the deadline of the next query."""
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
 
     def check_time(self) -> None:
-        """Give the question up when its time is over; SQLite does so by itself."""
+        """Raise when the query's time is over; for work outside SQLite."""
         if time.monotonic() > self.deadline:
             raise self.too_slow()
 
     def too_slow(self) -> StoreError:
-        """Give what to raise when the time is over."""
+        """Make the error for a query whose time is over."""
         return StoreError(
             f"the question took longer than {self.timeout:g} s; ask for less",
             slug="query-too-slow",
@@ -67,7 +67,7 @@ class Reader:
 
 
 class Readers:
-    """So many readers, opened when first needed, lent to one thread each."""
+    """A pool of readers, opened on first use; one thread at a time borrows each."""
 
     def __init__(self, path: Path, timeout: float, health: Health) -> None:
         self._path = path
@@ -80,7 +80,7 @@ class Readers:
 
     @contextmanager
     def lend(self) -> Iterator[Reader]:
-        """Lend a reader; waits while all are in use."""
+        """Lend a reader while the block runs; waits while all are in use."""
         reader = self._free.get()
         try:
             if self._closed:
@@ -102,7 +102,7 @@ class Readers:
             self._free.put(reader)
 
     def try_reading(self) -> None:
-        """Read the head of the file as somebody would who opens it now.
+        """Read the file's header over a newly opened connection.
 
         Raises:
             StoreError: It cannot be read.
@@ -119,7 +119,7 @@ class Readers:
             connection.close()
 
     def close(self) -> None:
-        """Close all, each once its thread has given it back."""
+        """Close all readers, each once its thread has returned it."""
         self._closed = True
         for reader in [self._free.get() for _ in range(_MAX_READERS)]:
             if reader is not None:
@@ -132,15 +132,15 @@ Preparation = Callable[[sqlite3.Connection], object]
 
 
 def open_writer(path: Path, rebuild: Preparation, complete: Preparation) -> sqlite3.Connection:
-    """Open the file for writing; make it, or bring it to this version's schema.
+    """Open the file for writing; create it, or migrate it to this version's schema.
 
     Args:
         path: The file.
-        rebuild: Makes rows anew after a change of the schema, inside its transaction.
-        complete: Makes what else has to be there, in transactions of its own.
+        rebuild: Rebuilds rows after a migration, inside its transaction.
+        complete: Creates everything else that the store needs, in transactions of its own.
 
     Raises:
-        StoreError: It cannot be used, or is no store.
+        StoreError: The file cannot be used, or is no store.
     """
     try:
         make_private(path)
@@ -184,5 +184,5 @@ def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreError:
 
 
 def raise_closed() -> NoReturn:
-    """Refuse what is asked after ``close``."""
+    """Raise the error for a call after ``close``."""
     raise StoreError("the store is closed", slug="store-closed")

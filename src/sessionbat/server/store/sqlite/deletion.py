@@ -1,7 +1,7 @@
-"""Sessions out of every table and of all that is derived, in short steps.
+"""Deletes sessions from every table and all derived data, in short steps.
 
-A step takes a session's latest events first. So a message that later model calls resend is never
-taken from under an event that stays, and whatever is left after a step is a session that ended
+A step deletes a session's latest events first. So a message that later model calls resend is never
+deleted before an event that needs it, and after each step the rest looks like a session that ended
 earlier.
 """
 
@@ -32,12 +32,12 @@ _ALWAYS: Final = 2**63 - 1
 
 
 class Deletion:
-    """Deletes sessions step by step, so that others write in between.
+    """Deletes sessions step by step, so that others can write in between.
 
     Args:
-        writer: Of the file.
-        compaction: Makes room while the disk is as good as full.
-        derived: Everything from which deleted events have to go.
+        writer: Writes to the file.
+        compaction: Frees room while the disk is nearly full.
+        derived: All derived data, from which deleted events have to be subtracted.
     """
 
     def __init__(self, writer: Writer, compaction: Compaction, derived: Sequence[Derived]) -> None:
@@ -69,7 +69,7 @@ class Deletion:
         has_begun: bool,
         max_events: int | None = None,
     ) -> Step:
-        """Delete a little, in one transaction; less where the disk has no room for so much."""
+        """Delete some events in one transaction; fewer when the disk has little room."""
         self._writer.empty_log_if_needed()
         max_events = max_events or STEP_EVENTS
         try:
@@ -95,7 +95,7 @@ class Deletion:
 
 
 class Step(NamedTuple):
-    """What one step came to."""
+    """The result of one step."""
 
     removed: Removed
     #: Sessions, from the first asked for, that are gone now or stay.
@@ -113,10 +113,11 @@ def _delete_some(
     has_begun: bool,
     max_events: int,
 ) -> Step:
-    """Delete as many events of these sessions as one step takes, in the caller's transaction.
+    """Delete one step's worth of events of these sessions, in the caller's transaction.
 
-    ``has_begun`` is of the step before; such a session goes, whatever is active since. Foreign keys
-    have to be off: to check those of an interaction, SQLite would read through all events.
+    ``has_begun`` says that the previous step deleted part of the first session; then it is deleted
+    regardless of later activity. Foreign keys have to be off: to check those of an interaction,
+    SQLite would read all events.
     """
     removed = Removed()
     room_events, room_bytes, room_text = max_events, STEP_BYTES, STEP_CHARACTERS
@@ -181,12 +182,12 @@ def _delete_events(
     events: Sequence[EventRow],
     room: int,
 ) -> tuple[Sequence[EventRow], int, int]:
-    """Delete events and what only they brought: so many of the first as one step takes.
+    """Delete the first of these events, one step's worth, and the messages only they brought.
 
-    Of an event with more messages than a step takes, they are left for when its session is empty.
+    If an event has more messages than a step takes, they are deleted once its session is empty.
 
     Returns:
-        Those events, the size of their JSON as it was stored, and the characters of their text.
+        The deleted events, their stored size, and the characters of their text.
     """
     up_to = dict(connection.execute("SELECT name, up_to FROM progress"))
     taken = weight = 0
@@ -214,10 +215,10 @@ def _delete_events(
 
 
 def _delete_messages(connection: sqlite3.Connection, column: str, values: Sequence[int]) -> int:
-    """Delete the messages of these events or this session, as long as there is room for them.
+    """Delete messages of these events or this session, up to the step's limit.
 
     Returns:
-        Their size as they were stored.
+        Their stored size.
     """
     size, room = 0, STEP_MESSAGES
     for value in values:
@@ -239,7 +240,7 @@ def _has_events(connection: sqlite3.Connection, session: int) -> bool:
 
 
 def _delete_rest(connection: sqlite3.Connection, session: int) -> tuple[bool, int]:
-    """Delete what is left of a session without events: whether it is gone, and what was stored."""
+    """Delete the rest of a session without events; returns whether all is gone, and its size."""
     size = _delete_messages(connection, "session", [session])
     if connection.execute("SELECT 1 FROM messages WHERE session = ?", (session,)).fetchone():
         return False, size
@@ -275,5 +276,5 @@ _SUM_UP: Final = (
 
 
 def _sum_up_rest(connection: sqlite3.Connection, session: int, cost_nanos: int) -> None:
-    """Make the summary true of the events left; title and labels stay until the last is gone."""
+    """Update the summary to the remaining events; title and labels stay until the last is gone."""
     connection.execute(_SUM_UP, (session, cost_nanos, session))

@@ -1,7 +1,7 @@
-"""What is made of events behind ingestion, and can be made anew from them at any time.
+"""Derived data: made from events behind ingestion, and rebuilt from them at any time.
 
-A further one is a file, and a line in ``make_derived``: the store keeps it up to date, takes
-deleted events out of it, empties it for a rebuild and measures how far it is behind.
+To add a kind of derived data, add a file and a line in ``make_derived``: the store keeps it up to
+date, subtracts deleted events, empties it for a rebuild and measures how far it is behind.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from sessionbat.server.store.sqlite.text_index import TextIndex
 
 
 class Derived(Protocol):
-    """One thing that is derived. Everything is called with the writer's connection and lock."""
+    """One kind of derived data. All methods are called with the writer's connection and lock."""
 
     @property
     def name(self) -> str:
-        """The name of its row in ``progress``, which says up to which event it has come."""
+        """The name of its row in ``progress``, which records the last event that is in it."""
 
     @property
     def is_followed(self) -> bool:
-        """Whether it is made here at all; known after ``create``."""
+        """Whether this store maintains it; known after ``create``."""
 
     @property
     def steps_at_once(self) -> int:
-        """How many steps' events it likes to take together, while something else is behind."""
+        """The number of steps to combine while other derived data is behind."""
 
     def create(self, connection: sqlite3.Connection) -> None:
-        """Make what it lies in, where that is missing; outside any transaction."""
+        """Create its tables if they are missing; called outside any transaction."""
 
     def note(self, inserted: Inserted) -> None:
-        """Remember what was stored a moment ago, if that saves reading it."""
+        """Keep rows that were just stored, if that saves reading them."""
 
     def forget(self) -> None:
-        """Remember nothing: what was noted may not be true any more."""
+        """Drop everything noted; it may be outdated."""
 
     def follow(self, connection: sqlite3.Connection, limit: int) -> bool:
-        """Add up to ``limit`` further events and ``advance``; say if all are in."""
+        """Add up to ``limit`` further events and ``advance``; return whether all are added."""
 
     def weigh(self, connection: sqlite3.Connection, event: EventRow) -> int:
-        """Say how much of a deletion's step it takes to subtract an event, in characters."""
+        """Return the cost of subtracting an event, in characters; bounds a deletion step."""
 
     def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
-        """Take out events that ``follow`` has added, before their rows are deleted."""
+        """Subtract events that ``follow`` has added, before their rows are deleted."""
 
     def empty(self, connection: sqlite3.Connection) -> None:
-        """Take everything out; also before ``create``, while a schema is changed."""
+        """Delete all of it; also called before ``create``, during a migration."""
 
 
 def make_derived() -> list[Derived]:
-    """List everything derived; each step serves the first before the others."""
+    """List all derived data, by priority: each step serves the first before the others."""
     return [TextIndex(), Statistics()]

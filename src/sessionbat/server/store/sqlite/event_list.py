@@ -1,4 +1,4 @@
-"""Events of one session, and one of them: what the page of a session reads."""
+"""Queries for a session's events: a page of them, or a single one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def list_events(reader: Reader, query: EventsQuery) -> Page[StoredEvent]:
 
 
 def find_event(reader: Reader, query: EventQuery) -> StoredEvent | None:
-    """Find one event of a session; None when it has none of that id."""
+    """Find one event of a session; None when no event has that id."""
     for codec, data in reader.connection.execute(
         "SELECT codec, data FROM events JOIN payloads ON event = events.id"
         f" WHERE event_id = ? AND session = {_ITS_SESSION}",

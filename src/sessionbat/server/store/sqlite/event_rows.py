@@ -1,4 +1,4 @@
-"""A row of ``events``: its columns once, for whoever inserts it, reads it or makes it anew."""
+"""The columns of ``events``, defined once for inserting, reading and rebuilding rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sessionbat.server.store.sqlite.many_rows import columns
 
 
 class EventRow(NamedTuple):
-    """What an event is filed by; each field is a column of that name."""
+    """The indexed values of an event; each field is a column of the same name."""
 
     id: int
     app: int
@@ -32,7 +32,7 @@ class EventRow(NamedTuple):
 
     @property
     def active_at_us(self) -> int:
-        """When it counts as activity; see ``EventFigures.active_at_us``."""
+        """The time of its activity; see ``EventFigures.active_at_us``."""
         at_us, received_at_us = self.at_us, self.received_at_us
         return at_us if at_us < received_at_us else received_at_us
 
@@ -48,7 +48,7 @@ EVENT_COLUMNS: Final = columns(EventRow)
 def event_row(
     number: int, app: int, event_id: str | bytes, session: KnownSession, figures: EventFigures
 ) -> EventRow:
-    """Make the row of an event whose session and interaction are known."""
+    """Make the row of an event, given the rows of its session and interaction."""
     interaction_id = figures.interaction_id
     # By place: by name it would take four microseconds of every event instead of two.
     return EventRow(

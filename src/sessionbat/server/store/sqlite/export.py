@@ -1,4 +1,4 @@
-"""Events of all sessions in the order they were received: what an export reads, page by page."""
+"""Lists events of all sessions in the order received, page by page, for an export."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MARK: Final = "r"
 def list_received(
     reader: Reader, where: EventFilter, *, limit: int, after: str | None
 ) -> Page[StoredEvent]:
-    """Read the events of the window after a cursor, up to a count or size, past what is damaged.
+    """Read the events after a cursor, up to a count or size, skipping damaged ones.
 
     Raises:
-        ValueError: The user's id is longer than a label is kept.
+        ValueError: The user's id is longer than a label can be.
     """
     connection = reader.connection
     start = number = read_cursor(after, Place(0), _MARK).place
@@ -75,7 +75,7 @@ def _rows(
 
 
 def _last_number(connection: sqlite3.Connection) -> int:
-    """Give the number of the event received last; 0 when there is none."""
+    """Return the number of the event received last; 0 when there is none."""
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
     return int(last)
 

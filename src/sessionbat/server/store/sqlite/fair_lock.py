@@ -1,7 +1,8 @@
-"""A lock that those who wait for it get in the order in which they came.
+"""A first-in, first-out lock.
 
-Python's own goes to whichever thread runs next: one that works in many short steps takes it again
-and again while another waits. Here each waits for at most one step of each other thread.
+``threading.Lock`` goes to whichever thread runs next: a thread that works in many short steps takes
+it again and again while another one waits. With this lock, a thread waits for at most one step of
+each other thread.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import deque
 
 
 class FairLock:
-    """Used in ``with``; not reentrant."""
+    """A fair lock for ``with``; not reentrant."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()  # guards these two
@@ -30,7 +31,7 @@ class FairLock:
         turn.acquire()
 
     def __exit__(self, *_: object) -> None:
-        """Hand it to the thread that has waited longest; nobody takes it in between."""
+        """Hand the lock to the thread that has waited longest; no other can take it in between."""
         with self._guard:
             if self._waiting:
                 self._waiting.popleft().release()

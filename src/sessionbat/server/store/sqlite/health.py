@@ -1,8 +1,8 @@
-"""Is the store's file still there, whole and writable: what SQLite's errors and a look at it say.
+"""Health of the store's file, from SQLite's errors and checks of the file and the disk.
 
-SQLite goes on with a file that was deleted or moved, and what it commits then is lost. So the files
-are compared by device and inode: before each transaction, after the commit of what was received,
-and by whoever looks in between.
+SQLite keeps using a file that was deleted or moved, and its commits are then lost. So the files are
+compared by device and inode: before each transaction, after each commit of received events, and by
+a periodic check.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _Identity = tuple[int, int]
 
 
 class Room(NamedTuple):
-    """What is free on the disk, and what of it is reserved for making room; in bytes."""
+    """Free bytes on the disk, and the bytes reserved for freeing space."""
 
     free: int
     reserve: int
 
 
 class Health:
-    """How the store's file is, as last seen. Any thread may ask and tell.
+    """The last known health of the store's file; thread-safe.
 
     Args:
         path: The file, open and in WAL mode.
@@ -60,16 +60,16 @@ class Health:
 
     @property
     def now(self) -> StoreHealth:
-        """How it was when it was last looked at or used."""
+        """The health at the last check or use."""
         return self._now
 
     def tell(self, listener: Callable[[StoreHealth], None]) -> None:
-        """Call back at each change from now on, in the thread that noticed."""
+        """Register a callback for changes; called in the thread that noticed."""
         with self._lock:
             self._listeners.append(listener)
 
     def look(self) -> bool:
-        """Look at the files and the disk; True when only a write can tell whether it is well."""
+        """Check files and disk; True when only a write can tell whether the store is well."""
         if self._is_gone():
             return False
         if _identity_and_size(self._path)[1] < _LEAST_BYTES:
@@ -83,31 +83,31 @@ class Health:
         return self._now.state in ("full", "read-only", "failing")
 
     def check_files(self) -> None:
-        """Look whether the files that are open still bear their names; some microseconds.
+        """Check that the open files still have their names; takes some microseconds.
 
         Raises:
-            StoreError: They do not; what is written to them is lost.
+            StoreError: They do not; writes to them would be lost.
         """
         if self._is_gone():
             raise self.error()
 
     def room(self) -> Room:
-        """Look how much is free. Once for each transaction: each look gives up Python's lock."""
+        """Measure free space; once a transaction, since each call releases Python's lock."""
         return _room(self._path)
 
     def lacks_room(self, beside: int = 0) -> bool:
-        """Whether less is free than is reserved for making room, beside so many bytes."""
+        """Whether writing this many bytes would use the space reserved for freeing space."""
         return self._is_full(self.room(), beside)
 
     def is_tight(self, room: Room) -> bool:
-        """Whether the log may be too long for the room there is: its pages go into the file."""
+        """Whether the log may be too long for the free space, since its pages go into the file."""
         return room.free < room.reserve + self._log_bytes
 
     def check_writable(self, room: Room) -> None:
-        """See whether new events may be stored.
+        """Check that new events may be stored.
 
         Raises:
-            StoreError: The file is damaged, or the disk is as good as full.
+            StoreError: The file is damaged, or the disk is nearly full.
         """
         if self._is_full(room):
             self._set("full")
@@ -116,16 +116,16 @@ class Health:
             raise self.error()
 
     def check_room_for_index(self, room: Room) -> None:
-        """See whether what is derived may grow: it waits before new events have to.
+        """Check that derived data may grow; it has to stop before new events are refused.
 
         Raises:
-            StoreError: There is less room than twice the reserve, so that the reserve stays.
+            StoreError: Less than twice the reserve is free.
         """
         if room.free < 2 * room.reserve:
             raise StoreError(_message("full", self._path, ""), slug="store-full")
 
     def note_failure(self, exc: sqlite3.Error) -> StoreError:
-        """Take an error of SQLite into account; give what to raise."""
+        """Update the health from an SQLite error; returns the error to raise."""
         state = _state_of(exc, self._path)
         if state is None:
             return StoreError(f"the store failed: {exc}", slug="store-failed")
@@ -134,25 +134,25 @@ class Health:
         return StoreError(_message(state, self._path, str(exc)), slug=f"store-{state}")
 
     def note_written(self) -> None:
-        """Take into account that events have been stored."""
+        """Update the health after events were stored."""
         if self._now.state in ("full", "read-only", "failing"):
             self._set("well")
 
     def has_told(self, exc: Exception) -> bool:
-        """Whether an error is of this state, or of one that comes, and needs no telling."""
+        """Whether an error belongs to the current or next health state, and needs no log line."""
         is_of_state = isinstance(exc, StoreError) and exc.slug in (self._now.slug, "store-full")
         return is_of_state or self._now.state == "gone"
 
     def begin_writing(self) -> None:
-        """A transaction begins. There is one at a time."""
+        """Note that a transaction begins; there is only one at a time."""
         self._writing_since = self._clock()
 
     def end_writing(self) -> None:
-        """The transaction has ended, well or not."""
+        """Note that the transaction has ended, committed or not."""
         self._writing_since = None
 
     def error(self) -> StoreError:
-        """Give what to raise in this state."""
+        """Make the error for this state."""
         return StoreError(self._now.message, slug=self._now.slug)
 
     def _is_gone(self) -> bool:
@@ -189,7 +189,7 @@ class Health:
 
 
 def identity_of(path: Path) -> _Identity | None:
-    """Tell a file from any other, whatever they are called; None when it cannot be found."""
+    """Return a file's identity, independent of its name; None when it is not found."""
     return _identity_and_size(path)[0]
 
 
@@ -202,7 +202,7 @@ def _identity_and_size(path: Path) -> tuple[_Identity | None, int]:
 
 
 def _enough(reserve: int) -> int:
-    """Give how much has to be free before a full disk is none: more, or it would go to and fro."""
+    """Return the free space at which a full disk is well again; higher, to avoid flapping."""
     return reserve * 5 // 4
 
 
@@ -212,7 +212,7 @@ def _identities(path: Path) -> dict[Path, _Identity]:
 
 
 def _room(path: Path) -> Room:
-    """Look at the disk; nothing is free and nothing reserved where nobody can tell."""
+    """Measure the disk; zero free and zero reserved when it cannot be measured."""
     with suppress(OSError, AttributeError):
         disk = os.statvfs(path.parent)
         total = disk.f_blocks * disk.f_frsize
@@ -245,7 +245,7 @@ def _state_of(exc: sqlite3.Error, path: Path) -> StoreState | None:
 
 
 def _of_the_disk(path: Path) -> StoreState:
-    """Why the disk fails, as far as it says: SQLite has no word for some of it."""
+    """Return why the disk fails, if known; SQLite has no error code for some causes."""
     with suppress(OSError, AttributeError):
         disk = os.statvfs(path.parent)
         if disk.f_flag & os.ST_RDONLY:

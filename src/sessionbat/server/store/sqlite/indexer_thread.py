@@ -1,7 +1,7 @@
-"""The thread that makes statistics and the text index, a little behind ingestion.
+"""The thread that updates statistics and the text index shortly after ingestion.
 
-It works by a cursor, in short transactions of its own, once 500 events wait or the oldest has
-waited half a second; killed at any moment, it goes on where the last transaction ended.
+It works by a cursor in short transactions, once 500 events wait or the oldest has waited half a
+second. After a kill it continues where the last transaction ended.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _LONG: Final = 0.5
 
 
 class Follower:
-    """Calls ``step`` whenever enough is new; a lazy daemon thread.
+    """A daemon thread, started on first use, that calls ``step`` whenever enough events are new.
 
     Args:
-        step: Does one transaction's worth; True when nothing is left to do.
-        is_known: Whether an error of it is told elsewhere and not worth a line in the log.
+        step: Does one transaction's worth of work; True when nothing is left to do.
+        is_known: Whether an error of it is already logged elsewhere.
         clock: Seconds.
     """
 
@@ -51,7 +51,7 @@ class Follower:
         self._since = 0.0
 
     def tell(self, count: int) -> None:
-        """Say that so many events are new; returns at once."""
+        """Report a number of new events; returns at once."""
         with self._thread.changed:
             if self._thread.is_closing or not count:
                 return
@@ -63,7 +63,7 @@ class Follower:
                 self._thread.wake()
 
     def close(self) -> None:
-        """Finish the transaction under way, then stop."""
+        """Finish the current transaction, then stop."""
         self._thread.close()
 
     def _turn(self) -> bool:

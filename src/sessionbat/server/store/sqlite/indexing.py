@@ -1,6 +1,6 @@
-"""Brings what is derived up to date, a step at a time.
+"""Brings derived data up to date, a step at a time.
 
-``Follower`` calls ``step`` in a thread of its own; a rebuild calls it, too.
+``Follower`` calls ``step`` in a thread of its own; a rebuild calls it too.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sessionbat.server.store.sqlite.writer import Writer
 
 
 class Indexing:
-    """Keeps everything derived; used with the writer's lock held, unless it is said.
+    """All derived data of a store; called with the writer's lock held, except where noted.
 
     Args:
-        derived: The first is served before the others.
+        derived: In order of priority.
     """
 
     def __init__(self, derived: Sequence[Derived]) -> None:
@@ -30,28 +30,28 @@ class Indexing:
 
     @property
     def followed(self) -> list[str]:
-        """The names of what is made here."""
+        """The names of the derived data that this store maintains."""
         return [each.name for each in self._followed]
 
     def create(self, connection: sqlite3.Connection) -> None:
-        """Make what each thing lies in, where that is missing."""
+        """Create the tables of each that are missing."""
         for each in self._derived:
             begin(connection, each.name)
             each.create(connection)
         self._followed = [each for each in self._derived if each.is_followed]
 
     def note(self, inserted: Inserted) -> None:
-        """Let each remember what was stored a moment ago."""
+        """Pass rows that were just stored to each."""
         for each in self._followed:
             each.note(inserted)
 
     def forget(self) -> None:
-        """Let each read from the disk what is next."""
+        """Have each drop its noted rows and read from disk."""
         for each in self._derived:
             each.forget()
 
     def step(self, writer: Writer) -> bool:
-        """Do one transaction's worth; True when nothing is left to do. Takes the lock itself."""
+        """Do one transaction's worth of work; True when nothing is left. Takes the lock itself."""
         self._steps += 1
         is_done = True
         with writer.transaction(keeps_known=True, is_durable=False, grows=True) as connection:
@@ -61,6 +61,6 @@ class Indexing:
         return is_done and writer.give_back_space()
 
     def count_behind(self, readers: Readers) -> int:
-        """Count the events that are not in everything yet; needs no lock."""
+        """Count the events that are missing from some derived data; needs no lock."""
         with readers.lend() as reader:
             return behind(reader.connection, self.followed).events

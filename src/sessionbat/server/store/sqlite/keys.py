@@ -1,4 +1,4 @@
-"""Keys in the file, and the connection that looks them up at each request."""
+"""Stores keys in the file, and looks them up over a connection of their own."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def list_all(connection: sqlite3.Connection) -> list[StoredKey]:
 
 
 def revoke(connection: sqlite3.Connection, key_id: str, at_us: int) -> bool:
-    """Mark a key as revoked, inside the caller's transaction; False when there is none."""
+    """Mark a key as revoked, inside the caller's transaction; False when it does not exist."""
     changed = connection.execute(
         "UPDATE keys SET revoked_at_us = coalesce(revoked_at_us, ?) WHERE id = ?", (at_us, key_id)
     )
@@ -56,7 +56,7 @@ def revoke(connection: sqlite3.Connection, key_id: str, at_us: int) -> bool:
 
 
 def secret(connection: sqlite3.Connection, name: str) -> bytes:
-    """Give a secret, made when it is missing, inside the caller's transaction."""
+    """Return a secret, created if it is missing, inside the caller's transaction."""
     connection.execute(
         "INSERT OR IGNORE INTO secrets VALUES (?, ?)", (name, secrets.token_bytes(_SECRET_BYTES))
     )
@@ -65,11 +65,11 @@ def secret(connection: sqlite3.Connection, name: str) -> bytes:
 
 
 class KeyReader:
-    """A read-only connection of its own: looking up a key never waits for a slow question.
+    """A read-only connection for keys, so that looking up a key never waits for a slow query.
 
     Args:
         path: The file.
-        note_failure: Takes an error of SQLite into account; gives what to raise.
+        note_failure: Updates the health from an SQLite error; returns the error to raise.
 
     Raises:
         StoreError: From any method, when the file cannot be read or after ``close``.
@@ -87,7 +87,7 @@ class KeyReader:
         )
 
     def find(self, key_id: str) -> StoredKey | None:
-        """Find a key by its id, as it is in the file now."""
+        """Find a key by its id, in the file's current state."""
         row = self._first(f"SELECT {_COLUMNS} FROM keys WHERE id = ?", (key_id,))
         return None if row is None else _key(_Row._make(row))
 
@@ -96,7 +96,7 @@ class KeyReader:
         return self._first("SELECT 1 FROM keys LIMIT 1") is not None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connection."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()

@@ -1,7 +1,7 @@
-"""Rows that the writer has seen, so that it need not ask the database for them with every event.
+"""The writer's cache of rows that exist, which saves looking them up with every event.
 
-Good for as long as only the writer writes: whoever rolls back, deletes or finds that another
-connection has written calls ``forget``. Used by one thread at a time.
+It is valid only while nobody else writes: a rollback, a deletion, or a write by another connection
+has to call ``forget``. Used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MAX_ENTRIES: Final = 40_000
 
 @dataclass(slots=True)
 class KnownSession:
-    """A session's row number, and which of what belongs to it is there."""
+    """A session's row number, and its known labels and interactions."""
 
     row: int
     #: Whether nothing belongs to it but what is named here.
@@ -30,7 +30,7 @@ class KnownSession:
 
 
 class KnownRows:
-    """What is known to be there, by what it is asked for; bounded by ``trim``."""
+    """The known rows by their keys; bounded by ``trim``."""
 
     def __init__(self) -> None:
         self.apps: dict[str, int] = {}
@@ -40,12 +40,12 @@ class KnownRows:
         self.entries = 0
 
     def trim(self) -> None:
-        """Forget when it has become much; between transactions, which count on what they know."""
+        """Clear the cache if it is large; only between transactions, which rely on it."""
         if self.entries > _MAX_ENTRIES:
             self.forget()
 
     def forget(self) -> None:
-        """Know nothing any more."""
+        """Clear the cache."""
         self.apps.clear()
         self.labels.clear()
         self.sessions.clear()

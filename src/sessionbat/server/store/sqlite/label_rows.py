@@ -1,6 +1,6 @@
-"""The labels of sessions: each label once an app, each pair of label and session once.
+"""Stores the labels of sessions: each label once per app, each pair of label and session once.
 
-A label counts its sessions, so that a filter knows which of several is the rarest.
+A label counts its sessions, so that a filter can start with the rarest one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _INSERT_PAIRS: Final = insert_into("session_labels", _Pair)
 
 
 class Labelled(NamedTuple):
-    """A session of an app, and what of labels an append brings to it."""
+    """A session, and the labels that an append brings to it."""
 
     app: int
     session: KnownSession
@@ -47,7 +47,7 @@ class Labelled(NamedTuple):
 def add_labels(
     connection: sqlite3.Connection, labelled: Sequence[Labelled], known: KnownRows
 ) -> None:
-    """Give sessions the labels that they have not had."""
+    """Add to sessions the labels that they do not have yet."""
     not_had = [
         (session, (app, label))
         for app, session, label_sets in labelled
@@ -70,7 +70,7 @@ def add_labels(
 def _not_had(
     session: KnownSession, label_sets: Set[frozenset[Label]], known: KnownRows
 ) -> set[Label]:
-    """Find the labels that a session is not known to have; afterwards it is."""
+    """Return the labels that a session is not known to have, and mark them as known."""
     not_had: set[Label] = set()
     for labels in label_sets - session.label_sets:
         not_had |= labels - session.labels
@@ -84,7 +84,7 @@ def _not_had(
 def _know_rows(
     connection: sqlite3.Connection, labels: Sequence[tuple[int, Label]], known: KnownRows
 ) -> None:
-    """Find the rows of labels, and insert those that are new; afterwards all are known."""
+    """Find or insert the rows of labels; afterwards all are known."""
     unknown = [*dict.fromkeys(each for each in labels if each not in known.labels)]
     known.entries += len(unknown)
     rows = number_rows(

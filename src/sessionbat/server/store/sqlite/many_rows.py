@@ -1,7 +1,7 @@
-"""Many rows with one statement; a row is a named tuple, whose fields are its columns.
+"""Inserts or looks up many rows with one statement; a row is a named tuple of its columns.
 
-The driver lets go of Python's lock for each row that it inserts or reads, and takes it again, for
-which it waits as long as another thread is let run. So what a busy writer asks, it asks at once.
+The driver releases Python's lock for each row that it inserts or reads, and then has to wait for
+other threads to get it back. So a busy writer combines its rows into few statements.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _MAX_VALUES: Final = 4096
 
 
 def columns(row: type[NamedTuple]) -> str:
-    """List the columns of a kind of row, as they stand in a statement."""
+    """List the columns of a row class for a statement."""
     return ", ".join(row._fields)
 
 
 def insert_into(table: str, row: type[NamedTuple]) -> str:
-    """Write the statement that inserts rows of a kind, up to the values."""
+    """Write the start of the statement that inserts such rows, up to VALUES."""
     return f"INSERT INTO {table} ({columns(row)})"
 
 
 def places_of(row: type[NamedTuple]) -> str:
-    """Write the places of a row's values."""
+    """Write the placeholders of a row's values."""
     return f"({', '.join('?' * len(row._fields))})"
 
 
@@ -41,7 +41,7 @@ def insert_many(
 def with_values(
     connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]
 ) -> list[tuple[Any, ...]]:
-    """Run a statement with rows in the place of ``{}``: a table of ``column1``, ``column2``, …"""
+    """Run a statement with rows in place of ``{}``: a table of ``column1``, ``column2``, …"""
     found: list[tuple[Any, ...]] = []
     for values, parameters in _values(rows):
         found += connection.execute(statement.format(f"({values})"), parameters).fetchall()
@@ -49,7 +49,7 @@ def with_values(
 
 
 class Numbered(NamedTuple):
-    """A row's number, and whether it is yet to be inserted under it."""
+    """A row's number, and whether the row has yet to be inserted."""
 
     number: int
     is_new: bool
@@ -62,14 +62,14 @@ def number_rows(
     keys: Sequence[tuple[Any, ...]],
     surely_new: Container[int] = (),
 ) -> list[Numbered]:
-    """Find the rows with these keys; what is not there gets the number of a row to come.
+    """Find the numbers of rows by their keys; missing rows get the number to insert them under.
 
     Args:
-        connection: Inside a transaction that inserts the new ones.
-        table: Its ``id`` is the number.
-        columns: What the keys are made of; unique together.
-        keys: What to look for, each once.
-        surely_new: The places of keys that need not be looked for.
+        connection: Inside the transaction that inserts the missing rows.
+        table: The table; its ``id`` is the number.
+        columns: The columns of a key; unique together.
+        keys: The keys, each once.
+        surely_new: Positions of keys that are known to be missing.
     """
     matches = " AND ".join(f"{name} = column{place}" for place, name in enumerate(columns, 2))
     asked = [(place, *key) for place, key in enumerate(keys) if place not in surely_new]
@@ -88,7 +88,7 @@ def number_rows(
 
 
 def _numbers_to_come(connection: sqlite3.Connection, table: str) -> Iterator[int]:
-    """Count on from the highest number a table ever had, which is asked for with the first."""
+    """Yield new numbers from the highest that the table ever had; queried on first use."""
     # Where there is one, the sequence: it also knows of rows that are deleted.
     (last,) = connection.execute(
         f"SELECT max(coalesce((SELECT max(id) FROM {table}), 0),"
@@ -99,9 +99,9 @@ def _numbers_to_come(connection: sqlite3.Connection, table: str) -> Iterator[int
 
 
 def _values(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
-    """Give rows by powers of two: few statements to compile, and to be kept by the driver.
+    """Yield rows in groups of powers of two, so that there are few statements to compile and cache.
 
-    It keeps what was last given to each as well.
+    The driver's cache also keeps the last values of each statement.
     """
     if not rows:
         return

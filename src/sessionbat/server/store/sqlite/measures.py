@@ -1,4 +1,4 @@
-"""How large the file is, and how far the follower is behind; a few numbers for ``/metrics``."""
+"""Measures the file's size and how far derived data is behind, for ``/metrics``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sessionbat.server.store.sqlite.progress import behind
 
 
 def measure(connection: sqlite3.Connection, path: Path, derived: Sequence[str]) -> StoreMeasures:
-    """Measure the store; counts sessions rather than events, which are fifty times as many.
+    """Measure the store; counts sessions and not events, which are fifty times as many.
 
     Args:
-        connection: Reads.
+        connection: A connection for reading.
         path: Its file.
-        derived: The names of what could be behind.
+        derived: The names of the derived data.
     """
     (events,) = connection.execute("SELECT coalesce(sum(observations), 0) FROM sessions").fetchone()
     events_behind, since_us = behind(connection, derived)
@@ -46,7 +46,7 @@ def count_events(connection: sqlite3.Connection) -> int:
 
 
 def size_bytes(connection: sqlite3.Connection) -> int:
-    """Measure the file without the pages that nothing uses."""
+    """Return the file's size without unused pages."""
     pages, unused, page_bytes = (
         int(value)
         for name in ("page_count", "freelist_count", "page_size")

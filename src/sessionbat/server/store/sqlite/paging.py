@@ -1,7 +1,7 @@
-"""Pages and their cursors: where a page ended, as an opaque string that the next question brings.
+"""Pages and their cursors: the end of a page as an opaque string, passed to get the next page.
 
-A cursor is two numbers, a place in the order and a row's number, behind the mark of the question it
-belongs to: one of another question is told from a right one.
+A cursor is a mark of its query and two numbers: the position in the order and the row's number. The
+mark detects the cursor of another query.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _CURSOR = re.compile(r"([a-z]?)([0-9]{1,18})-([0-9]{1,18})\Z")
 
 
 class Place(NamedTuple):
-    """Where a page ends: the last row's place in the order, and its number."""
+    """The end of a page: the last row's position in the order, and its number."""
 
     place: int
     number: int = 0
 
 
 def read_cursor(cursor: str | None, start: Place, mark: str = "") -> Place:
-    """Read the cursor of a question with this mark; ``start`` where there is none.
+    """Decode the cursor of a query with this mark; ``start`` when there is none.
 
     Raises:
-        ValueError: It is no cursor of this question.
+        ValueError: It is no cursor of this query.
     """
     if cursor is None:
         return start
@@ -41,16 +41,16 @@ def read_cursor(cursor: str | None, start: Place, mark: str = "") -> Place:
 
 
 def write_cursor(place: Place, mark: str = "") -> str:
-    """Write the cursor with which the next page begins after a place."""
+    """Encode the cursor of the page after a place."""
     return f"{mark}{place.place}-{place.number}"
 
 
 class Filling(Generic[Item]):
-    """A page on its way: full at so many items, or once they are so large together.
+    """A page being filled, up to a number of items or a total size.
 
     Args:
-        limit: At most so many items.
-        max_bytes: The item that reaches this size is the last.
+        limit: The most items.
+        max_bytes: The item that reaches this total size is the last one.
     """
 
     def __init__(self, limit: int, max_bytes: int = MAX_PAGE_BYTES) -> None:
@@ -65,15 +65,15 @@ class Filling(Generic[Item]):
         return len(self.items) >= self._limit or self._bytes_left <= 0
 
     def add(self, place: Place, item: Item, size: int = 0) -> None:
-        """Put the next item on the page, and how much JSON was read for it."""
+        """Add the next item, with the size of the JSON read for it."""
         self.items.append(item)
         self._bytes_left -= size
         self._last = place
 
     def next(self, mark: str = "") -> str | None:
-        """Write the cursor after the last item, as there are further ones."""
+        """Encode the cursor after the last item."""
         return None if self._last is None else write_cursor(self._last, mark)
 
     def page(self, *, is_cut: bool, mark: str = "") -> Page[Item]:
-        """Make the page; ``is_cut`` when further items have to follow."""
+        """Make the page; ``is_cut`` means that more items follow."""
         return Page(self.items, self.next(mark) if is_cut else None)

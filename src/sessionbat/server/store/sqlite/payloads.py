@@ -1,9 +1,9 @@
-"""The JSON of events on its way to the disk and back, byte for byte.
+"""Stores the JSON of events compressed, and returns it byte for byte.
 
-An agent sends its whole conversation with every model call. Its messages are stored once a session,
-by their hash, and the event keeps what is around them and their numbers. Everything is compressed
-with a dictionary that ships with SessionBat: it knows the shape of an event, and no user's text, so
-deleting an event leaves nothing of it behind.
+An agent sends its whole conversation with every model call. Each message is stored once a session,
+by its hash; the event keeps the JSON around its messages, and their numbers. Everything is
+compressed with a dictionary that ships with SessionBat. It was trained on the shape of events and
+holds no user's text, so deleting an event leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _BYTES_BESIDE: Final = 200
 
 
 class Payload(NamedTuple):
-    """An event's JSON, or a message's, as it lies in the file."""
+    """An event's or a message's JSON, as stored in the file."""
 
     codec: int
     data: bytes
@@ -81,7 +81,7 @@ class MessageRow(NamedTuple):
 
 
 class Conversation(NamedTuple):
-    """A payload whose messages are stored apart, as the session's."""
+    """A payload whose messages are stored separately, with the session."""
 
     #: Where in ``around`` they belong.
     at: int
@@ -90,7 +90,7 @@ class Conversation(NamedTuple):
 
 
 class Arrived(NamedTuple):
-    """A conversation whose event has its row."""
+    """A conversation after the row of its event is inserted."""
 
     event: int
     session: int
@@ -98,7 +98,7 @@ class Arrived(NamedTuple):
 
 
 class Referring(NamedTuple):
-    """A conversation whose messages have their rows."""
+    """A conversation after the rows of its messages are inserted."""
 
     #: What goes in the event's payload.
     payload: Payload
@@ -108,7 +108,7 @@ class Referring(NamedTuple):
 
 
 class _New(NamedTuple):
-    """A message that its session did not have."""
+    """A message that is new in its session."""
 
     id: int
     session: int
@@ -127,7 +127,7 @@ class PayloadWriter:
         self._compressor: zstandard.ZstdCompressor | None = None
 
     def encode(self, events: Sequence[ReceivedEvent]) -> list[Payload | Conversation]:
-        """Compress each event's JSON, or find the messages in it."""
+        """Compress each event's JSON, or split off its messages."""
         found = [_find_messages(each) for each in events]
         whole = iter(
             self._compress(
@@ -139,7 +139,7 @@ class PayloadWriter:
     def insert_messages(
         self, connection: sqlite3.Connection, given: Sequence[Arrived]
     ) -> list[Referring]:
-        """Insert the messages that are new in their sessions, of all events at once."""
+        """Insert messages that are new in their sessions, for all events at once."""
         hashed = [
             [blake2b(m, digest_size=16).digest() for m in each.conversation.messages]
             for each in given
@@ -180,7 +180,7 @@ class PayloadWriter:
         return [len(row.data) for row in rows]
 
     def _compress(self, raws: Sequence[bytes]) -> list[Payload]:
-        """Compress many in one go where zstandard can: each call gives up Python's lock."""
+        """Compress many in one call if zstandard can: each call releases Python's lock."""
         import zstandard
 
         # Not every build has it (``backend_features``), and for few it takes longer.
@@ -213,7 +213,7 @@ class PayloadReader:
         self._cached_bytes = 0
 
     def decode(self, connection: sqlite3.Connection, codec: int, data: bytes) -> bytes:
-        """Give the JSON that was stored."""
+        """Return the stored JSON."""
         text = self._decompress(codec, data)
         if codec != SPLIT:
             return text
@@ -229,11 +229,10 @@ class PayloadReader:
         data: bytes,
         most_messages: int,
     ) -> tuple[bytes, list[bytes]]:
-        """Give an event's JSON without what earlier events of its session brought already.
+        """Return an event's JSON without the messages of earlier events.
 
         Returns:
-            The JSON, and that of the first messages which this event brought and which are not in
-            it.
+            The JSON without messages, and the JSON of the messages that this event brought first.
         """
         text = self._decompress(codec, data)
         if codec != SPLIT:
@@ -245,7 +244,7 @@ class PayloadReader:
         return _split_head(text)[2], [self._decompress(codec, data) for codec, data in rows]
 
     def forget(self) -> None:
-        """Let go of the messages that were read."""
+        """Drop the cached messages."""
         self._messages.clear()
         self._cached_bytes = 0
 
@@ -287,7 +286,7 @@ def _payload(raw: bytes, compressed: bytes) -> Payload:
 def _find_messages(received: ReceivedEvent) -> Conversation | None:
     """Find a model call's messages in the JSON of its event.
 
-    Only when they stand there as they would be written anew, so that they come back the same.
+    Only if encoding them again gives the same bytes, so that the JSON is returned unchanged.
     """
     given = received.event["observation"].get("input")
     listed: Any = given.get("messages") if isinstance(given, dict) else given
@@ -304,16 +303,16 @@ def _find_messages(received: ReceivedEvent) -> Conversation | None:
 
 
 def _copy(written: bytes) -> bytes:
-    """Copy what orjson wrote: it writes into 1 KB, and cuts off what is left where it lies.
+    """Copy orjson's output: orjson allocates 1 KB and shrinks the block in place.
 
-    Such a rest fits no next one: 22,000 messages of 60 bytes held 90 MB, for as long as they waited
-    and longer.
+    The remainders are too small for another output: 22,000 messages of 60 bytes held 90 MB while
+    they waited, and longer.
     """
     return memoryview(written).tobytes()
 
 
 def _are_messages(listed: list[Any], event_bytes: int) -> bool:
-    """Whether a list is worth rows of its own: objects, each longer than what a row costs."""
+    """Whether a list is worth separate rows: objects, on average longer than a row costs."""
     return (
         len(listed) >= MIN_MESSAGES
         and event_bytes >= MIN_MESSAGE_BYTES * len(listed)
@@ -326,7 +325,7 @@ def _new_messages(
     hashed: Sequence[Sequence[bytes]],
     numbers: Mapping[tuple[int, bytes], Numbered],
 ) -> list[list[_New]]:
-    """Say which messages each event is the first to bring."""
+    """Return the messages that each event is the first to bring."""
     brought: set[int] = set()
     new: list[list[_New]] = []
     for each, digests in zip(given, hashed, strict=True):
@@ -341,7 +340,7 @@ def _new_messages(
 
 
 def _runs(numbers: Sequence[int]) -> list[int]:
-    """Write ascending neighbours as first, count, first, count, …"""
+    """Write runs of consecutive numbers as first, count, first, count, …"""
     runs: list[int] = []
     for number in numbers:
         if runs and number == runs[-2] + runs[-1]:

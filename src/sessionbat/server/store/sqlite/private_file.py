@@ -1,4 +1,4 @@
-"""Files that only their owner may read: a store holds what users said, and a secret."""
+"""Creates files that only their owner may read: a store holds user data and a secret."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file that nobody else may read or write; leave one that is there as it is.
+    """Create an empty file that only its owner may read or write; an existing file is unchanged.
 
-    Raises nothing: who opens the file next says what is wrong with it. SQLite gives the files
-    beside it the same rights.
+    Never raises: opening the file afterwards reports any problem. SQLite gives the files beside it
+    the same permissions.
     """
     with suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def share_alike(path: Path, model: Path) -> None:
-    """Let those read a file who may read another."""
+    """Give a file the read permissions of another."""
     path.chmod(model.stat().st_mode & 0o777)

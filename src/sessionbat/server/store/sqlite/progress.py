@@ -1,4 +1,4 @@
-"""How far what is derived has come behind ingestion."""
+"""Records how far derived data has followed ingestion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Progress(NamedTuple):
 
 
 def progress_of(connection: sqlite3.Connection, name: str) -> Progress:
-    """Ask how far something has come: with one statement, as it is asked all the time."""
+    """Return how far one kind of derived data has come; one statement, since it is called often."""
     row = connection.execute(
         "SELECT up_to, (SELECT min(id) FROM events WHERE id > up_to), (SELECT max(id) FROM events)"
         " FROM progress WHERE name = ?",
@@ -29,17 +29,17 @@ def progress_of(connection: sqlite3.Connection, name: str) -> Progress:
 
 
 def advance(connection: sqlite3.Connection, name: str, up_to: int) -> None:
-    """Note that events up to this number are in it."""
+    """Record that events up to this number are in it."""
     connection.execute("UPDATE progress SET up_to = ? WHERE name = ?", (up_to, name))
 
 
 def begin(connection: sqlite3.Connection, name: str) -> None:
-    """Give something a row, where it has none: no event is in it yet."""
+    """Insert the row of new derived data, with no events in it yet."""
     connection.execute("INSERT OR IGNORE INTO progress (name, up_to) VALUES (?, 0)", (name,))
 
 
 class Behind(NamedTuple):
-    """How much is not in everything yet."""
+    """The events missing from some derived data."""
 
     events: int
     #: When the first of them was received; None when there are none.
@@ -47,7 +47,7 @@ class Behind(NamedTuple):
 
 
 def behind(connection: sqlite3.Connection, names: Sequence[str]) -> Behind:
-    """Count the events that are not in all of these yet."""
+    """Count the events missing from any of these."""
     places = ", ".join("?" * len(names))
     return Behind._make(
         connection.execute(

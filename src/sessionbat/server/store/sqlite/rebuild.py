@@ -1,7 +1,7 @@
-"""Makes anew what is derived from the raw events: columns, summaries, interactions and labels.
+"""Rebuilds columns, summaries, interactions and labels from the raw events.
 
-Things derived behind ingestion are only emptied here; they are then made again from the first event
-on, as ever.
+Data derived behind ingestion is only emptied here; the follower then makes it again from the first
+event on.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def rebuild_rows(
     derived: Sequence[Derived],
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
-    """Rebuild inside the caller's transaction; tells how many events of how many are done."""
+    """Rebuild inside the caller's transaction; reports the events done and the total."""
     reader = PayloadReader()
     (total,) = connection.execute("SELECT count(*) FROM events").fetchone()
     _empty(connection)

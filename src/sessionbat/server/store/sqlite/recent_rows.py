@@ -1,7 +1,7 @@
-"""What was stored a moment ago, kept until the text index and the statistics have it.
+"""Keeps recently stored rows in memory until the text index and the statistics have them.
 
-They would otherwise read, and indexing inflate and parse, what ingestion had in its hands a moment
-before. Only a short cut: what is not here is read from the disk. Used by one thread at a time.
+This saves reading, decompressing and parsing them again. It is only a cache: missing rows are read
+from disk. Used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _MAX_BYTES: Final = 16 * 1024 * 1024
 class _OfEvent(Protocol):
     @property
     def id(self) -> int:
-        """The number of its event."""
+        """The event's number."""
 
 
 Row = TypeVar("Row", bound=_OfEvent)
 
 
 class IndexedText(NamedTuple):
-    """What of an event goes into the text index."""
+    """An event's entry for the text index."""
 
     id: int
     app: int
@@ -38,8 +38,8 @@ class RecentRows(Generic[Row]):
     """Rows in the order of their events' numbers, without gaps.
 
     Args:
-        weigh: How much one takes of ``max_weight``.
-        max_weight: When there is more, all are dropped.
+        weigh: Returns the weight of a row.
+        max_weight: All rows are dropped when their total weight exceeds it.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RecentRows(Generic[Row]):
         self._weight = 0
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Keep rows of events that are committed, each numbered one above that before it."""
+        """Add rows of committed events, numbered consecutively."""
         if not rows:
             return
         if self._rows and self._rows[-1].id + 1 != rows[0].id:
@@ -62,12 +62,12 @@ class RecentRows(Generic[Row]):
             self.forget()
 
     def take_from(self, number: int, limit: int, max_weight: int | None = None) -> list[Row]:
-        """Take the rows from that of event ``number`` on; none when it is not here.
+        """Take the rows from event ``number`` on; none when that row is missing.
 
         Args:
-            number: Rows before it are dropped.
-            limit: So many at the most.
-            max_weight: No more than this together, unless the first alone is.
+            number: The first event; rows before it are dropped.
+            limit: The most rows.
+            max_weight: The highest total weight, unless the first row alone exceeds it.
         """
         start = number - self._rows[0].id if self._rows else 0  # there are no gaps
         if start < 0:
@@ -82,7 +82,7 @@ class RecentRows(Generic[Row]):
         return taken
 
     def forget(self) -> None:
-        """Drop all."""
+        """Drop all rows."""
         self._rows.clear()
         self._weight = 0
 
@@ -91,5 +91,5 @@ class RecentRows(Generic[Row]):
 
 
 def recent_texts() -> RecentRows[IndexedText]:
-    """Make what keeps texts: at most 16 MB, of which a character takes one to four bytes."""
+    """Make the cache of texts: at most 16 MB; a character takes one to four bytes."""
     return RecentRows(lambda text: getsizeof(text.text), _MAX_BYTES)

@@ -1,4 +1,4 @@
-"""A new file in the place of a damaged one: all that ``salvage`` reads, under a new name."""
+"""Replaces a damaged file by a new one with everything that ``salvage`` can read."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Progress = Callable[[int, int], None]
 
 
 def is_damage(exc: StoreError) -> bool:
-    """Whether a store failed because a page of its file cannot be read."""
+    """Whether an error was caused by an unreadable page of the file."""
     cause = exc.__cause__
     return isinstance(cause, sqlite3.DatabaseError) and backup.is_damage(cause)
 
 
 def rescue(path: Path, target: Path, on_progress: Progress) -> Salvaged:
-    """Make a new store of what can be read; see ``store.salvage``."""
+    """Make a new store from everything readable; see ``opening.salvage``."""
     if target.exists():
         raise StoreError(f"{str(target)!r} is there already; name another file", slug="file-exists")
     with unfinished(target, ".salvaging") as part:
@@ -34,7 +34,7 @@ def rescue(path: Path, target: Path, on_progress: Progress) -> Salvaged:
 
 
 def renew(path: Path, now: datetime, on_progress: Progress) -> tuple[int, Path | None]:
-    """Put a new file in a store's place and keep the old one; see ``store.rebuild``."""
+    """Replace a store by a new file and keep the old one; see ``opening.rebuild``."""
     with unfinished(path, ".rebuilding") as part:
         found = _fill(path, part, on_progress)
         if found.unreadable or not found.has_all_keys:

@@ -1,4 +1,4 @@
-"""Statistics from rollups: figures by hour and by day, added up behind ingestion."""
+"""Statistics: figures by hour and day, summed into rollups behind ingestion."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Rollup(NamedTuple):
 
 
 class _Alike(NamedTuple):
-    """What events have in common that are added to the same rollups."""
+    """The common values of events that are added to the same rollups."""
 
     app: int
     hour: int
@@ -62,7 +62,7 @@ _MAX_DIFFERENT: Final = 250
 
 
 class Statistics:
-    """The rollups as something derived; see ``Derived``."""
+    """The rollups as derived data; see ``Derived``."""
 
     name: Final = "statistics"
     is_followed: Final = True
@@ -73,14 +73,14 @@ class Statistics:
         self._recent = RecentRows[EventRow]()
 
     def create(self, connection: sqlite3.Connection) -> None:
-        """Nothing: the schema has the table."""
+        """Do nothing: the schema creates the table."""
 
     def note(self, inserted: Inserted) -> None:
-        """Keep the rows that were stored."""
+        """Keep rows that were just stored."""
         self._recent.add(inserted.rows)
 
     def forget(self) -> None:
-        """Read rows from the disk."""
+        """Drop the kept rows and read from disk."""
         self._recent.forget()
 
     def follow(self, connection: sqlite3.Connection, limit: int) -> bool:
@@ -102,11 +102,11 @@ class Statistics:
         return last == progress.newest
 
     def weigh(self, connection: sqlite3.Connection, event: EventRow) -> int:
-        """Nothing: a step's events are few, and the figures of most go together."""
+        """Return 0: a step has few events, and most share their rollups."""
         return 0
 
     def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
-        """Take events out; a rollup without any is gone."""
+        """Subtract events; a rollup without events is deleted."""
         for key, total in _add_up(_gather(events, len(events)).sums).items():
             found = _find(connection, key)
             if found is None:
@@ -125,7 +125,7 @@ class Statistics:
 
 
 def sum_up(reader: Reader, query: StatisticsQuery) -> list[Statistic]:
-    """Sum the rollups that a question is about; spans in which nothing happened are left out."""
+    """Sum the rollups of a query; hours or days without events are omitted."""
     by, group = query.by, query.group
     since_us, until_us = microseconds(query.since), microseconds(query.until)
     dimension = group if group in ("model", "tool") else ""
@@ -156,7 +156,7 @@ _PERCENTILES: Final = (0.50, 0.95, 0.99)
 
 
 def _statistic(at_us: int, label: str | None, rollups: list[_Rollup]) -> Statistic:
-    """Give the answer for one span: a month by hour has 744, so each costs microseconds only."""
+    """Make the answer for one span; takes microseconds, since a month by hour has 744."""
     total = rollups[0] if len(rollups) == 1 else _summed(rollups)
     p50, p95, p99 = _percentiles_of(tuple(each.latencies for each in rollups))
     return Statistic(
@@ -191,7 +191,7 @@ def _start(at_us: int) -> str:
 
 
 class _Sum:
-    """Figures of some events on their way into a rollup."""
+    """The sums of some events, to be added to a rollup."""
 
     __slots__ = (
         "buckets",
@@ -209,23 +209,23 @@ class _Sum:
         self.stored = NOTHING  # those of the rollup as it is
 
     def add(self, other: _Sum) -> None:
-        """Add what was summed of events."""
+        """Add the sums of other events."""
         self.add_figures(other)
         for bucket, count in other.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
     def add_stored(self, rollup: _Rollup) -> None:
-        """Add a rollup as it is stored."""
+        """Add a stored rollup."""
         self.add_figures(rollup)
         self.stored = merge((self.stored, unpack(rollup.latencies)))
 
     def subtract(self, other: _Sum) -> None:
-        """Take away what had been summed of events and is in the rollup."""
+        """Subtract sums that were added to the rollup before."""
         self.add_figures(other, -1)
         self.stored = subtract_from(self.stored, histogram_of(other.buckets))
 
     def rollup(self) -> _Rollup:
-        """Give the rollup to store."""
+        """Make the rollup to store."""
         return _Rollup(
             count=self.count,
             errors=self.errors,
@@ -236,7 +236,7 @@ class _Sum:
         )
 
     def add_figures(self, other: _Sum | _Rollup, times: int = 1) -> None:
-        """Add, or with -1 take away, all but the latencies."""
+        """Add (or with -1 subtract) all figures but the latencies."""
         self.count += times * other.count
         self.errors += times * other.errors
         self.input_tokens += times * other.input_tokens
@@ -251,10 +251,10 @@ class _Gathered(NamedTuple):
 
 
 def _gather(rows: Sequence[EventRow], most: int) -> _Gathered:
-    """Sum events by what they have in common, up to so many different sums.
+    """Sum events by their common values, up to a number of different sums.
 
-    Most events share an hour, a model and a tool with many others; such as are made to have one of
-    their own each would cost two reads and two writes or four, in a transaction others wait for.
+    Most events share an hour, a model and a tool with many others. Events crafted to share nothing
+    would each cost two or four reads and as many writes, in a transaction that others wait for.
     """
     hour_us = _SPANS["hour"]
     sums: dict[_Alike, _Sum] = {}
@@ -278,7 +278,7 @@ def _gather(rows: Sequence[EventRow], most: int) -> _Gathered:
 
 
 def _add_up(gathered: Mapping[_Alike, _Sum]) -> dict[_Key, _Sum]:
-    """Add what events have in common up by each key it counts for."""
+    """Add up sums for each rollup key that they count for."""
     sums: dict[_Key, _Sum] = {}
     for common, alike in gathered.items():
         for key in _keys(common):

@@ -1,7 +1,7 @@
-"""Everything readable out of a damaged file, into a new store.
+"""Copies everything readable from a damaged file into a new store.
 
-Reads the tables that hold the truth (payloads, messages, keys) and none that is derived. Where a
-page cannot be read, the rows behind it are looked for and reading goes on there.
+Reads the source tables (payloads, messages, keys) and no derived ones. When a page cannot be read,
+it searches for the next readable row and continues there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COPIED_WHOLE: Final = ("keys", "secrets")
 
 
 class Salvaged(NamedTuple):
-    """What was read, and what was not."""
+    """The numbers of events that were read and that were not."""
 
     events: int
     #: Events of which a row was found and no payload that can be read.
@@ -45,13 +45,13 @@ def salvage(
     keys_into: sqlite3.Connection,
     on_progress: Progress,
 ) -> Salvaged:
-    """Read a store's file and hand on what can be read.
+    """Read a store's file and pass on all readable events.
 
     Args:
         path: The damaged file; it is not changed.
-        append: Takes events, some hundred at once.
-        keys_into: A new store's file, into which keys and the login's secret are copied.
-        on_progress: Called with how many events are looked at, and how many there are, roughly.
+        append: Receives events, some hundred at a time.
+        keys_into: The new store's file, into which keys and the login secret are copied.
+        on_progress: Called with the number of events tried and the approximate total.
 
     Raises:
         StoreError: Not even the list of tables can be read.
@@ -91,7 +91,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _highest_number(connection: sqlite3.Connection) -> int:
-    """The number of the newest event, as far as it can be told: for the progress only."""
+    """Return the number of the newest event, if readable; used for progress only."""
     for question in (
         "SELECT seq FROM sqlite_sequence WHERE name = 'events'",
         "SELECT max(event) FROM payloads",
@@ -136,13 +136,13 @@ def _decoded(
 def readable_rows(
     connection: sqlite3.Connection, table: str, key: str, columns: str
 ) -> Iterator[Any]:
-    """Read a table in the order of its numbers, and go on behind what cannot be read.
+    """Read a table in the order of its row numbers, skipping unreadable rows.
 
     Args:
-        connection: Reads.
+        connection: A connection for reading.
         table: A table with a number for each row.
-        key: The number's column; the first of ``columns``.
-        columns: What to read.
+        key: The column of that number; the first of ``columns``.
+        columns: The columns to read.
     """
     last = -1
     question = f"SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
@@ -162,7 +162,7 @@ def readable_rows(
 
 
 def next_readable(connection: sqlite3.Connection, table: str, key: str, start: int) -> int | None:
-    """Find the first row behind a damaged page: ever further away, then back by halves."""
+    """Find the first row after a damaged page, by exponential and then binary search."""
     bad, step = start, 1
     while (good := start + step) < _LAST_NUMBER:
         if _first_from(connection, table, key, good) is not None:
@@ -184,7 +184,7 @@ _END: Final = -1
 
 
 def _first_from(connection: sqlite3.Connection, table: str, key: str, number: int) -> int | None:
-    """The number of the first row from one on; -1 when there is none, None when it is damaged."""
+    """Return the first row number from a start; -1 when there is none, None when unreadable."""
     try:
         row = connection.execute(
             f"SELECT {key}, * FROM {table} WHERE {key} >= ? ORDER BY {key} LIMIT 1", (number,)
@@ -195,7 +195,7 @@ def _first_from(connection: sqlite3.Connection, table: str, key: str, number: in
 
 
 def _copy_keys(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, bool]:
-    """Copy keys and secrets; they are few, so a page that is damaged may hold them all."""
+    """Copy keys and secrets; they are few, so one damaged page may hold them all."""
     keys, is_whole = 0, True
     for table in _COPIED_WHOLE:
         if (

@@ -1,8 +1,8 @@
-"""How a file is told to be ours, and how it is brought to the newest schema.
+"""Recognizes a store's file, and migrates it to the newest schema.
 
-The schema is the numbered scripts in ``migrations/``; ``PRAGMA user_version`` is the number of
-those that a file has seen. A script that has landed is never changed; the next one comes after it.
-Before a file with content is changed, a copy of it is put beside it.
+The schema is the numbered scripts in ``migrations/``; ``PRAGMA user_version`` counts those that
+were applied to a file. A released script is never changed; changes go into the next one. Before a
+file with content is migrated, a copy is put beside it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger("sessionbat.server")
 def check_file(path: Path) -> None:
     """Raise StoreError unless the file is missing, empty, or a store that this version can use.
 
-    Only reads: what is not ours stays as it is, to the byte.
+    Only reads; a file of another program is not changed by a single byte.
     """
     try:
         header = _read_header(path)
@@ -60,12 +60,12 @@ def check_file(path: Path) -> None:
 def create_or_migrate(
     connection: sqlite3.Connection, path: Path, rebuild: Callable[[sqlite3.Connection], object]
 ) -> None:
-    """Bring a checked file to the newest schema, all the way or not at all.
+    """Migrate a checked file to the newest schema, completely or not at all.
 
     Args:
         connection: In autocommit mode, open for writing.
         path: Its file.
-        rebuild: Makes anew what is derived, inside a transaction of the connection.
+        rebuild: Rebuilds derived data, inside a transaction of the connection.
     """
     if not _version(connection):
         # These two are fixed with the first table: 8 KB pages hold a payload in fewer reads, and
@@ -141,7 +141,7 @@ def _migrate(
 
 
 def _back_up(path: Path, version: int) -> Path:
-    """Copy the file beside itself while the caller keeps others from writing; give the copy."""
+    """Copy the file beside itself and return the copy; the caller keeps others from writing."""
     backup = path.with_name(f"{path.name}.schema-{version}.backup")
     unfinished = backup.with_name(f"{backup.name}.part")
     unfinished.unlink(missing_ok=True)

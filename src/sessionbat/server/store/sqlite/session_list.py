@@ -1,7 +1,7 @@
-"""The list of sessions: filters, four orders, and where a query starts.
+"""Queries for the session list: filters, four orders, and the choice of index.
 
-Labels know how many sessions have them. A rare one is where a query starts, and what it finds is
-sorted; with common ones only, the query walks the list in its order and probes each session.
+Each label counts its sessions. With a rare label in the filter, a query starts there and sorts the
+result. With common labels only, it walks the list in order and probes each session.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _Condition = tuple[str, Any]
 
 
 def list_sessions(reader: Reader, query: SessionsQuery) -> Page[SessionSummary]:
-    """List sessions, by whatever index suits the filters."""
+    """List sessions, using the index that suits the filters."""
     connection, app, where, sort = reader.connection, query.app, query.where, query.sort
     order = _ORDERS[sort]
     source, conditions = "sessions", list(_conditions(app, where, sort))
@@ -119,7 +119,7 @@ def get_session(reader: Reader, query: SessionQuery) -> SessionSummary | None:
 
 
 def list_apps(reader: Reader, query: AppsQuery) -> list[str]:
-    """Name the apps that have sessions, in alphabetical order."""
+    """List the names of apps that have sessions, in alphabetical order."""
     rows = reader.connection.execute(
         "SELECT name FROM apps WHERE (? IS NULL OR name = ?) AND EXISTS"
         " (SELECT 1 FROM sessions WHERE sessions.app = apps.id) ORDER BY name",
@@ -129,7 +129,7 @@ def list_apps(reader: Reader, query: AppsQuery) -> list[str]:
 
 
 def list_app_activity(reader: Reader, query: AppActivityQuery) -> list[AppActivity]:
-    """List the apps that have sessions; reads one index, and of it no row of a session."""
+    """List the apps that have sessions and their activity; reads a single index only."""
     rows = reader.connection.execute(
         "SELECT name, count(*), max(last_at_us) FROM apps"
         " CROSS JOIN sessions ON sessions.app = apps.id"
@@ -140,7 +140,7 @@ def list_app_activity(reader: Reader, query: AppActivityQuery) -> list[AppActivi
 
 
 def list_idle(reader: Reader, query: IdleSessionsQuery) -> list[SessionSummary]:
-    """List the sessions whose last activity is longest ago, of one app or of all."""
+    """List sessions, the longest idle first, of one app or of all."""
     of_app, values = "", list[Any]()
     if query.app is not None:
         of_app, values = "sessions.app = (SELECT id FROM apps WHERE name = ?) AND ", [query.app]
@@ -174,7 +174,7 @@ def _summary(row: _Row) -> SessionSummary:
 
 
 def _is_rare(connection: sqlite3.Connection, count: int, limit: int) -> bool:
-    """Whether looking up and sorting so many sessions is less than walking the list for them."""
+    """Whether looking up and sorting this many sessions is cheaper than walking the list."""
     (sessions,) = connection.execute("SELECT coalesce(max(id), 0) FROM sessions").fetchone()
     return count * count <= limit * int(sessions)  # the walk passes limit × sessions / count
 
@@ -216,7 +216,7 @@ def _values(conditions: Sequence[_Condition]) -> Iterator[Any]:
 def _label_rows(
     connection: sqlite3.Connection, app: str | None, where: SessionFilter
 ) -> list[list[tuple[int, int]]]:
-    """Look up each label asked for, in each app: its number and its sessions; the rarest first."""
+    """Look up the filter's labels in each app, with their number of sessions; rarest first."""
     found = []
     for key, value in _labels(where):
         found.append(

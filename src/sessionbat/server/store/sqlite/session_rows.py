@@ -1,7 +1,7 @@
-"""The summary of each session, kept up to date in the transaction that stores its events.
+"""Keeps each session's summary up to date, in the transaction that stores its events.
 
-One row a session and append, whatever the number of its events, and one statement for many of
-them; labels and interactions are rows of their own, each once.
+An append writes one row for each session, whatever the number of its events, with one statement for
+many sessions. Labels and interactions have rows of their own.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _Key = tuple[int, str]
 def find_sessions(
     connection: sqlite3.Connection, keys: Sequence[_Key], known: KnownRows
 ) -> dict[_Key, KnownSession]:
-    """Find the sessions' rows; each that is not there gets the number of a row to come.
+    """Find the sessions' rows; a missing one gets the number to insert it under.
 
-    The caller has an event for each: the first of a session is always new, so the row will come.
+    The caller has an event for each session. The first event of a session is always new, so the row
+    will be inserted.
     """
     unknown = [key for key in keys if key not in known.sessions]
     rows = number_rows(connection, "sessions", ("app", "session_id"), unknown)
@@ -38,9 +39,9 @@ def find_sessions(
 def add_to_sessions(
     connection: sqlite3.Connection, tallies: Mapping[_Key, Tally], known: KnownRows
 ) -> None:
-    """Add what was tallied of sessions, by the number of their app and their id, to their rows.
+    """Add tallies, by app number and session id, to the rows of their sessions.
 
-    Afterwards ``known`` has the rows of these sessions and of these interactions.
+    Afterwards ``known`` holds the rows of these sessions and interactions.
     """
     sessions = find_sessions(connection, list(tallies), known)
     interactions = _find_new_interactions(connection, sessions, tallies, known)
@@ -118,7 +119,7 @@ _OR_ADD: Final = f"""
 
 
 def _row(tally: Tally, number: int, key: _Key, interactions: int) -> _SessionRow:
-    """Give what is inserted, or added to the row that is there."""
+    """Make the row to insert, or to add to the existing one."""
     app, session_id = key
     return _SessionRow(
         id=number,
@@ -148,7 +149,7 @@ def _find_new_interactions(
     tallies: Mapping[_Key, Tally],
     known: KnownRows,
 ) -> list[_InteractionRow]:
-    """Give the interactions to insert. Afterwards all are known."""
+    """Return the interactions to insert; afterwards all are known."""
     unknown = [
         (session, interaction_id)
         for key, session in sessions.items()

@@ -1,8 +1,8 @@
-"""The default store: one SQLite file, one connection that writes, a few that only read.
+"""The default store: one SQLite file, one connection that writes, and a pool of readers.
 
-What ``append`` has returned from is on the disk: WAL with ``synchronous=FULL`` syncs at each
-commit. Readers see the last commit and never wait for the writer. Each subject has a file of its
-own; this one puts them together.
+When ``append`` returns, its events are on disk: WAL with ``synchronous=FULL`` syncs at each commit.
+Readers see the last commit and never wait for the writer. This module combines the others, which
+have one subject each.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class SqliteStore(Store):
     """Events in one SQLite file; the ``Store`` protocol says what each method promises.
 
     Args:
-        path: The file; made when it is not there.
-        context_keys: What sessions can be filtered by, beside the reserved keys.
-        query_timeout: Seconds after which a question is given up.
-        derived: What is made behind ingestion; everything there is when None.
+        path: The file; created if it is missing.
+        context_keys: Further context keys to filter sessions by, beside the reserved ones.
+        query_timeout: The time limit of a query in seconds.
+        derived: The derived data to maintain; all kinds when None.
 
     Raises:
-        StoreError: The file cannot be opened or is not a store of this version; it is untouched.
+        StoreError: The file cannot be opened or is no store of this version; it is unchanged.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class SqliteStore(Store):
 
     @property
     def context_keys(self) -> tuple[str, ...]:
-        """What sessions can be filtered by; see ``Store.context_keys``."""
+        """The context keys to filter sessions by; see ``Store.context_keys``."""
         return self._context_keys
 
     def ask(self, question: Question[Answer]) -> Answer:
-        """Answer a question; see ``Events.ask``."""
+        """Answer a query; see ``Asking.ask``."""
         with self._readers.lend() as reader:
             return answers.answer(reader, question)
 
@@ -132,7 +132,7 @@ class SqliteStore(Store):
         limit: int = 1000,
         after: str | None = None,
     ) -> Page[StoredEvent]:
-        """List events as they were received; see ``Store.list_received``."""
+        """List events in the order received; see ``Store.list_received``."""
         with self._readers.lend() as reader:
             return export.list_received(reader, where, limit=limit, after=after)
 
@@ -148,11 +148,11 @@ class SqliteStore(Store):
         return self._deletion.delete(sessions, idle_since_us, on_progress)
 
     def compact(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> bool:
-        """Give back room; see ``Store.compact``."""
+        """Free disk space; see ``Store.compact``."""
         return self._compaction.compact(on_progress)
 
     def rebuild(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Make everything derived anew; see ``Store.rebuild``."""
+        """Rebuild all derived data; see ``Store.rebuild``."""
         total = 2 * self.count_events()
         with self._writer.transaction(foreign_keys=False) as connection:
             self._rebuild_rows(connection, lambda done, _: on_progress(done, total))
@@ -161,12 +161,12 @@ class SqliteStore(Store):
         on_progress(total, total)
 
     def size_bytes(self) -> int:
-        """Measure the file; see ``Store.size_bytes``."""
+        """Return the size on disk; see ``Store.size_bytes``."""
         with self._readers.lend() as reader:
             return measures.size_bytes(reader.connection)
 
     def measure_apps(self) -> list[AppMeasures]:
-        """Say how much each app takes; see ``Store.measure_apps``."""
+        """Measure each app's share; see ``Store.measure_apps``."""
         with self._readers.lend() as reader:
             return measures.measure_apps(reader.connection)
 
@@ -176,27 +176,27 @@ class SqliteStore(Store):
             return measures.count_events(reader.connection)
 
     def measure(self) -> StoreMeasures:
-        """Say how full it is; see ``Store.measure``."""
+        """Measure the store; see ``Store.measure``."""
         with self._readers.lend() as reader:
             return measures.measure(reader.connection, self._path, self._indexing.followed)
 
     def health(self) -> StoreHealth:
-        """Say how the store is; see ``Store.health``."""
+        """Return the last known health; see ``Store.health``."""
         return self._health.now
 
     def look(self) -> None:
-        """Look how the store is; see ``Store.look``."""
+        """Check the store's health; see ``Store.look``."""
         with suppress(StoreError):
             if self._health.look():
                 self._writer.try_writing()
             self._readers.try_reading()
 
     def tell_health(self, listener: Callable[[StoreHealth], None]) -> None:
-        """Call back at each change; see ``Store.tell_health``."""
+        """Register a callback for changes of health; see ``Store.tell_health``."""
         self._health.tell(listener)
 
     def add_key(self, key: StoredKey) -> None:
-        """Keep a new key; see ``Store.add_key``."""
+        """Store a new key; see ``Store.add_key``."""
         with self._writer.transaction() as connection:
             keys.add(connection, key)
 
@@ -214,17 +214,17 @@ class SqliteStore(Store):
         return self._keys.has_any()
 
     def revoke_key(self, key_id: str) -> bool:
-        """Let a key be used no more; see ``Store.revoke_key``."""
+        """Revoke a key; see ``Store.revoke_key``."""
         with self._writer.transaction() as connection:
             return keys.revoke(connection, key_id, time.time_ns() // 1000)
 
     def signing_secret(self) -> bytes:
-        """Give the bytes to sign with; see ``Store.signing_secret``."""
+        """Return the signing secret; see ``Store.signing_secret``."""
         with self._writer.transaction() as connection:
             return keys.secret(connection, "login")
 
     def close(self) -> None:
-        """Let go of the file; see ``Store.close``."""
+        """Close the file; see ``Store.close``."""
         self._follower.close()
         self._keys.close()
         self._readers.close()
@@ -251,7 +251,7 @@ def _prepared_here(event: PreparedEvent) -> Prepared:
 
 
 class _Preparing(threading.local):
-    """What each thread prepares events with: a small body must not wait for a large one."""
+    """Per-thread compressors, so that preparing a small body does not wait for a large one."""
 
     def __init__(self) -> None:
         self.encoder = PayloadWriter()

@@ -47,9 +47,9 @@ _CREATE: Final = (
 
 
 class TextIndex:
-    """The index as something derived; see ``Derived``.
+    """The text index as derived data; see ``Derived``.
 
-    A step is as long as the time that the one before took allows: meanwhile nobody else writes.
+    The time of a step decides the size of the next one, since nobody else can write meanwhile.
 
     Args:
         clock: Seconds.
@@ -67,16 +67,16 @@ class TextIndex:
         self._weighed: dict[int, str] = {}
 
     def create(self, connection: sqlite3.Connection) -> None:
-        """Make the index where it is missing, of an earlier shape or folding."""
+        """Create the index if it is missing or was made with an older schema or folding."""
         self.is_followed = create_index(connection)
 
     def note(self, inserted: Inserted) -> None:
-        """Keep the texts of what was stored."""
+        """Keep the texts of events that were just stored."""
         if self.is_followed:
             self.recent.add(inserted.texts)
 
     def forget(self) -> None:
-        """Read texts from the disk."""
+        """Drop the kept texts and read from disk."""
         self.recent.forget()
         self._weighed.clear()
 
@@ -97,10 +97,10 @@ class TextIndex:
         return last == progress.newest
 
     def weigh(self, connection: sqlite3.Connection, event: EventRow) -> int:
-        """Count the characters of an event's text, and keep it for ``subtract``.
+        """Count the characters of an event's text, and keep the text for ``subtract``.
 
         Raises:
-            StoreError: There is an index, and this SQLite cannot write to it.
+            StoreError: An index exists, and this SQLite cannot write to it.
         """
         if not self._can_subtract(connection):
             return 0
@@ -108,10 +108,10 @@ class TextIndex:
         return len(text)
 
     def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
-        """Take events out, while their payloads and messages are there.
+        """Remove events; their payloads and messages must still be stored.
 
         Raises:
-            StoreError: There is an index, and this SQLite cannot write to it.
+            StoreError: An index exists, and this SQLite cannot write to it.
         """
         if not events or not self._can_subtract(connection):
             return
@@ -127,7 +127,7 @@ class TextIndex:
         self._weighed.clear()
 
     def empty(self, connection: sqlite3.Connection) -> None:
-        """Take everything out of the index, if there is one."""
+        """Delete the content of the index, if it exists."""
         if _exists(connection):
             connection.execute("INSERT INTO texts(texts) VALUES ('delete-all')")
 
@@ -143,7 +143,7 @@ class TextIndex:
         return False
 
     def _text_of(self, connection: sqlite3.Connection, event: EventRow) -> str:
-        """Give exactly what was put in: the index has no copy to look it up."""
+        """Return exactly the text that was indexed; the index itself has no copy of it."""
         if event.id in self._weighed:
             return self._weighed[event.id]
         codec, data = connection.execute(
@@ -153,7 +153,7 @@ class TextIndex:
 
 
 def create_index(connection: sqlite3.Connection) -> bool:
-    """Make the index where it is missing, of an earlier shape or folding; False without FTS5.
+    """Create the index if it is missing or outdated; False without FTS5.
 
     A new index is empty; ``follow`` fills it from the first event on.
     """
@@ -175,10 +175,10 @@ def create_index(connection: sqlite3.Connection) -> bool:
 
 
 def _bound_merges(connection: sqlite3.Connection) -> None:
-    """Let no write merge segments all at once: automerge begins at 16, a little with each write.
+    """Spread merges over many writes, so that no single write merges whole segments.
 
-    At the default, 16 as well, a merge is never begun but when it has to be done whole: one step of
-    a deletion out of 100,000 events took 1.1 s of CPU, and takes 0.2 s.
+    With the defaults a merge begins only when it has to be done completely: one step of a deletion
+    from 100,000 events took 1.1 s of CPU, now 0.2 s.
     """
     for name, value in (("crisismerge", _CRISIS_MERGE), ("automerge", _AUTOMERGE)):
         query = "SELECT v FROM texts_config WHERE k = ?"
@@ -187,10 +187,10 @@ def _bound_merges(connection: sqlite3.Connection) -> None:
 
 
 def set_merging(connection: sqlite3.Connection, *, is_on: bool) -> None:
-    """Let writes merge segments, or not: the end of a merge overwrites all that it has merged.
+    """Turn merging by writes on or off: the end of a merge overwrites all merged pages.
 
-    That goes through the log, for which a full disk has no room. Off, it is on again when the store
-    is opened the next time.
+    Those pages go through the log, for which a full disk has no room. Opening the store turns
+    merging on again.
     """
     if _exists(connection) and has_fts5(connection):
         settings = (_AUTOMERGE, _CRISIS_MERGE) if is_on else (0, _NO_CRISIS)
@@ -241,10 +241,10 @@ def _read_texts(
 
 
 def _insert(connection: sqlite3.Connection, texts: Sequence[IndexedText]) -> None:
-    """Index texts with one statement, during which other threads may run.
+    """Index texts with one statement, during which other threads can run.
 
-    The driver takes Python's lock again after each row, and waits for it as long as a thread is
-    let run: with 2,000 rows, indexing and ingestion would take turns instead of running together.
+    With a statement for each row, the driver would take Python's lock again 2,000 times, and
+    indexing and ingestion would alternate instead of running in parallel.
     """
     given = {f"{each.id} {scope_of(each.app)}": _as_indexed(each.text) for each in texts}
     connection.execute(
@@ -256,7 +256,7 @@ def _insert(connection: sqlite3.Connection, texts: Sequence[IndexedText]) -> Non
 
 
 def scope_of(app: int) -> str:
-    """Give the word of an app."""
+    """Return the word that stands for an app in the index."""
     return f"app{app}"
 
 
@@ -265,15 +265,15 @@ def _as_indexed(text: str) -> str:
 
 
 def merge(connection: sqlite3.Connection, pages: int, *, begin: bool) -> bool:
-    """Merge the index a little, in the caller's transaction; say when all is merged.
+    """Merge part of the index, in the caller's transaction; returns whether all is merged.
 
-    What was taken out leaves its words in the index, marked as deleted, until a merge of
-    everything drops both.
+    Removed events leave their words in the index, marked as deleted, until a complete merge drops
+    both.
 
     Args:
         connection: Open for writing.
-        pages: How many to write.
-        begin: Whether this begins a merge of everything, or goes on with it.
+        pages: The number of pages to write.
+        begin: Whether to begin a complete merge, or to continue one.
     """
     if not _exists(connection) or not has_fts5(connection):
         return True
@@ -285,7 +285,7 @@ def merge(connection: sqlite3.Connection, pages: int, *, begin: bool) -> bool:
 
 
 def size_in_pages(connection: sqlite3.Connection) -> int:
-    """Count the pages of the index, in its own measure, about 4 KB each."""
+    """Count the pages of the index; FTS5's own pages, about 4 KB each."""
     if not _exists(connection):
         return 0
     (count,) = connection.execute("SELECT count(*) FROM texts_data").fetchone()
@@ -295,6 +295,6 @@ def size_in_pages(connection: sqlite3.Connection) -> int:
 def searched_text(
     connection: sqlite3.Connection, payloads: PayloadReader, number: int, codec: int, data: bytes
 ) -> tuple[str, int]:
-    """Give what is searched of an event, and how much JSON was read for it."""
+    """Return an event's searchable text, and the size of the JSON read for it."""
     raw, messages = payloads.decode_own(connection, number, codec, data, MAX_MESSAGES)
     return text_of_parts(raw, messages), len(raw) + sum(map(len, messages))

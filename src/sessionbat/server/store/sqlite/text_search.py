@@ -1,7 +1,7 @@
-"""Search: events that hold words, the newest first, with a snippet of each.
+"""Full-text search: events that match, the newest first, with a snippet of each.
 
-Results are never ranked: over words that half of all events hold, ranking takes a second and the
-newest take a millisecond. Snippets are made by the index's tokenizer, from the few events shown.
+Results are not ranked: for words in half of all events, ranking takes a second, and the newest
+results take a millisecond. Snippets are made with the index's tokenizer, only for the events shown.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _ABOVE_ALL: Final = Place(2**63 - 1)
 
 
 def search(reader: Reader, query: SearchQuery) -> Page[SearchHit]:
-    """Find events that hold all terms, newest first; fewer when they are large.
+    """Find events that match all terms, newest first; a page of large events has fewer.
 
     Raises:
         StoreError: This SQLite cannot read a text index.
@@ -114,7 +114,7 @@ def _match(terms: Sequence[Term], operator: str) -> str:
 def _snippets(
     connection: sqlite3.Connection, windows: Sequence[Window], terms: Sequence[Term]
 ) -> list[Snippet]:
-    """Make a snippet of each window, with a small index that is gone afterwards."""
+    """Make a snippet of each window, with a small temporary index."""
     connection.execute(
         f"CREATE VIRTUAL TABLE IF NOT EXISTS temp.shown USING fts5(text, {TOKENIZER})"
     )

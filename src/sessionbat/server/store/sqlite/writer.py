@@ -1,7 +1,7 @@
-"""The one connection that writes: its transactions, its lock, and the log it leaves behind.
+"""The one connection that writes: its transactions, its lock, and its write-ahead log.
 
-One transaction at a time, in the order in which they were asked for. Each looks first whether the
-file is still there and, when it makes the file grow, whether the disk has room.
+Transactions run one at a time, in the order requested. Each first checks that the file is still
+there and, if it makes the file grow, that the disk has room.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Writer:
     """Lends the connection that writes for one transaction or statement.
 
     Args:
-        connection: Open, and nobody else's; closed by ``close``.
-        health: Of the same file; is told how each transaction fares.
-        forget: Clears what is remembered of rows; called with the lock held.
+        connection: Open, and used by nothing else; closed by ``close``.
+        health: The health of the same file; updated by each transaction.
+        forget: Clears the row cache; called with the lock held.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Writer:
         """Lend the connection for one transaction; it commits unless the block raises.
 
         Args:
-            keeps_known: Keep what is remembered of rows. Any other transaction, a failure or a
-                foreign write clears it.
-            foreign_keys: Whether SQLite looks after them.
-            is_durable: Whether it has to survive a power cut by itself: what is derived is made
-                again. What is committed later is not there without it.
-            grows: Whether it is refused while the disk is nearly full.
+            keeps_known: Keep the row cache. Any other transaction, a failure or a foreign write
+                clears it.
+            foreign_keys: Whether SQLite enforces them.
+            is_durable: Whether to sync at commit. Derived data needs no sync, as it can be made
+                again; a later durable commit makes it durable too.
+            grows: Whether to refuse it while the disk is nearly full.
         """
         with self.lock:
             connection = self._open()
@@ -100,13 +100,13 @@ class Writer:
         time.sleep(min(_LONGEST_PAUSE, time.monotonic() - started))
 
     def try_writing(self) -> None:
-        """Write something that changes nothing, to see whether the disk takes it."""
+        """Test with a write that changes nothing whether the disk accepts writes."""
         with self.transaction() as connection:
             connection.execute("UPDATE progress SET up_to = up_to")
         self._health.note_written()
 
     def empty_log(self) -> bool:
-        """Bring the log's pages into the file and cut the log to nothing; False when it is read."""
+        """Checkpoint the log and truncate it; False while somebody reads it."""
         for _ in range(_LOG_TRIES):
             with self.short_step(), self.lock:
                 # Not longer: meanwhile nobody else can write.
@@ -115,7 +115,7 @@ class Writer:
         return False
 
     def empty_log_if_needed(self) -> None:
-        """Give back the log's room while the disk is nearly full."""
+        """Truncate the log if the disk is nearly full."""
         self._health.check_files()  # how long the log is now
         if self._health.is_tight(self._health.room()):
             with self.lock:
@@ -123,10 +123,10 @@ class Writer:
                     self._empty_log_quickly(self.connection)
 
     def give_back_space(self, least_part: float = 0.02) -> bool:
-        """Shorten the file a little, as merging the text index leaves unused pages behind.
+        """Truncate some unused pages, which merging the text index leaves behind.
 
         Returns:
-            True when no more than this part of it is left to give.
+            True when at most ``least_part`` of the file is unused.
         """
         with self.lock, self._telling():
             connection = self.connection
@@ -141,13 +141,13 @@ class Writer:
             return False
 
     def set_overwriting(self, how: str) -> None:
-        """Overwrite what is deleted (``ON``), or only where it costs no further page (``FAST``)."""
+        """Overwrite deleted data always (``ON``) or only if it costs no extra page (``FAST``)."""
         with self.lock:
             if self.connection is not None:
                 self.connection.execute(f"PRAGMA secure_delete = {how}").fetchone()
 
     def close(self) -> None:
-        """Close the connection, after the transaction under way."""
+        """Close the connection after the current transaction."""
         with self.lock:
             if self.connection is not None:
                 self.connection.close()
@@ -168,7 +168,7 @@ class Writer:
             self._health.check_room_for_index(room)
 
     def _empty_log_quickly(self, connection: sqlite3.Connection) -> None:
-        """Bring the log into the file and give back its room, unless a reader or the disk objects.
+        """Checkpoint and truncate the log, unless a reader or the disk prevents it.
 
         The caller holds the lock.
         """
@@ -176,7 +176,7 @@ class Writer:
             self._checkpoint(connection, busy_timeout_ms=100)
 
     def _checkpoint(self, connection: sqlite3.Connection, busy_timeout_ms: int) -> bool:
-        """Empty the log as a whole; False when somebody reads it or writes to it."""
+        """Empty the log completely; False when somebody reads it or writes to it."""
         connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
         try:
             (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
