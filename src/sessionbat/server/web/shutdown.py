@@ -1,7 +1,7 @@
 """Graceful shutdown: requests in progress are finished, new ones are refused.
 
 ``serving`` starts it at the signal. ``app`` then refuses every new request, ``/healthz`` included,
-so that a load balancer turns elsewhere; ingestion gives bodies that are arriving a few more seconds.
+so that a load balancer turns elsewhere; ingestion gives bodies on their way a few more seconds.
 """
 
 from __future__ import annotations
