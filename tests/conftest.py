@@ -68,11 +68,11 @@ def assert_adds_up(client: SessionBat) -> None:
     assert min(stats.recorded, stats.delivered, stats.pending, stats.spooled) >= 0
 
 
-def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
+def eventually(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
     """Wait until a condition holds and return what it says; fail when it never does."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError("it never came true")
-        time.sleep(0.005)
+        time.sleep(0.005)  # between two looks
     return value

@@ -280,9 +280,9 @@ def test_outside_any_session_nothing_is_recorded_but_counted_and_warned_of_once(
 def test_tasks_have_each_their_own_current_session(client: SessionBat) -> None:
     async def one(number: int) -> bool:
         with client.session(session_id=number) as session:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # the others run meanwhile
             with session.interaction():
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)  # as above
                 return current_session().session_id == str(number)
 
     async def many() -> list[bool]:
@@ -297,7 +297,7 @@ def test_one_session_entered_by_several_tasks_is_left_by_each(client: SessionBat
     async def enter_and_leave(pause: float) -> bool:
         before = current_session()
         with shared:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause)  # who enters first leaves last
         return current_session().session_id == before.session_id
 
     async def both() -> list[bool]:

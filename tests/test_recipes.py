@@ -160,7 +160,7 @@ class TestFastAPI:
         async def endless(question: str) -> Any:
             while True:
                 yield "and "
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # the pace of a model
 
         module.complete = endless
         with self.post(f"{url}/chat/thread_1?question=Go+on") as response:

@@ -110,7 +110,7 @@ class Neighbour:
                     self._note(INGESTION, due)
                     return
             self.trouble[f"{INGESTION} {status}"] += 1
-            time.sleep(retry_after)
+            time.sleep(retry_after)  # as it was told
         self.unanswered.add(id_)
         self._note(INGESTION, due)
 

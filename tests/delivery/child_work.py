@@ -60,7 +60,7 @@ def end_in_a_thread(number: int) -> None:
 
     def outlast() -> None:
         while threading.main_thread().is_alive():
-            time.sleep(0.001)
+            time.sleep(0.001)  # between two looks
         work(number)
 
     threading.Thread(target=outlast).start()
@@ -70,6 +70,7 @@ def first_in_a_thread(number: int) -> None:
     """As above, and that thread is given its work by a pool that nobody shuts down."""
     from concurrent.futures import ThreadPoolExecutor
 
+    # Longer than the process's main thread takes to end.
     ThreadPoolExecutor(1).submit(lambda: (time.sleep(0.2), work(number)))
 
 

@@ -140,7 +140,7 @@ from sessionbat import SessionBat
 client = SessionBat(app="test-app", endpoint=sys.argv[1])
 client.session(session_id="s").interaction().llm(observation_id="a", model="m", input="hi")
 while not client.stats().spooled:
-    time.sleep(0.01)
+    time.sleep(0.01)  # between two looks
 os._exit(7)
 """
 

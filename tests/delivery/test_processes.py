@@ -83,7 +83,7 @@ def test_a_child_forked_soon_after_the_first_record_delivers_its_own(
     done = run(
         f"""
         record(150, "parent")
-        time.sleep({delay_ms} / 1000)
+        time.sleep({delay_ms} / 1000)  # the moment of the fork
         pid = os.fork()
         if pid == 0:
             record(150, "child")
@@ -108,7 +108,7 @@ def test_forking_again_and_again_under_load_hangs_nobody(endpoint: Endpoint) -> 
         def busy():
             while not stop.is_set():
                 record(20, "parent")
-                time.sleep(0.001)
+                time.sleep(0.001)  # the pace of the load
         threads = [threading.Thread(target=busy) for _ in range(4)]
         [thread.start() for thread in threads]
         failed = 0
@@ -210,7 +210,7 @@ def test_ctrl_c_ends_a_flush_at_once_and_keeps_the_events(endpoint: Endpoint) ->
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "flushing\n"
-    time.sleep(0.1)
+    time.sleep(0.1)  # until the flush waits, which cannot be seen from here
     interrupted = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "10\n"

@@ -115,7 +115,7 @@ def test_fault_46_a_mapping_behind_a_proxy_is_not_asked() -> None:
 def test_fault_47_code_that_would_block_or_record_itself_is_not_run() -> None:
     class Blocking:
         def __repr__(self) -> str:
-            time.sleep(3600)
+            time.sleep(3600)  # what must not be run
             return ""
 
         __str__ = __len__ = __iter__ = __getattr__ = __repr__  # type: ignore[assignment]

@@ -27,6 +27,10 @@ def record(count, text="hello"):
     return [interaction.llm(model="m", input=text, output=str(n)) for n in range(count)]
 def say(*words):
     print(*words, flush=True)
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)  # between two looks
 def counts():
     s = client.stats()
     assert s.recorded == s.delivered + s.pending + s.spooled + sum(s.dropped.values()), s
@@ -40,7 +44,7 @@ deadline = time.monotonic() + 60
 from sessionbat.spooled import list_spools
 while any(spooled.bytes for spooled in list_spools()) and time.monotonic() < deadline:
     client.flush(1)
-    time.sleep(0.01)
+    time.sleep(0.01)  # between two looks
 say(client.stats().adopted)
 """
 

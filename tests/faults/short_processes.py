@@ -171,8 +171,8 @@ def _kill_in_the_middle(process: subprocess.Popen[str], endpoint: Endpoint, late
     while len(endpoint.requests) == before and process.poll() is None:
         if time.monotonic() > deadline:
             break
-        time.sleep(0.002)
-    time.sleep(later)
+        time.sleep(0.002)  # between two looks
+    time.sleep(later)  # the moment of death
     process.kill()
 
 

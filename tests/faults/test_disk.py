@@ -64,15 +64,18 @@ def test_a_full_disk(
     down(endpoint)
     record(client, 10)
     eventually(lambda: client.stats().spooled == 10)
+    tries: list[object] = []
     with monkeypatch.context() as patch:
 
         def full(*args: object) -> int:
+            tries.append(args)
             raise OSError(28, "No space left on device")
 
         patch.setattr(os, "pwrite", full)
         record(client, 20)
         eventually(lambda: logged(caplog, "spool-off"))
-        time.sleep(0.6)  # three further tries
+        first = len(tries)
+        eventually(lambda: len(tries) >= first + 3)
         assert (client.stats().spooled, client.stats().pending) == (10, 20)
     eventually(lambda: client.stats().spooled == 30)
     eventually(lambda: logged(caplog, "spool-on"))
@@ -87,13 +90,11 @@ from sessionbat._delivery import keeper
 keeper.DISK_RETRY_S = 0.2
 for _ in range(20):
     [record(1, os.urandom(300).hex()) for _ in range(100)]
-    time.sleep(0.06)
+    time.sleep(0.06)  # the keeper writes meanwhile
 full = counts()
 say(full.spooled > 0, full.pending > 0, full.dropped)
 ROOM()
-deadline = time.monotonic() + 20
-while client.stats().pending and time.monotonic() < deadline:
-    time.sleep(0.05)
+until(lambda: not client.stats().pending)
 s = counts()
 say(s.spooled, s.pending)
 """
@@ -329,9 +330,7 @@ def test_two_processes_with_the_same_spool(endpoint: Endpoint, root: Path) -> No
         record(1, "own")
         client.flush(5)
         from sessionbat.spooled import list_spools
-        deadline = time.monotonic() + 20
-        while list_spools() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: not list_spools())
     """
     hosts = [Host(adopt, endpoint.url) for _ in range(2)]
     for host in hosts:
@@ -346,7 +345,9 @@ def test_two_processes_with_the_same_spool(endpoint: Endpoint, root: Path) -> No
 def test_a_living_process_keeps_its_own(endpoint: Endpoint) -> None:
     """Row 37: nobody adopts what a process holds that is merely stopped."""
     down(endpoint)
-    code = "record(30)\ntime.sleep(0.3)\nsay('kept')\nsys.stdin.readline()"
+    code = (
+        "record(30)\nuntil(lambda: client.stats().spooled == 30)\nsay('kept')\nsys.stdin.readline()"
+    )
     with Host(code, endpoint.url) as holder:
         assert holder.hear() == "kept"
         endpoint.behave = lambda request: (
@@ -412,7 +413,10 @@ def test_a_spool_that_others_have_filled(
     """Row 38: orphans make room; what a living process keeps does not, and memory serves."""
     down(endpoint)
     worker = client._recorder._transport._worker  # type: ignore[union-attr]
-    with Host("record(200)\ntime.sleep(0.4)\nsay('x')\nsys.stdin.readline()", endpoint.url) as host:
+    code = (
+        "record(200)\nuntil(lambda: client.stats().spooled == 200)\nsay('x')\nsys.stdin.readline()"
+    )
+    with Host(code, endpoint.url) as host:
         host.hear()
         worker._keeper.spool.max_bytes = 1000
         record(client, 10)
@@ -459,7 +463,7 @@ def test_an_endpoint_that_answers_at_once_costs_no_disk_write(
         ever = False
         for _ in range(100):
             record(client, 5)
-            time.sleep(0.01)
+            time.sleep(0.01)  # the pace of the load
             ever = ever or root.exists()
         assert client.flush()
         client.close()

@@ -72,6 +72,7 @@ def test_os_exit_after_record(endpoint: Endpoint, up: bool) -> None:
     """Row 3: what is older than the spool's delay of 150 ms is recovered."""
     if not up:
         endpoint.behave = lambda request: Answer(503)
+    # Longer than the delay.
     done = run("record(300)\ntime.sleep(0.25)\nos._exit(7)", endpoint.url)
     assert (done.returncode, done.stderr.count("\n") <= 1) == (7, True)
     endpoint.behave = receipt
@@ -83,7 +84,7 @@ def test_os_exit_after_record(endpoint: Endpoint, up: bool) -> None:
 def test_server_down_at_start_in_the_whole_run_and_at_exit(endpoint: Endpoint, hang: bool) -> None:
     """Row 32: the exit takes 2 s at most, all is on disk, and the next run delivers it."""
     endpoint.behave = lambda request: Answer(503, hang=hang)
-    code = "record(400)\ntime.sleep(0.3)\nrecord(100)\nsay(time.monotonic())"
+    code = "record(400)\nuntil(lambda: client.stats().spooled)\nrecord(100)\nsay(time.monotonic())"
     with Host(code, endpoint.url) as host:
         leaves_at = float(host.hear())
         done = host.end()
@@ -179,7 +180,7 @@ def test_recording_while_the_interpreter_shuts_down(endpoint: Endpoint, up: bool
         def daemon():
             while True:
                 record(1, "daemon")
-                time.sleep(0.001)
+                time.sleep(0.001)  # the pace of the load
         threading.Thread(target=daemon, daemon=True).start()
         record(5)
         """,
@@ -245,9 +246,11 @@ def test_an_outage_with_a_restart_inside_it(endpoint: Endpoint) -> None:
 def test_an_outage_of_30_seconds_with_a_restart_inside_it(endpoint: Endpoint) -> None:
     """Row 32 at length: 0 of 15,000 lost."""
     endpoint.behave = lambda request: Answer(503)
+    # The pace of the load.
     steady = "for _ in range(1500):\n    record(5)\n    time.sleep(0.01)\nos._exit(0)"
     began = time.monotonic()
     for _ in range(2):
+        # Longer than the spool's delay.
         assert run(f"{steady.replace('os._exit', 'time.sleep(0.25); os._exit')}", endpoint.url)
     eventually(lambda: time.monotonic() - began > 30, timeout=40)
     endpoint.behave = receipt

@@ -25,7 +25,7 @@ def test_fork_with_items_queued(endpoint: Endpoint) -> None:
     with Host(
         """
         record(100, "parent")
-        time.sleep(0.3)
+        until(lambda: client.stats().spooled)
         record(100, "parent")
         pid = os.fork()
         if pid == 0:
@@ -167,7 +167,7 @@ def test_fork_at_any_moment_of_the_workers_life(endpoint: Endpoint, up: bool) ->
         children = []
         for moment in range(40):
             record(20, "parent")
-            time.sleep((moment % 20) * 0.01)
+            time.sleep((moment % 20) * 0.01)  # the moment of the fork
             pid = os.fork()
             if pid == 0:
                 faulthandler.dump_traceback_later(40, exit=True)
@@ -343,15 +343,14 @@ def test_a_child_that_ends_with_os_exit(endpoint: Endpoint) -> None:
             import sessionbat._delivery.sender as sender
             sender.Sender._post = lambda *_: sender.Outcome(sender.Verdict.AGAIN, "network")
             record(30, "child")
-            while client.stats().spooled < 30:
-                time.sleep(0.01)
+            until(lambda: client.stats().spooled >= 30)
             os._exit(9)
         os.waitpid(pid, 0)
         deadline = time.monotonic() + 20
         while client.stats().adopted < 30 and time.monotonic() < deadline:
             record(1, "parent")
             client.flush(5)
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks
         say(client.stats().adopted)
         """,
         endpoint.url,
@@ -368,8 +367,7 @@ def test_subprocesses_of_a_threaded_app(endpoint: Endpoint) -> None:
         """
         import subprocess
         record(50)
-        while client.stats().spooled < 50:
-            time.sleep(0.01)
+        until(lambda: client.stats().spooled >= 50)
         code = "import os; print(*[os.readlink(f'/proc/self/fd/{fd}') for fd in range(3, 40) "
         code += "if os.path.exists(f'/proc/self/fd/{fd}')])"
         for closes in (True, False):

@@ -241,8 +241,7 @@ def test_the_wall_clock_jumps(endpoint: Endpoint, up: bool) -> None:
             client.flush(0.3)
         ids += record(20)
         shift[0] -= 3600  # while they linger
-        while client.stats().pending and time.monotonic() - began < 15:
-            time.sleep(0.01)
+        until(lambda: not client.stats().pending, seconds=15)
         say(len(ids), len(set(ids)), time.monotonic() - began < 10)
         """,
         endpoint.url,

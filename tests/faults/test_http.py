@@ -266,7 +266,7 @@ def test_counts_add_up_at_every_moment_of_an_outage(
         record(client, 20)
         assert_adds_up(client)
         ever_spooled += client.stats().spooled
-        time.sleep(0.01)
+        time.sleep(0.01)  # the pace of the load
     client.flush()
     stats = client.stats()
     assert_adds_up(client)

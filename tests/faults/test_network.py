@@ -219,7 +219,7 @@ while (passed := time.monotonic() - began) < SECONDS:
         record(1, "x" * 600)
         n += 1
     most = max(most, rss())
-    time.sleep(0.005)
+    time.sleep(0.005)  # the pace of the load
 say("outage", n, most - before, client.stats().spooled > n // 2)
 while not client.flush(1):
     pass

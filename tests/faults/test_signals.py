@@ -53,7 +53,7 @@ def test_sigterm_with_the_apps_own_handler(endpoint: Endpoint) -> None:
         client.flush(0)
         assert signal.getsignal(signal.SIGTERM) is handler
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)
+        time.sleep(60)  # until the signal
         """,
         endpoint.url,
     )
@@ -82,8 +82,9 @@ def test_sigkill_250_ms_after_the_last_record_while_others_are_being_written(
 ) -> None:
     """Row 6: also when the keeper has just written something else."""
     endpoint.behave = lambda request: Answer(503)
+    # Pauses as long as the promise: what is older than 250 ms is on disk.
     code = f"record(1100)\ntime.sleep({gap_ms} / 1000 + 0.02)\nrecord(950)\nrecord(100, 'last')\n"
-    code += "time.sleep(0.25)\nos.kill(os.getpid(), signal.SIGKILL)"
+    code += "time.sleep(0.25)\nos.kill(os.getpid(), signal.SIGKILL)"  # the promise
     run(code, endpoint.url)
     assert len(on_disk()) == 2150
 
@@ -92,6 +93,7 @@ def test_sigkill_250_ms_after_the_last_record_while_others_are_being_written(
 def test_sigkill_at_a_random_moment_during_a_steady_load(endpoint: Endpoint) -> None:
     """Row 6: whatever is older than 250 ms survives, at each of 8 moments."""
     endpoint.behave = lambda request: Answer(503)
+    # A steady load.
     code = "while True:\n    record(5)\n    say(time.monotonic())\n    time.sleep(0.01)"
     recorded = 0
     for moment in range(8):
@@ -122,11 +124,10 @@ def test_sigkill_in_the_middle_of_a_spool_write(endpoint: Endpoint) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             return pwrite(descriptor, data, offset)
         record(1)
-        while not client.stats().spooled:
-            time.sleep(0.01)
+        until(lambda: client.stats().spooled)
         segment.os.pwrite = torn
         record(100, "torn")
-        time.sleep(60)
+        time.sleep(60)  # until the signal
         """,
         endpoint.url,
     )
@@ -152,6 +153,7 @@ def test_sigkill_between_the_2xx_and_its_arrival(tmp_path: Path) -> None:
             return answer
 
         with Endpoint(take_and_kill) as between:
+            # It is killed while it waits.
             with Host("record(50)\ntime.sleep(60)", between.url) as host:
                 assert host.process.wait(30) == -signal.SIGKILL
             between.behave = lambda request: pass_on(request, ingestion)

@@ -42,7 +42,7 @@ class Raises:
 
 class Blocks:
     def __repr__(self) -> str:
-        time.sleep(60)
+        time.sleep(60)  # what must not be run
         return "never"
 
 

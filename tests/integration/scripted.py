@@ -47,7 +47,7 @@ async def cancel(coroutine: Any, *, after: int = 1) -> None:
     while hanging < goal:
         assert time.monotonic() < deadline
         assert not task.done()
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # between two looks
     await asyncio.sleep(0.01)  # what the latency is measured against
     task.cancel()
     with suppress(asyncio.CancelledError):
@@ -102,7 +102,7 @@ class Scripted(BaseChatModel):
         entry = self._next()
         if isinstance(entry, Hang):
             await hang()
-        await asyncio.sleep(self.pause_s)
+        await asyncio.sleep(self.pause_s)  # its work
         return _result(entry)
 
     def _stream(

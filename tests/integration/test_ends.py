@@ -308,7 +308,7 @@ def test_a_call_left_running_when_its_chain_ends_stays_in_its_interaction(
 
         async def leave_running(_: Any) -> str:
             left.append(asyncio.ensure_future(Scripted(pause_s=0.05).ainvoke("later")))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # the one left running has begun by then
             return str((await Scripted().ainvoke("now")).content)
 
         await RunnableLambda(leave_running).ainvoke("x", recorded.config())

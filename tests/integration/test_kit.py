@@ -209,7 +209,7 @@ def test_a_cancelled_task_ends_what_it_began(
 
     async def work(key: str) -> None:
         hooks.on_request(key, "m", "q")
-        await asyncio.sleep(60)
+        await asyncio.sleep(60)  # until it is cancelled
 
     async def main() -> None:
         task = asyncio.create_task(work("cancelled"))

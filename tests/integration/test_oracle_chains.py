@@ -187,7 +187,7 @@ def add(a: int, b: int) -> int:
 @tool
 async def slow_add(a: int, b: int) -> int:
     """Add slowly."""
-    await asyncio.sleep(0.001)
+    await asyncio.sleep(0.001)  # its work
     return a + b
 
 

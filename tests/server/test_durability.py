@@ -123,7 +123,7 @@ def test_a_kill_while_the_store_is_made_harms_no_later_start(tmp_path: Path) -> 
             deadline = time.monotonic() + 20
             while not list(path.iterdir()):
                 assert time.monotonic() < deadline
-            time.sleep(random.uniform(0, 0.02))
+            time.sleep(random.uniform(0, 0.02))  # the moment of death
             process.kill()
         assert stored_ids(path / "store.db") == []
 

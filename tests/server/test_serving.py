@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.sqlite.store import SqliteStore
 from tests.cli.command import environment_of
+from tests.conftest import eventually
 from tests.server.wire import PATH, Wire, event, ndjson
 
 SERVE = """
@@ -54,14 +55,12 @@ def served(directory: Path, port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_until_healthy(wire: Wire, timeout: float = 20) -> None:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        try:
-            if wire.get("/healthz").status == 200:
-                return
-        except OSError:
-            time.sleep(0.005)
-    raise AssertionError("not healthy in time")
+    def is_healthy() -> bool:
+        with suppress(OSError):
+            return wire.get("/healthz").status == 200
+        return False
+
+    eventually(is_healthy, timeout)
 
 
 def rss_bytes(pid: int) -> int:

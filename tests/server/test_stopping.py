@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import eventually
 from tests.server.test_durability import stored_ids
 from tests.server.test_serving import free_port, served, wait_until_healthy, wire_to
 from tests.server.wire import PATH, event, ndjson
@@ -56,8 +57,7 @@ def test_a_stop_under_load_keeps_all_it_has_acknowledged(tmp_path: Path) -> None
     with served(tmp_path, port) as process:
         wait_until_healthy(wire_to(port))
         senders = [Sender(port, f"s{n}") for n in range(6)]
-        while not all(sender.acknowledged for sender in senders):
-            time.sleep(0.01)
+        eventually(lambda: all(sender.acknowledged for sender in senders))
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=20)
@@ -92,7 +92,7 @@ def test_while_a_request_is_finished_new_ones_are_told_to_come_again(tmp_path: P
         with begin_request(port, body) as connection:
             wire.get("/healthz")  # the one before it has been taken
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)  # until the stop is under way
+            eventually(lambda: wire.get("/healthz").slug == "stopping")
             late = [wire.get("/healthz"), wire.send(event("e2"))]
             connection.sendall(body[-1:])
             answer = connection.makefile("rb").read()

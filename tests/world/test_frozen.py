@@ -102,7 +102,7 @@ def test_the_endpoint_is_stopped(server: subprocess.Popen[str], seconds: float) 
     say(time.perf_counter() - began < 0.5)
     result = client.flush(1)
     say(result.delivered, result.pending + result.spooled, bool(result))
-    time.sleep({seconds})
+    time.sleep({seconds})  # how long the other one is stopped
     say("stood")
     sys.stdin.readline()
     record(100, "after")

@@ -126,7 +126,7 @@ def test_the_cell_that_makes_the_client_is_run_again_and_again(
 def test_an_interrupt_of_a_measured_call_is_its_error(endpoint: Endpoint, kernel: Kernel) -> None:
     cell = kernel.start(
         "with session.interaction().measure_llm(model='m', input='measured') as call:\n"
-        "    print('waiting', flush=True)\n    time.sleep(60)"
+        "    print('waiting', flush=True)\n    time.sleep(60)"  # until the interrupt
     )
     kernel._wait(cell, "stream")
     kernel.manager.interrupt_kernel()

@@ -62,7 +62,7 @@ def get(port: int, path: str) -> str | None:
             urlopen(f"http://127.0.0.1:{port}/{path}", timeout=20) as answer,
         ):
             return str(answer.read().decode())
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
     return None
 
 
@@ -130,7 +130,7 @@ def app(environ, start_response):
     with client.session(session_id=environ["PATH_INFO"].strip("/")) as session:
         from sessionbat import current_session
         import gevent
-        gevent.sleep(0.01)
+        gevent.sleep(0.01)  # another request runs meanwhile
         assert current_session() is session
         current_session().interaction().llm(model="m", input="request")
     start_response("200 OK", [])
@@ -193,7 +193,7 @@ def test_a_client_that_is_made_before_the_patching(
         def tick():
             while True:
                 ticks.append(1)
-                green.sleep(0.01)
+                green.sleep(0.01)  # others run meanwhile
         green.spawn(tick)
         for g in [green.spawn(record, 50) for _ in range(4)]:
             wait(g)

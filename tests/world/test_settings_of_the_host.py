@@ -85,7 +85,7 @@ HANDLERS = {
     "raises-oserror": "raise OSError('the log is full')",
     "records": "interaction.llm(model='log', input='logged', observation_id='')",
     "records-and-flushes": "interaction.llm(model='log', input='logged'); client.flush(0.1)",
-    "waits": "time.sleep(0.2)",
+    "waits": "time.sleep(0.2)",  # what the handler does
 }
 
 
@@ -233,16 +233,14 @@ def test_every_descriptor_is_closed_under_us(endpoint: Endpoint, up: bool) -> No
         """
         record(3)
         client.flush(1)
-        until = time.monotonic() + 1
-        while not client.stats().spooled and time.monotonic() < until:
-            time.sleep(0.01)
+        until(lambda: client.stats().spooled, seconds=1)
         os.closerange(3, 256)
         files = [open(f"{os.environ['SESSIONBAT_SPOOL_DIR']}/host{n}", "w+b") for n in range(8)]
         for file in files:
             file.write(b"host")
             file.flush()
         record(5)
-        time.sleep(0.4)
+        time.sleep(0.4)  # longer than the spool's delay
         client.flush(1)
         record(5)
         client.flush(1)

@@ -81,7 +81,7 @@ def found(store: Store, query: str, count: int = 1, **asked: Any) -> list[str]:
         hits = [hit.id for hit in store.search(query, **asked).items]
         if len(hits) >= count or time.monotonic() > deadline:
             return hits
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks; fewer than asked for is an answer, too
 
 
 def searchable(store: Store, *events: ReceivedEvent) -> None:

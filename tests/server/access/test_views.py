@@ -43,7 +43,7 @@ def test_no_more_are_made_at_once() -> None:
         with lock:
             now += 1
             most = max(most, now)
-        time.sleep(0.01)
+        time.sleep(0.01)  # the work of an answer
         with lock:
             now -= 1
         return Response()
@@ -109,7 +109,7 @@ def test_answers_on_the_beat_take_one_of_a_few_times() -> None:
         return Response()
 
     async def slower(_: Request) -> Response:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # longer than one beat, shorter than two
         return Response()
 
     async def failing(_: Request) -> Response:

@@ -19,6 +19,7 @@ from sessionbat.server.ingest.decoder_thread import SMALL, DecodedRequest, Decod
 from sessionbat.server.ingest.group_commit import MAX_COMMIT_WORK, GroupCommit, Stored
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.web.refusal import Refused
+from tests.conftest import eventually
 from tests.server.wire import event, ndjson
 
 Result = TypeVar("Result")
@@ -101,7 +102,7 @@ def test_a_small_body_does_not_wait_for_the_large_ones_before_it() -> None:
 
     def slow(each: Body, *, received_at_us: int) -> Decoded:
         if len(each.data) > SMALL:
-            time.sleep(0.15)
+            time.sleep(0.15)  # the work of a large body
         return decode(each, received_at_us=received_at_us)
 
     large = [large_body(f"l{n}", by=slow) for n in range(3)]
@@ -126,8 +127,7 @@ def test_no_more_is_decoded_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> No
         await asyncio.to_thread(store.entered.wait, 20)
         others = [asyncio.create_task(group_commit.commit(large_body(name))) for name in "abcd"]
         small = asyncio.create_task(group_commit.commit(body("small")))
-        while len(store.prepared) < 3:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(eventually, lambda: len(store.prepared) >= 3)
         # One waits for its commit, the others for room; a small one needs none.
         assert sorted(store.prepared) == ["a", "first", "small"]
         store.gate.set()

@@ -6,7 +6,6 @@ A thousand by default, in process; 100,000 with ``-m slow``; some hundreds over 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from sessionbat.server.app import create_app
 from sessionbat.server.settings import Settings
 from sessionbat.server.store.opening import open_store
+from tests.conftest import eventually
 from tests.server.ingest.mutations import Mutated, mutate
 from tests.server.wire import PATH, Wire, event
 
@@ -80,10 +80,7 @@ def stored_ids(url: str) -> set[str]:
     """Give the ids of what is stored, once search and statistics have swallowed it too."""
     store = open_store(url)
     try:
-        deadline = time.monotonic() + 60
-        while store.measure().events_behind and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert store.measure().events_behind == 0
+        eventually(lambda: store.measure().events_behind == 0, timeout=60)
         ids: set[str] = set()
         for n in range(50):
             after = None

@@ -6,7 +6,6 @@ import json
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from sessionbat.errors import ConfigurationError
 from sessionbat.server.ops.retention import Retention, RetentionKeeper, enforce, foresee
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.store.opening import Store, open_store
+from tests.conftest import eventually
 from tests.server.wire import Wire, event
 
 #: Received after anything that a test calls an event's time: 2096.
@@ -26,13 +26,6 @@ LATER_US = 4_000_000_000_000_000
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 MB = 1_000_000
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
 
 
 @pytest.fixture

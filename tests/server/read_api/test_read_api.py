@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
+from tests.conftest import eventually
 from tests.server.wire import Wire, event
 
 API = "/api/v1"
@@ -157,17 +157,13 @@ def test_healthz_answers(standing_server: Wire) -> None:
     assert (answer.status, answer.json) == (200, {"status": "ok"})
 
 
-def eventually(server: Wire, path: str, **asked: str) -> Any:
-    """Ask until there is an item, for two seconds; give the items."""
-    deadline = time.monotonic() + 2
-    while not (items := server.get(path, **asked).json["items"]) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return items
+def items_within_two_seconds(server: Wire, path: str, **asked: str) -> Any:
+    return eventually(lambda: server.get(path, **asked).json["items"], timeout=2)
 
 
 def test_a_search_result_has_exactly_the_promised_fields(server: Wire) -> None:
     server.send(event(observation__output={"text": "Use the reset link."}))
-    assert eventually(server, f"{API}/search", q="reset link") == [
+    assert items_within_two_seconds(server, f"{API}/search", q="reset link") == [
         {
             "app": "support-bot",
             "session_id": "thread_1",
@@ -188,7 +184,7 @@ def test_a_search_needs_words(standing_server: Wire) -> None:
 def test_statistics_have_exactly_the_promised_fields(server: Wire) -> None:
     server.send(event(observation__metrics={"latency_ms": 820, "cost_usd": 0.002}))
     asked = {"by": "hour", "from": "2026-11-22T00:00:00Z", "to": "2026-11-23T00:00:00Z"}
-    (item,) = eventually(server, f"{API}/statistics", app="support-bot", **asked)
+    (item,) = items_within_two_seconds(server, f"{API}/statistics", app="support-bot", **asked)
     percentiles = [item.pop(f"latency_ms_p{p}") for p in (50, 95, 99)]
     assert percentiles == [pytest.approx(820, rel=0.05)] * 3
     assert item == {

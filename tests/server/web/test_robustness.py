@@ -16,6 +16,7 @@ import zstandard
 from prometheus_client.parser import text_string_to_metric_families
 
 from sessionbat.server.web import connection_limits
+from tests.conftest import eventually
 from tests.server.wire import PATH, Wire, event
 
 Start = Callable[..., Wire]
@@ -92,7 +93,7 @@ def test_a_head_that_comes_byte_by_byte_is_given_up(start_server: Start) -> None
     with connect(server) as connection, pytest.raises(OSError):
         for _ in range(200):
             connection.sendall(b"G" if _ == 0 else b"E")
-            time.sleep(0.02)
+            time.sleep(0.02)  # slower than a head may be, byte by byte
     assert server.get("/healthz").status == 200
 
 
@@ -131,9 +132,7 @@ def test_an_answer_that_nobody_reads_is_given_up(
     server.send([event(f"e{n}", observation__input="x" * 500_000) for n in range(15)])
     path = "/api/v1/events?app=support-bot&session_id=thread_1"
     with ask_without_reading(server, path):
-        deadline = time.monotonic() + 10
-        while not ended(server, "slow-reader") and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(lambda: ended(server, "slow-reader"))
     assert ended(server, "slow-reader") == 1
 
 
@@ -146,10 +145,7 @@ def test_of_many_unread_answers_the_longest_waiting_goes(
     path = "/api/v1/events?app=support-bot&session_id=thread_1"
     readers = [ask_without_reading(server, path) for _ in range(4)]
     try:
-        deadline = time.monotonic() + 10
-        while ended(server, "slow-reader") < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert ended(server, "slow-reader") >= 2
+        eventually(lambda: ended(server, "slow-reader") >= 2)
         assert len(server.request("GET", path).body) > 7_000_000  # who reads is served
     finally:
         for reader in readers:
@@ -197,8 +193,8 @@ def test_when_none_is_idle_the_new_connection_is_told_to_come_again(start_server
     busy = [connect(server) for _ in range(2)]
     try:
         for connection in busy:
-            connection.sendall(POST + b"Content-Length: 10\r\n\r\n")
-        time.sleep(0.2)  # until both heads are read
+            connection.sendall(POST + b"Content-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # its head is read
         with connect(server) as late:
             response = answer(late)
             assert (response.status, response.headers["Retry-After"]) == (503, "1")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from sessionbat.server.store.sqlite import append, indexer_thread, known_rows, m
 from sessionbat.server.store.sqlite.payloads import PayloadReader
 from sessionbat.server.store.sqlite.recent_rows import IndexedText, recent_texts
 from sessionbat.server.store.sqlite.store import SqliteStore
+from tests.conftest import eventually
 
 
 @pytest.fixture
@@ -60,13 +60,6 @@ def counted(store: Store) -> int:
     return sum(item.count for item in items)
 
 
-def wait_for(met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def of_user(store: Store, user: str) -> list[str]:
     where = SessionFilter(context=(("user_id", user),))
     return [session.session_id for session in store.list_sessions(where=where).items]
@@ -103,7 +96,7 @@ def test_an_append_that_failed_leaves_nothing_to_be_found(
     with pytest.raises(StoreError, match="disk full"):
         store.append([received("e1", output="lost")])
     store.append([received("e2", output="kept")])
-    wait_for(lambda: found(store, "kept") == ["e2"])
+    eventually(lambda: found(store, "kept") == ["e2"])
     assert found(store, "lost") == []
 
 
@@ -116,7 +109,7 @@ def test_two_stores_may_write_to_one_file_in_turn(store: Store, path: Path) -> N
     assert (session.interactions, session.observations) == (3, 6)
     assert [of_user(store, f"user{n}") for n in range(3)] == [["s1"]] * 3
     for n in range(6):
-        wait_for(lambda n=n: found(store, f"word{n}") == [f"e{n}"])  # type: ignore[misc]
+        eventually(lambda n=n: found(store, f"word{n}") == [f"e{n}"])  # type: ignore[misc]
     other.close()
 
 
@@ -144,7 +137,7 @@ def test_an_event_deleted_before_it_was_indexed_is_not_indexed(path: Path) -> No
     connection.close()
     if indexed:
         pytest.skip("indexing was faster")
-    wait_for(lambda: found(store, "stays") == ["e2", "e0"])
+    eventually(lambda: found(store, "stays") == ["e2", "e0"])
     store.close()
     with sqlite3.connect(path) as connection:
         rows = connection.execute("SELECT rowid FROM texts WHERE texts MATCH 'gone'").fetchall()
@@ -254,7 +247,7 @@ def test_texts_that_are_not_remembered_are_read_from_the_disk(
 ) -> None:
     monkeypatch.setattr("sessionbat.server.store.sqlite.recent_rows._MAX_BYTES", 10)
     store.append([received(f"e{n}", output=f"word{n} " + "filler " * 10) for n in range(3)])
-    wait_for(lambda: found(store, "filler") == ["e2", "e1", "e0"])
+    eventually(lambda: found(store, "filler") == ["e2", "e1", "e0"])
 
 
 def test_statistics_miss_nothing_that_is_not_remembered(
@@ -266,7 +259,7 @@ def test_statistics_miss_nothing_that_is_not_remembered(
     other.append([received("e2")])
     other.close()
     store.append([received("e3")])  # finds that another has written, and remembers only this
-    wait_for(lambda: counted(store) == 3)
+    eventually(lambda: counted(store) == 3)
 
 
 def test_what_is_deleted_before_it_is_counted_never_is(
@@ -276,19 +269,19 @@ def test_what_is_deleted_before_it_is_counted_never_is(
     store.append([received("e1"), received("e2", session="s2")])
     store.delete_sessions([("app", "s2")])
     store.append([received("e3", session="s3")])
-    wait_for(lambda: counted(store) > 0)
+    eventually(lambda: counted(store) > 0)
     assert counted(store) == 2
 
 
 def test_text_after_a_null_character_is_found(store: Store) -> None:
     store.append([received("e1", output="before\0after")])
-    wait_for(lambda: found(store, "before") == ["e1"])
+    eventually(lambda: found(store, "before") == ["e1"])
     assert found(store, "after") == ["e1"]
 
 
 def test_an_index_of_an_earlier_shape_is_made_anew(store: Store, path: Path) -> None:
     store.append([received("e1", output="lighthouse")])
-    wait_for(lambda: found(store, "lighthouse") == ["e1"])
+    eventually(lambda: found(store, "lighthouse") == ["e1"])
     store.close()
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE texts")
@@ -297,7 +290,7 @@ def test_an_index_of_an_earlier_shape_is_made_anew(store: Store, path: Path) -> 
         )
     connection.close()
     again = open_store(f"sqlite:///{path}")
-    wait_for(lambda: found(again, "lighthouse") == ["e1"])
+    eventually(lambda: found(again, "lighthouse") == ["e1"])
     assert [hit.id for hit in again.search("lighthouse", app="app").items] == ["e1"]
     again.close()
 

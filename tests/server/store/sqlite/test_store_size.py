@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -13,6 +12,7 @@ from bench.store import Words, generate
 
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.store.opening import open_store
+from tests.conftest import eventually
 
 #: Received after anything that a test calls an event's time: 2096.
 LATER_US = 4_000_000_000_000_000
@@ -33,9 +33,6 @@ def test_events_of_a_kilobyte_take_less_room_than_their_json(tmp_path: Path) -> 
     last = {"type": "llm", "id": "last", "app": "a", "session_id": "s",
             "observation": {"kind": "llm", "output": "lastofall"}}  # fmt: skip
     store.append([ReceivedEvent(orjson.dumps(last), last, LATER_US)])
-    deadline = time.monotonic() + 60
-    while not store.search("lastofall").items:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: store.search("lastofall").items, timeout=60)
     store.close()
     assert path.stat().st_size < 0.88 * sum(map(len, raws))

@@ -12,17 +12,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from sessionbat.errors import StoreError
-from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.records import ReceivedEvent, Statistic
 from sessionbat.server.store.opening import Store, open_store
 from sessionbat.server.store.sqlite import schema
 from sessionbat.server.store.sqlite.schema import MIGRATIONS
+from tests.conftest import eventually
 
 STORES = Path(__file__).parent / "stores"
 
@@ -87,14 +87,15 @@ def test_a_file_of_schema_2_still_has_its_resent_messages_byte_for_byte(tmp_path
 def test_a_file_of_schema_2_counts_and_finds_as_before(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{old_file(tmp_path, 2)}")
     day = datetime(2025, 11, 22, tzinfo=UTC)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+
+    def all_of_it() -> tuple[list[Statistic], list[str]] | None:
         # Its events say that they are of a year after they were received.
         counted = store.statistics(by="day", since=day, until=day + timedelta(days=1))
         found = [hit.id for word in ("reset", "grün") for hit in store.search(word).items]
-        if counted and counted[0].count == 4 and len(found) == 2:
-            break
-        time.sleep(0.01)
+        is_all = counted and counted[0].count == 4 and len(found) == 2
+        return (counted, found) if is_all else None
+
+    counted, found = eventually(all_of_it)
     store.close()
     assert [(each.count, each.errors, each.input_tokens) for each in counted] == [(4, 1, 142)]
     assert counted[0].latency_ms_p50 == pytest.approx(820, rel=0.05)
@@ -141,10 +142,7 @@ EVENT = {"type": "llm", "id": "x", "session_id": "x", "observation": {"kind": "l
 
 def found(store: Store, query: str) -> list[str]:
     """Search until something is found; the index is made again behind ingestion."""
-    deadline = time.monotonic() + 20
-    while not (hits := store.search(query).items) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return [hit.id for hit in hits]
+    return [hit.id for hit in eventually(lambda: store.search(query).items)]
 
 
 def test_the_text_index_of_schema_4_is_made_again_by_the_new_folding(tmp_path: Path) -> None:
