@@ -234,7 +234,7 @@ class Recorder:
         text = usable_id(given)
         if text is not None and is_event_id(text):
             return text
-        self._mend("bad-observation-id", "an observation id was unusable; one was made")
+        self._mend("bad-observation-id", "an observation id was not valid; a new one was used")
         return new_event_id()
 
     def usable_id(self, given: object, what: str) -> str:
@@ -243,7 +243,7 @@ class Recorder:
             return new_event_id()
         text = usable_id(given)
         if text is None:
-            self._mend(f"bad-{what}-id", f"a {what} id was empty or unusable; one was made")
+            self._mend(f"bad-{what}-id", f"a {what} id was empty or not valid; a new one was used")
             return new_event_id()
         return text
 
@@ -263,7 +263,7 @@ class Recorder:
             try:
                 self._last_acts.pop()()
             except Exception as error:  # noqa: BLE001 - an integration may be the host's own
-                self._mend("close-error", f"an act at close raised {type(error).__name__}")
+                self._mend("close-error", f"an on_close callback raised {type(error).__name__}")
         self._closed = self._is_choosy = True
         return self._wait_for("close", timeout)
 

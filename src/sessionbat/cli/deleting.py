@@ -93,7 +93,7 @@ def retention(
     kept = Retention(max_age, max_size)
     if kept.keeps_all:
         raise ConfigurationError(
-            "nothing says what to delete; give --max-age, --max-size or both", slug="no-retention"
+            "no limit is given; use --max-age, --max-size or both", slug="no-retention"
         )
     now = datetime.now(UTC)
     store = open_existing_store(store_url)
@@ -119,8 +119,8 @@ def _check_choice(user: str | None, session: str | None) -> None:
         )
     if user is not None and len(user) > MAX_USER_CHARACTERS:
         raise ConfigurationError(
-            f"users are told apart by the first {MAX_USER_CHARACTERS} characters of their id, and"
-            f" this one has {len(user)}; delete the sessions by --session",
+            f"a user's id can have at most {MAX_USER_CHARACTERS} characters here, and this one has"
+            f" {len(user)}; delete the sessions with --session",
             slug="long-user",
         )
 

@@ -109,7 +109,7 @@ def _whole_file(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
     """Give a file its name when it is whole."""
     if path.exists() and not overwrite:
         raise StoreError(
-            f"{str(path)!r} is there already; name another file, or overwrite it with --force",
+            f"{str(path)!r} already exists; name another file, or overwrite it with --force",
             slug="file-exists",
         )
     part = path.with_name(f"{path.name}.part")
@@ -119,8 +119,8 @@ def _whole_file(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
         part.replace(path)
     except OSError as exc:
         raise StoreError(
-            f"cannot write {str(path)!r}: {exc.strerror}; check the directory and the room on the"
-            " disk",
+            f"cannot write {str(path)!r}: {exc.strerror}; check the directory and the free disk"
+            " space",
             slug="cannot-write",
         ) from exc
     finally:

@@ -86,7 +86,7 @@ def revoke_key(key_id: str, store_url: str) -> None:
     with closing(open_existing_store(store_url)) as store:
         if not store.revoke_key(key_id):
             raise ConfigurationError(
-                f"there is no key of this id in {store_url}; see: sessionbat keys list",
+                f"no key in {store_url} has this id; see: sessionbat keys list",
                 slug="no-such-key",
             )
     click.echo(f"Revoked {key_id}.")

@@ -275,7 +275,7 @@ async def _answer_http_exception(request: Request, exc: Exception) -> Response:
 async def _answer_store_error(routes: Routes, request: Request, exc: Exception) -> Response:
     assert isinstance(exc, StoreError)
     if not is_told_already(exc):
-        _log.error("a question could not be answered: %s", exc)
+        _log.error("a query could not be answered: %s", exc)
     refused = refusal_of_question(exc)
     if routes.is_page(route_path(request.scope)):
         return refusal_page(request, refused)

@@ -119,7 +119,7 @@ def _root_path(text: str) -> str:
     if path is None:
         raise ConfigurationError(
             f"root path {text[:200]!r} cannot be used; give a path such as '/bat', of letters,"
-            " digits and ._~-, that begins with none of the server's own",
+            " digits and ._~-, that does not begin with one of the server's own",
             slug="bad-root-path",
         )
     return path
@@ -130,7 +130,7 @@ def _network(text: str) -> str:
         return str(ipaddress.ip_network(text.strip("[]"), strict=False))
     except ValueError as exc:
         raise ConfigurationError(
-            f"{text[:200]!r} is no address of a proxy; give an address or a network, such as"
+            f"{text[:200]!r} is not a proxy's address; give an address or a network, such as"
             " 127.0.0.1 or 10.0.0.0/8",
             slug="bad-trusted-proxy",
         ) from exc
@@ -143,7 +143,7 @@ def _host(text: str) -> str:
         return inner
     if inner != text or not _is_host(text):
         raise ConfigurationError(
-            f"{text!r} is no host; give a name or an address, without scheme and port",
+            f"{text!r} is not a host; give a name or an address, without scheme and port",
             slug="bad-host",
         )
     return text

@@ -143,13 +143,13 @@ async def _fields(request: Request) -> dict[str, str]:
             async for chunk in request.stream():
                 data += chunk
                 if len(data) > _MAX_FORM_BYTES:
-                    raise Refused(413, "bad-form", "this is longer than the form can be")
+                    raise Refused(413, "bad-form", "the form is too long")
     except (TimeoutError, ClientDisconnect) as exc:
         raise Refused(408, "bad-form", "the form did not arrive; try again") from exc
     try:
         return dict(parse_qsl(data.decode("ascii"), max_num_fields=10))
     except ValueError as exc:
-        raise Refused(400, "bad-form", "this is no form of this server; try again") from exc
+        raise Refused(400, "bad-form", "this form is not from this server; try again") from exc
 
 
 def _following(request: Request, wanted: str) -> str:

@@ -222,7 +222,7 @@ def _check_elements(elements: list[bytes], rest: bytes) -> list[bytes]:
     if elements == [b""]:
         return []
     if b"" in elements:
-        raise Refused(400, "not-json", "the JSON array has an empty place between two commas")
+        raise Refused(400, "not-json", "the JSON array has an empty element")
     return elements
 
 

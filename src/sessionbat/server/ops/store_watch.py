@@ -17,19 +17,19 @@ from sessionbat.server.store.protocol import Store
 
 _log = logging.getLogger("sessionbat.server")
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 INTERVAL: Final = 0.5
 STATES: Final[tuple[StoreState, ...]] = get_args(StoreState)
 _SLUGS: Final = frozenset(f"store-{state}" for state in STATES)
 
-#: For people and programs elsewhere: no path of this machine.
+#: Messages for clients; without any path of this machine.
 TOLD: Final[dict[StoreState, str]] = {
-    "gone": "the store's file was moved, deleted or replaced; what is sent now is not kept",
-    "damaged": "the store's file is damaged; new events are not taken",
-    "full": "the store's disk is full; new events are not taken",
-    "read-only": "the store cannot be written to; new events are not taken",
-    "failing": "the store's disk answers with errors; new events are not taken",
-    "slow": "the store's disk is very slow; new events are not taken for the moment",
+    "gone": "the store's file was moved, deleted or replaced; new events are refused",
+    "damaged": "the store's file is damaged; new events are refused",
+    "full": "the store's disk is full; new events are refused",
+    "read-only": "the store cannot be written to; new events are refused",
+    "failing": "the store's disk returns errors; new events are refused",
+    "slow": "the store's disk is very slow; new events are refused for the moment",
 }
 
 
@@ -46,7 +46,7 @@ class StoreWatch:
         self._interval = interval
         self._unwell_since: float | None = None
         self._thread = Background(
-            "sessionbat-watch", self._look, failing="the store could not be looked at", retry_s=0.0
+            "sessionbat-watch", self._look, failing="the store could not be checked", retry_s=0.0
         )
         store.tell_health(self._log_change)
 

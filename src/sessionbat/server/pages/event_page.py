@@ -23,7 +23,7 @@ def find(visible: Visible, session: SessionSummary, event_id: str) -> Page[Store
     """
     found = visible.find_event(session.app, session.session_id, event_id)
     if found is None:
-        raise Refused(404, "no-such-event", "this session has no event of that id", at="event")
+        raise Refused(404, "no-such-event", "this session has no event with that id", at="event")
     return Page([found], None)
 
 

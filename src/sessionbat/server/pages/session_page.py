@@ -141,7 +141,7 @@ def _name_of_id(query: Query) -> Text:
         raise Refused(
             400,
             "repeated-parameter",
-            "id and session_id are two names of one thing and differ; give one",
+            "id and session_id mean the same and differ; give one",
             at="session_id",
         )
     return given[0]

@@ -344,7 +344,7 @@ def _too_many() -> Refused:
     return Refused(
         503,
         "too-many-connections",
-        "the server has as many connections as it may; try again",
+        "the server has reached its limit of connections; try again",
         headers={"Retry-After": "1"},
     )
 
@@ -372,4 +372,4 @@ def _slow_head(seconds: float) -> Refused:
 
 
 def _not_http() -> Refused:
-    return Refused(400, "not-http", "this is not HTTP as the server understands it")
+    return Refused(400, "not-http", "the data received is not valid HTTP")

@@ -41,7 +41,7 @@ class Hosts:
             raise Refused(
                 421,
                 "wrong-host",
-                "this server does not go by that name; address it as 127.0.0.1, [::1] or"
+                "the Host header is not a name of this server; use 127.0.0.1, [::1] or"
                 " localhost, or start it with --allowed-host NAME",
                 at="Host",
             )

@@ -249,7 +249,7 @@ def _check_names(operation: str, declared: set[str], given: Sequence[str]) -> No
             raise Refused(
                 400,
                 "unknown-parameter",
-                f"{operation} cannot be asked by {name[:_QUOTED]!r}; it can by"
+                f"{operation} has no parameter {name[:_QUOTED]!r}; use"
                 f" {', '.join(sorted(declared))}",
                 at=name[:_QUOTED],
             )

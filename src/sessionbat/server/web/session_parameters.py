@@ -108,7 +108,7 @@ def refused_cursors() -> Iterator[None]:
         raise Refused(
             400,
             "bad-after",
-            "after is not a cursor of this server; pass what the page before gave as next, or"
+            "after is not a cursor of this list; pass the next of the page before, or"
             " start again without it",
             at="after",
         ) from exc
@@ -119,6 +119,6 @@ def no_such_session(at: str) -> Refused:
     return Refused(
         404,
         "no-such-session",
-        "this app has no session of that id; perhaps it has not arrived yet",
+        "this app has no session with that id; it may not have arrived yet",
         at=at,
     )

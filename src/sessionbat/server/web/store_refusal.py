@@ -26,13 +26,11 @@ def refusal_of_question(exc: StoreError) -> Refused:
     """Make the refusal of a query that the store could not answer."""
     if exc.slug == "no-search":
         return Refused(501, exc.slug, _ADVICE[exc.slug])
-    return refusal_of(
-        exc, _ADVICE.get(exc.slug, "the store failed; the log of the server says why")
-    )
+    return refusal_of(exc, _ADVICE.get(exc.slug, "the store failed; see the server's log"))
 
 
 _ADVICE: Final = {
-    "query-too-slow": "this takes too long; narrow it, by app or by time",
+    "query-too-slow": "the query took too long; narrow it, by app or by time",
     "no-search": "this server's SQLite has no text search (FTS5)",
 }
 

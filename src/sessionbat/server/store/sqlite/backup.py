@@ -33,7 +33,7 @@ def back_up(path: Path, target: Path, *, overwrite: bool, on_progress: Progress)
     check_is_store(path)
     if target.exists() and (not overwrite or target.samefile(path)):
         raise StoreError(
-            f"{str(target)!r} is there already; name another file, or overwrite it with --force",
+            f"{str(target)!r} already exists; name another file, or overwrite it with --force",
             slug="file-exists",
         )
     with unfinished(target, ".part") as part:
@@ -83,7 +83,7 @@ def check_is_store(path: Path) -> None:
     check_file(path)
     if not path.exists() or not _is_store(path):
         raise StoreError(
-            f"there is no store at {str(path)!r}; name the one that is meant with --store",
+            f"there is no store at {str(path)!r}; name an existing one with --store",
             slug="no-store",
         )
 
@@ -120,7 +120,7 @@ def alone(path: Path) -> Iterator[None]:
         except sqlite3.OperationalError as exc:
             if exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise StoreError(
-                    f"something uses the store {str(path)!r}, a server or another command; stop it"
+                    f"the store {str(path)!r} is in use by a server or another command; stop it"
                     " first",
                     slug="store-in-use",
                 ) from exc
@@ -254,6 +254,6 @@ def _damaged(source: Path, said: str) -> StoreError:
 def _cannot_write(path: Path, exc: OSError | sqlite3.Error) -> StoreError:
     reason = exc.strerror if isinstance(exc, OSError) else str(exc)
     return StoreError(
-        f"cannot write {str(path)!r}: {reason}; check the directory and the room on the disk",
+        f"cannot write {str(path)!r}: {reason}; check the directory and the free disk space",
         slug="cannot-write",
     )

@@ -61,7 +61,7 @@ class Reader:
     def too_slow(self) -> StoreError:
         """Make the error for a query whose time is over."""
         return StoreError(
-            f"the question took longer than {self.timeout:g} s; ask for less",
+            f"the query took longer than {self.timeout:g} s; ask for less",
             slug="query-too-slow",
         )
 

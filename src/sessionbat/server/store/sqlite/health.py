@@ -230,7 +230,7 @@ _STATES: Final[dict[int, StoreState]] = {
     sqlite3.SQLITE_PERM: "failing",
     sqlite3.SQLITE_AUTH: "failing",
 }
-# Not of the file, but of an index in it that can be made anew.
+# Damage to an index in the file, which can be rebuilt.
 _DERIVED: Final = (sqlite3.SQLITE_CORRUPT_VTAB, sqlite3.SQLITE_CORRUPT_INDEX)
 
 
@@ -245,7 +245,7 @@ def _state_of(exc: sqlite3.Error, path: Path) -> StoreState | None:
 
 
 def _of_the_disk(path: Path) -> StoreState:
-    """Return why the disk fails, if known; SQLite has no error code for some causes."""
+    """Tell a read-only or full disk from a failing one; SQLite has no error code for them here."""
     with suppress(OSError, AttributeError):
         disk = os.statvfs(path.parent)
         if disk.f_flag & os.ST_RDONLY:
@@ -259,24 +259,24 @@ def _message(state: StoreState, path: Path, detail: str) -> str:
     if state == "gone":
         if detail:
             return (
-                f"another file is in the place of {str(path)!r}, which is open; put the right one"
-                " back, or restart the server to use what is there now"
+                f"{str(path)!r} was replaced by another file while it is open; put the original"
+                " back, or restart the server to use the new one"
             )
         return (
-            f"{str(path)!r} was moved or deleted while it is open; move it back, or if it is"
+            f"{str(path)!r} was moved or deleted while it is open; move it back, or if it was"
             " deleted, restart the server"
         )
     if state == "full":
         reserve = _room(path).reserve
         return (
-            f"the disk of {str(path)!r} is as good as full; new events are refused until"
-            f" {_enough(reserve) / 1e6:.1f} MB are free: delete sessions, or make room"
+            f"the disk of {str(path)!r} is nearly full; new events are refused until"
+            f" {_enough(reserve) / 1e6:.1f} MB are free: delete sessions, or free disk space"
         )
     advice = {
-        "damaged": "stop the server and ask sessionbat store check; restore a backup or salvage",
+        "damaged": "stop the server and run sessionbat store check; restore a backup or salvage",
         "read-only": "make it writable again",
-        "failing": "see the disk and its mount",
-        "slow": "see what else writes to the disk or holds the file",
+        "failing": "check the disk and its mount",
+        "slow": "check which other process writes to the disk or locks the file",
     }[state]
     told = f"a transaction takes longer than {SLOW:g} s" if state == "slow" else detail
     return f"the store {str(path)!r} is {state}: {told}; {advice}"

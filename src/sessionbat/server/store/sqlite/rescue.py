@@ -26,7 +26,7 @@ def is_damage(exc: StoreError) -> bool:
 def rescue(path: Path, target: Path, on_progress: Progress) -> Salvaged:
     """Make a new store from everything readable; see ``opening.salvage``."""
     if target.exists():
-        raise StoreError(f"{str(target)!r} is there already; name another file", slug="file-exists")
+        raise StoreError(f"{str(target)!r} already exists; name another file", slug="file-exists")
     with unfinished(target, ".salvaging") as part:
         found = _fill(path, part, on_progress)
         part.replace(target)

@@ -49,7 +49,7 @@ def check_file(path: Path) -> None:
         return  # no table was ever made in it: a start was cut short before the first commit
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise StoreError(
-            f"{str(path)!r} is a database of some other program; name another file",
+            f"{str(path)!r} is another program's database; name another file",
             slug="not-a-store",
         )
     _refuse_newer(int.from_bytes(header[60:64], "big"), path)
@@ -120,7 +120,7 @@ def _migrate(
         if version and version < len(MIGRATIONS):
             backup = _back_up(path, version)
             _log.warning(
-                "store %s: changing its schema from %d to %d; the file as it was is kept as %s"
+                "store %s: changing its schema from %d to %d; the old file is kept as %s"
                 " [store-migrated]",
                 path,
                 version,

@@ -136,8 +136,8 @@ class TextIndex:
             return True
         if _exists(connection):
             raise StoreError(
-                "the text index of this store can only be changed by an SQLite with FTS5, and"
-                " Python's here has none",
+                "the text index of this store can only be changed by an SQLite with FTS5, which"
+                " this Python does not have",
                 slug="no-search",
             )
         return False

@@ -75,7 +75,7 @@ def search(reader: Reader, query: SearchQuery) -> Page[SearchHit]:
     connection = reader.connection
     if not has_fts5(connection):
         raise StoreError(
-            "search needs an SQLite with FTS5, and Python's here has none", slug="no-search"
+            "search needs an SQLite with FTS5, which this Python does not have", slug="no-search"
         )
     matching = f"text : ({_match(terms, ' AND ')})"
     if query.app is not None:
