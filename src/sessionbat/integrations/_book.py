@@ -78,7 +78,7 @@ class Book(Generic[_Op]):
                     evicted = self._overflowing()
         if evicted:
             self._abandon_all(evicted, UNFINISHED)
-        # What was taken down so far is not its latency.
+        # The time spent on the snapshot is not part of its latency.
         operation.begun_ns = operation.clock.ticks_ns()
 
     def watch(self, operation: _Op) -> None:

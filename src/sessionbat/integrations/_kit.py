@@ -67,7 +67,7 @@ class Guard:
 
     def __init__(self, *, slug: str) -> None:
         self._slug = slug
-        #: How often something could not be done; each may have left a record incomplete.
+        #: The number of failures; each may have left a record incomplete.
         self.failures = 0
 
     def count(self, what: str, error: Exception) -> None:

@@ -63,7 +63,7 @@ class Operation:
         if interaction is not None:
             self.interaction = interaction
         self.metadata: dict[str, Any] = {}
-        #: What an answer has brought so far, for one that is cut short.
+        #: The pieces of the answer so far, in case it is cut short.
         self.pieces: list[Any] = []
 
     def start(self, clock: Clock) -> str:
@@ -122,7 +122,7 @@ def record(
     times = operation.times()
     arguments: dict[str, Any] = {
         "observation_id": operation.observation_id,
-        # As text, which passes as it is: from seconds the API takes four times as long.
+        # A text passes unchanged; converting seconds would take the API four times as long.
         "started_at": utc_text(int(operation.begun_at * 1_000_000) * 1000),
         "error": error,
         "metadata": operation.metadata if metadata is None else metadata,

@@ -140,7 +140,7 @@ class Seldom:
         self._level = level
         self._clock = clock
         self._lock = threading.Lock()  # guards these two
-        #: How often each happened since its last line, and the latest reason.
+        #: For each, the count since its last line and the latest reason.
         self._counts: dict[str, tuple[int, str]] = {}
         self._logged_at: dict[str, float] = {}
 

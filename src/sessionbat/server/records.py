@@ -24,7 +24,7 @@ StoreState = Literal["well", "gone", "damaged", "full", "read-only", "failing", 
 class ReceivedEvent(NamedTuple):
     """An event that has passed ``sessionbat.event.find_problem``, on its way into the store."""
 
-    #: Its JSON exactly as it was received: UTF-8, valid for strict parsers, one value. The truth.
+    #: Its JSON exactly as received: UTF-8, one value, valid for strict parsers.
     raw: bytes
     #: The same, decoded; only its envelope and figures are read from here.
     event: dict[str, Any]
@@ -47,7 +47,7 @@ class StoreHealth(NamedTuple):
     """The health of the store as a whole."""
 
     state: StoreState
-    #: What is wrong and what to do; empty when it is well. Names the file, so not for strangers.
+    #: The problem and its fix; empty when well. Contains the file's path, so not for clients.
     message: str
 
     @property
@@ -70,11 +70,11 @@ class SessionSummary:
 
     app: str
     session_id: str
-    #: RFC 3339 of the earliest and latest event; one that claims to be later than it was received
-    #: counts at that time, and keeps its own in the event.
+    #: Times of the earliest and latest event, in RFC 3339. An event whose time is later than its
+    #: receipt counts at the time of receipt; the event itself keeps its time.
     first_at: str
     last_at: str
-    #: Distinct interaction ids; events without one belong to none.
+    #: The number of distinct interaction ids.
     interactions: int
     observations: int
     llm_calls: int
@@ -89,8 +89,8 @@ class SessionSummary:
     cost_usd: float
     #: The user's first words in one line; empty when none are recorded.
     title: str
-    #: False where an event was imported without its time: then ``first_at`` and ``last_at`` are
-    #: of the import, not of the session.
+    #: False if an event was imported without its time: ``first_at`` and ``last_at`` are then times
+    #: of the import.
     times_known: bool = True
 
 
@@ -101,7 +101,7 @@ class SessionFilter:
     A session has a label when any of its observations has it.
     """
 
-    #: Keys and values; only keys that the store was opened with, and the reserved ones.
+    #: Keys and values; only the reserved keys and those that the store was opened with.
     context: tuple[tuple[str, str], ...] = ()
     tag: str | None = None
     model: str | None = None
@@ -118,7 +118,7 @@ class SessionFilter:
     max_tokens: int | None = None
     min_cost_usd: float | None = None
     max_cost_usd: float | None = None
-    #: Of the slowest observation.
+    #: The latency of the slowest observation.
     min_latency_ms: float | None = None
     max_latency_ms: float | None = None
 
@@ -129,10 +129,10 @@ class EventFilter:
 
     app: str | None = None
     session_id: str | None = None
-    #: Of sessions that have an event of this user, whatever the event itself names.
+    #: All events of sessions in which this user has an event.
     user_id: str | None = None
     kind: str | None = None
-    #: True: that failed; False: that did not.
+    #: True: only failed events; False: only successful ones.
     error: bool | None = None
     #: At or after ``since`` and before ``until``, by the event's own time.
     since: datetime | None = None
@@ -145,7 +145,7 @@ class Removed:
 
     sessions: int = 0
     events: int = 0
-    #: Of their JSON, as it lay compressed on the disk.
+    #: The compressed size of their JSON on disk.
     bytes: int = 0
 
     def __add__(self, other: Removed) -> Removed:
@@ -160,7 +160,7 @@ class StoredEvent:
     """An event as received, with its position in the session."""
 
     id: str
-    #: Its JSON, byte for byte as it was received.
+    #: Its JSON, byte for byte as received.
     raw: bytes
 
     @property
@@ -183,9 +183,9 @@ class SearchHit:
     #: Its time, RFC 3339.
     at: str
     kind: str
-    #: Some words around the first that were found, in one line; plain text, not markup.
+    #: Some words around the first match, in one line; plain text, not markup.
     snippet: str
-    #: Where in the snippet the found words are: start and end, counted in code points.
+    #: Start and end of each match in the snippet, in code points.
     highlights: list[tuple[int, int]]
 
 
@@ -195,9 +195,9 @@ class Statistic:
 
     #: When it began, RFC 3339.
     at: str
-    #: The app, model or tool; None when nothing is grouped.
+    #: The app, model or tool; None without grouping.
     group: str | None
-    #: Observations.
+    #: The number of observations.
     count: int
     errors: int
     input_tokens: int
@@ -213,7 +213,7 @@ class Statistic:
 class StoredKey:
     """A key as stored, without the key itself. Times are RFC 3339."""
 
-    #: A part of the key that is no secret; names it in lists and when it is revoked.
+    #: The part of the key that is not secret; identifies it in lists and for revoking.
     id: str
     kind: KeyKind
     #: The only app it is for; None: every app.
@@ -222,7 +222,7 @@ class StoredKey:
     #: SHA-256 of the whole key.
     digest: bytes = field(repr=False)
     created_at: str
-    #: None while it may be used.
+    #: None while the key is valid.
     revoked_at: str | None = None
 
 
@@ -232,10 +232,10 @@ class StoreMeasures:
 
     #: Events stored.
     events: int
-    #: Those that search and statistics do not know yet, and how long the oldest has waited.
+    #: Events that search and statistics do not have yet, and the time the oldest has waited.
     events_behind: int
     seconds_behind: float
-    #: On the disk: what is kept, and what was written last and is not merged into it yet.
+    #: Sizes on disk: the file, and the write-ahead log.
     bytes: int
     log_bytes: int
 
@@ -256,7 +256,7 @@ class AppMeasures:
 
     app: str
     events: int
-    #: Of the JSON of its events, as it lies compressed on the disk.
+    #: The compressed size of its events' JSON on disk.
     bytes: int
 
 
@@ -266,7 +266,7 @@ class Page(Generic[Item]):
 
     items: list[Item]
     next: str | None
-    #: Items left out because the file is damaged where they lie; only an export goes on over them.
+    #: The number of items skipped because of damage; only an export skips items.
     unreadable: int = 0
 
 

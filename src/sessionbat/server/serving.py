@@ -34,7 +34,7 @@ from sessionbat.server.web.shutdown import Stopping
 
 _log = logging.getLogger("sessionbat.server")
 
-# How long a stop waits for requests under way, then for connections to take their answers, in
+# How long shutdown waits for requests in progress, then for connections to read their answers, in
 # seconds.
 _STOP_TIMEOUT: Final = 10
 _CLOSE_TIMEOUT: Final = 2

@@ -9,7 +9,7 @@ from typing import Final
 
 from sessionbat.errors import ConfigurationError
 
-#: It stands before each address of a page.
+#: The prefix of each address on a page.
 MAX_ROOT_PATH_CHARACTERS: Final = 200
 
 
@@ -106,7 +106,7 @@ def clean_root_path(text: str) -> str | None:
     return None if path.split("/")[1] in OWN_SEGMENTS else path
 
 
-#: How the server's own paths begin; a root path that did could not be told from them.
+#: First segments of the server's own paths; a root path must not begin with one of them.
 OWN_SEGMENTS: Final = frozenset(
     {"api", "healthz", "login", "logout", "metrics", "session", "session.json", "sessions",
      "sessions.json", "static"}

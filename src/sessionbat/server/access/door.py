@@ -22,7 +22,7 @@ from sessionbat.server.web.host_header import Hosts
 from sessionbat.server.web.refusal import Refused
 from sessionbat.server.web.store_refusal import refusal_of
 
-#: On every answer, whatever it is. No inline code, nothing from elsewhere, no frame around it.
+#: Headers of every answer: no inline code, no foreign content, no framing.
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
@@ -40,7 +40,7 @@ _RAW_HEADERS: Final = tuple(
 
 _log = logging.getLogger("sessionbat.server")
 
-# Longer ones are forgotten by the detour over the login; servers and proxies refuse long addresses.
+# Longer addresses are not restored after a login; servers and proxies refuse long ones.
 _MAX_NEXT_CHARACTERS: Final = 2000
 
 

@@ -53,7 +53,7 @@ class Login:
         self._refuse = refuse
 
     def routes(self) -> list[GuardedRoute]:
-        """Give the routes of logging in and out."""
+        """List the routes of login and logout."""
         return [
             GuardedRoute(path, handler, need=Need.NOTHING, face=Face.PAGE, methods=[method])
             for path, handler, method in (

@@ -40,7 +40,7 @@ class Access:
     app: str | None = None
     #: There is no key yet, so that nobody needs one.
     is_open: bool = False
-    #: What the form for logging out has to send; empty for a request that came with a key.
+    #: The token that the logout form has to send; empty for a request with a key.
     logout_token: str = ""
 
     @property

@@ -23,7 +23,7 @@ class Need(Enum):
 
     NOTHING = "nothing"
     INGEST = "ingest"
-    #: Reads one app at least; the route shows a key of one app no other.
+    #: Any key that can read; the route shows a key of one app only that app.
     READ_ONE_APP = "read"
     READ_EVERY_APP = "read-every-app"
     ADMIN = "admin"

@@ -30,7 +30,7 @@ class Throttle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        #: What an address may still do, and when that was so; the one that failed last is last.
+        #: The remaining allowance of each address, and its time; the last to fail is last.
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def fail(self, address: str) -> int | None:

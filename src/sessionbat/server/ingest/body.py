@@ -43,10 +43,10 @@ class Body(NamedTuple):
 
     data: bytes
     encoding: Encoding
-    #: Makes events of it: the protocol that it came by.
+    #: The decoder of its protocol.
     decode: Decode
-    #: The only app that may be written to; an event that names none is taken for it. None: every
-    #: event names its own.
+    #: The only app that may be written to, and the default for events that name none. With None,
+    #: every event has to name its app.
     app: str | None = None
 
 
@@ -71,9 +71,9 @@ class Decoded:
     rejected: list[Rejected]
     #: Length of the body after decompression.
     size: int
-    #: Values in it, roughly: what it costs in memory.
+    #: The approximate number of values in it, a measure of its memory.
     values: int
-    #: The body was one JSON value that is no array: there are no neighbours to save.
+    #: Whether the body was a single event and not a list.
     is_single: bool
 
 

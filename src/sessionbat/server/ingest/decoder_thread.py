@@ -21,23 +21,23 @@ from sessionbat.server.web.refusal import Refused
 
 _log = logging.getLogger("sessionbat.server")
 
-#: A body that is no longer than this once it is inflated goes before the large ones.
+#: Bodies up to this size decompressed go before the large ones.
 SMALL: Final = 64 * 1024
-# Events that are prepared at a time: as many as the SDK sends at once.
+# The number of events to prepare at a time: the SDK's batch size.
 _AT_ONCE: Final = 1000
 
 
 class DecodedRequest(NamedTuple):
     """A request's decoded events, and the future that its result goes to."""
 
-    #: Without its events, of which there are those that follow.
+    #: The decoded body, without its events.
     decoded: Decoded
-    #: Those to be stored, as the store prepared them.
+    #: Its events, prepared by the store.
     events: Sequence[PreparedEvent]
     waiter: Waiter
-    #: What storing them takes: microseconds, roughly.
+    #: The estimated cost of storing them, in microseconds.
     work: int
-    #: Whose key brought them.
+    #: The app of the request's key.
     app: App = None
 
     @property

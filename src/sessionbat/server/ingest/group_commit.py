@@ -29,7 +29,7 @@ from sessionbat.server.web.fair_queue import App, FairQueue
 
 _log = logging.getLogger("sessionbat.server")
 
-# Of what is decoded no more waits, beside one request: bounds memory.
+# The limit on decoded requests that wait, in addition to one request: bounds memory.
 _MAX_GROUP_BYTES: Final = 16 * 1024 * 1024
 #: The most work of one commit, in microseconds as the store estimates them, beside one event: a
 #: tenth of a second on a machine at rest, a half on one that is busy.

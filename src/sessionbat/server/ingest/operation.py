@@ -11,7 +11,7 @@ from sessionbat.server.web.operations import Answer, BodyForm, Operation, refere
 from sessionbat.server.web.parameters import Schema
 
 PATH: Final = INGESTION_PATH
-#: On every answer of the endpoint: what it takes (W3C LDP, RFC 7694). The SDK sends batches for it.
+#: The formats it accepts, on every answer (W3C LDP, RFC 7694). The SDK then sends batches.
 CAPABILITIES: Final = {
     "Accept-Post": "application/json, application/x-ndjson",
     "Accept-Encoding": "zstd, gzip",

@@ -25,8 +25,7 @@ _LOOKED_INTO: Final = frozenset(
         "observation.error",
     )
 )
-#: Of these objects, the names that are read; any other may stand there as often as it likes, and
-#: is handed out as it came.
+#: The names that are read in each object. Other names may be repeated and are returned unchanged.
 _READ: Final = {
     "": frozenset(
         (

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-#: Of all events of a body.
+#: The limit for all events of a body.
 MAX_VALUES: Final = 1_000_000
 
 # Looked through in one go, in which no other thread runs: a tenth of a millisecond, a few where the

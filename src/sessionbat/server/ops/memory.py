@@ -7,16 +7,16 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 
-#: What is as long as this gets pages of its own, which go back to the system when it is freed.
+#: Blocks of this size get their own pages, which return to the system when freed.
 _LARGE_BYTES: Final = 512 * 1024
 #: So much at the end of a heap may be kept.
 _KEPT_BYTES: Final = 4 * 1024 * 1024
-#: Heaps; by default there are eight for each processor, and each keeps what its threads once took.
+#: Number of heaps. The default is eight per processor, and each keeps freed memory.
 _HEAPS: Final = 2
 
 

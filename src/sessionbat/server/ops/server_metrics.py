@@ -26,7 +26,7 @@ from sessionbat.server.ops.store_watch import STATES
 from sessionbat.server.records import StoreMeasures
 from sessionbat.server.store.protocol import Store
 
-#: A process as it came to be; near enough, since the server is imported when it starts.
+#: The start of the process, approximately: the server is imported when it starts.
 _STARTED_AT: Final = time.time()
 
 

@@ -37,7 +37,7 @@ _SESSIONS_AT_ONCE: Final = 2
 _ID: Final = Text(name="id", description="the session, as its host names it")
 _ALSO_ID: Final = Text(name="session_id", description="the same, as the API names it")
 _EVENT: Final = Text(name="event", description="this event alone and in full")
-# Where the page before has ended; see ``Place``.
+# The end of the page before; see ``Place``.
 _SEEN: Final = Whole(name="seen", description="observations before this page", default=0)
 _TURNS: Final = Whole(name="turns", description="turns before this page", default=0)
 _LAST: Final = Text(name="last", description="the last turn before this page", default="")
@@ -61,7 +61,7 @@ class _Found(NamedTuple):
     query: Query
     session: SessionSummary
     events: Page[StoredEvent]
-    #: Where these stand in the session.
+    #: The position of these events in the session.
     place: Place
 
     @property

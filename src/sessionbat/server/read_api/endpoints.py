@@ -40,7 +40,7 @@ from sessionbat.server.web.session_parameters import (
 )
 
 _SPANS: Final[dict[Span, timedelta]] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
-#: How many of them are given when no ``from`` is named.
+#: The number of them to return when ``from`` is missing.
 _DEFAULT_SPANS: Final[dict[Span, int]] = {"hour": 24, "day": 30}
 
 

@@ -20,15 +20,15 @@ MAX_LABEL_CHARACTERS: Final = 200
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _YEAR_9999_US: Final = 253_370_764_800_000_000
-# No call has a thousand million tokens, or costs a million dollars; what claims more must not
-# overflow the session's sum.
+# No call has a billion tokens or costs a million dollars; larger claims must not overflow the
+# session's sum.
 _MAX_TOKENS: Final = 10**9
 _MAX_COST_USD: Final = 10**6
 _MAX_LABELS: Final = 64
 
 Label = tuple[str, str]
 
-#: On the sessions of which an event was imported without its time.
+#: The label of sessions with an event that was imported without its time.
 TIMES_UNKNOWN: Final[Label] = ("times", "unknown")
 
 
@@ -65,13 +65,14 @@ class EventFigures(NamedTuple):
     output_tokens: int | None
     cost_usd: float | None
     error_type: str | None
-    #: Of its kind, and of its tags and context: apart, because few of each occur again and again.
+    #: The labels of its kind, and those of its tags and context; separate, because each set alone
+    #: often repeats.
     own_labels: frozenset[Label]
     shared_labels: frozenset[Label]
     observation: Mapping[str, Any]
-    #: When it counts as activity: at its own time, but no later than it was received. A client's
-    #: clock may be ahead, or its writer may lie; its session must not be the latest of all for
-    #: that, nor kept for ever.
+    #: The time of its activity: its own time, but no later than its receipt. A client's clock may
+    #: be ahead, or an event forged; its session must not become the latest of all for that, nor be
+    #: kept for ever.
     active_at_us: int
 
     @property

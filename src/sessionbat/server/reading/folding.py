@@ -14,18 +14,18 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-#: Names the rules by which an index was made. Python brings the tables of Unicode.
+#: Identifies the folding rules of an index: our version, and that of Python's Unicode tables.
 FOLDING: Final = f"2/{unicodedata.unidata_version}"
 
-#: Stands between two characters that are words of their own. Tokenizers part words at it.
+#: Inserted between characters that are words of their own; tokenizers split words at it.
 JOINER: Final = "\u2060"
 
 _RUN: Final = re.compile(r"[^\x00-\x7f]+")
-# What ends highlights in a snippet, and its ends; elsewhere these mean nothing.
+# The control characters that mark highlights in a snippet; spaces replace them in all text.
 _MARKS_OF_SNIPPETS: Final = {1: " ", 2: " ", 3: " "}
 
-#: Accents and vowel signs that a reader may leave out, and what shows nothing by itself. The breve
-#: of й and ў and the dots of ї make letters of their own; those of ё do not.
+#: Accents and vowel signs that are optional in writing, and invisible characters. The breve of й
+#: and ў and the dots of ї make separate letters; those of ё do not.
 _UNWRITTEN: Final = re.compile(
     "(?<![\u0438\u0418\u0443\u0423])\u0306|(?<![\u0456\u0406])\u0308"
     "|[\u0300-\u0305\u0307\u0309-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
@@ -35,7 +35,7 @@ _UNWRITTEN: Final = re.compile(
     "\xad\u200d\u2060\ufe00-\ufe0f"  # soft hyphen, joiners, variation selectors
     "\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\U000e0100-\U000e01ef]"  # skin tones, tags
 )
-#: Letters that Unicode does not take apart and keyboards do.
+#: Letters that Unicode does not decompose, but that people type as several letters.
 _SPELLINGS: Final = str.maketrans(
     {
         "æ": "ae",
@@ -55,7 +55,7 @@ _SPELLINGS: Final = str.maketrans(
     }
 )
 _HAS_SPELLINGS: Final = re.compile(f"[{''.join(map(chr, _SPELLINGS))}]")
-# Would become letters that grow together with the word before them.
+# Decompose into letters, which would join the word before them.
 _SIGNS: Final = re.compile("[\u2120-\u2122]")
 #: Chinese, Japanese, Korean, Thai, Lao, Burmese, Khmer.
 _UNSPACED: Final = re.compile(
@@ -66,7 +66,7 @@ _EMOJI: Final = re.compile(
     "[\u231a-\u23ff\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07"
     "\u2b1b\u2b1c\u2b50\u2b55\U0001f000-\U0001f3fa\U0001f400-\U0001faff]"
 )
-# Tokenizers pass over symbols; they take characters for private use, so emoji become such.
+# Tokenizers ignore symbols but index private-use characters, so emoji are mapped to those.
 _PRIVATE: Final = 0xE000
 _WORDS_OF_EMOJI: Final = re.compile("[\ue000-\uf8ff]")
 
@@ -144,7 +144,7 @@ class Trace:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        #: Where pieces begin, in the folded form and in the text.
+        #: The start of each piece, in the folded form and in the text.
         self._folded_starts: list[int] = []
         self._starts: list[int] = []
         length = 0

@@ -31,9 +31,9 @@ def without_empty(values: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k not in keys and v not in (None, "", [], {})}
 
 
-#: Of one event; the SDK sends a fifth of that at most.
+#: The limit for one event; the SDK sends a fifth of that at most.
 MAX_EVENT_VALUES: Final = 250_000
-#: Of one event on a page of a whole session, and of JSON in a string that is read as such.
+#: The limit for one event on a session's page, and for JSON decoded from a string.
 MAX_SHOWN_VALUES: Final = 50_000
 
 

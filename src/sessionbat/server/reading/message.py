@@ -50,7 +50,7 @@ Part = Words | Call | Result | Other
 class Message:
     """One message of a conversation, in a common form."""
 
-    #: ``system``, ``user``, ``assistant``, ``tool``; any other role as it came.
+    #: ``system``, ``user``, ``assistant``, ``tool``; any other role is unchanged.
     role: str
     name: str
     parts: tuple[Part, ...]
@@ -186,7 +186,7 @@ _BLOCK_TYPES: Final = frozenset(
         *("document", "file", "audio", "video", "user-prompt", "tool-return"),
     }
 )
-#: Gemini's and Bedrock's blocks have no type: the key that they hold says what they are.
+#: Blocks of Gemini and Bedrock have no type; their key identifies them.
 _CALL_BLOCKS: Final = ("functionCall", "function_call", "toolUse")
 _RESULT_BLOCKS: Final = ("functionResponse", "function_response", "toolResult")
 _BLOCK_KEYS: Final = frozenset(

@@ -13,7 +13,7 @@ from sessionbat.server.reading.chat import first_words_of_user
 
 MAX_CHARACTERS: Final = 90
 
-#: How well words name a session; of two, the higher counts.
+#: The rank of words as a session's title; the higher one wins.
 SAID: Final = 2
 SEARCHED: Final = 1
 NONE: Final = 0

@@ -10,9 +10,9 @@ from typing import Any, Final
 from sessionbat.server.reading.json_values import MAX_SHOWN_VALUES, count_roughly, unwrap
 from sessionbat.server.records import StoredEvent
 
-#: Of one event once the page is full.
+#: The limit for one event once the page is full.
 _TIGHT: Final = 1_000
-#: Of each of an event's minor parts, when it has too many in all.
+#: The limit for each minor part of an event that is over its limit.
 _MINOR: Final = 1_000
 
 

@@ -14,14 +14,14 @@ from itertools import accumulate
 from operator import add
 from typing import Final, NamedTuple
 
-#: How far a percentile may be from the true one, as a part of it.
+#: The largest relative error of a percentile.
 RELATIVE_ERROR: Final = 0.05
 
 _GROWTH: Final = 1.1
 _LOG_GROWTH: Final = math.log(_GROWTH)
 _SMALLEST_MS: Final = 0.01
 _LAST: Final = 500  # 0.01 ms × 1.1^500: beyond the age of the universe
-# Beyond the last bucket; a latency near the end of what a float holds would become infinite.
+# Above the last bucket: a latency near a float's maximum would become infinite.
 _LARGEST_MS: Final = 1e30
 
 

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from sessionbat.event import LLM, RETRIEVAL, TOOL
 from sessionbat.server.reading.figures import EventFigures, Label, Title
 
-#: What an app goes by: its name, or its number in a store.
+#: An app's name, or its number in a store.
 App = TypeVar("App")
 
 _NO_TITLE: Final = Title(-1, "", 0)  # any event has a better one

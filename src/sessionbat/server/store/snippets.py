@@ -13,23 +13,23 @@ from typing import Final, NamedTuple
 from sessionbat.server.reading.folding import Trace, can_part, fold, is_of_word
 from sessionbat.server.store.query_terms import Term
 
-#: Words of a snippet.
+#: The number of words in a snippet.
 WORDS: Final = 24
-#: Stand in a snippet of the folded text around a hit, and where something was left out.
+#: Control characters in a folded snippet: around a hit, and at omitted text.
 BEGIN, END, LEFT_OUT = "\x02", "\x03", "\x01"
 
 # Characters: 600 words of one letter take FTS5 two milliseconds.
 _WINDOW: Final = 1200
-# What two neighbours have in common, so that few phrases are torn.
+# The overlap of adjacent windows, so that few phrases are split.
 _OVERLAP: Final = 300
 _SEARCH_FOR_SPACE: Final = 64
 _MARK: Final = re.compile(f"([{BEGIN}{END}])")
 _MARKED: Final = re.compile(f"{BEGIN}([^{END}]*){END}")
-# Places of one term that are looked at in one window.
+# The number of positions of a term to try in a window.
 _TRIES: Final = 200
 
 
-#: Its text, and where in it the hits begin and end.
+#: The text, and the start and end of each hit.
 Snippet = tuple[str, list[tuple[int, int]]]
 
 
@@ -38,7 +38,7 @@ class Window(NamedTuple):
 
     text: str
     folded: str
-    #: Whether something comes before and after.
+    #: Whether text precedes and follows it.
     is_after: bool
     is_before: bool
 

@@ -24,7 +24,7 @@ SESSION_DATA: Final = "/session.json"
 LOGIN: Final = "/login"
 LOGOUT: Final = "/logout"
 STATIC: Final = "/static"
-#: The relation of the ``Link`` header by which the SDK is told of that path (RFC 8288).
+#: The relation in the ``Link`` header that tells the SDK this path (RFC 8288).
 INGESTION_REL: Final = "https://sessionbat.com/rel/ingestion"
 
 _SCOPE_NAME: Final = "sessionbat.addresses"

@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 
-#: Whose something is: the app of its key; None for keys of every app, and where there are no keys.
+#: The app of a request's key; None for keys of every app, and without keys.
 App = str | None
 
 _NOTHING: Final = object()

@@ -107,9 +107,9 @@ def _values(scope: Scope, name: bytes) -> list[str]:
     return [part.strip() for part in ",".join(lines).split(",") if part.strip()]
 
 
-# What some proxies write: an address, of IPv6 perhaps in brackets, with a port or without.
+# An address as proxies write it: with or without a port, IPv6 with or without brackets.
 _ADDRESS = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|(\d+(?:\.\d+){3})(?::\d+)?|([0-9A-Fa-f:.]+)")
-#: What is no address is from somewhere, and surely not from this machine.
+#: The client when the header has no valid address; never counts as this machine.
 _UNKNOWN: Final = "unknown"
 
 

@@ -68,7 +68,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-# What stands before a port is the whole of the host: no user name, nothing after the port.
+# A host with an optional port: no user name before it, nothing after the port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 from sessionbat.server.web.parameters import Parameter, Schema
 
-#: Slugs that any operation may answer, by status: the door's, the store's and the server's own.
+#: Slugs of refusals that any operation may give, by status.
 COMMON_REFUSALS: Final[Mapping[int, tuple[str, ...]]] = {
     400: ("not-http",),
     401: ("no-key", "bad-key"),
@@ -32,7 +32,7 @@ class Answer:
     """The answer to a successful request."""
 
     description: str
-    #: None: it is not JSON, and described by its media type alone.
+    #: None when the answer is not JSON; only its media type is described then.
     schema: Schema | None
     status: int = 200
     media_type: str = "application/json"
@@ -55,7 +55,7 @@ class Operation:
     """
 
     path: str
-    #: One word, unique: the name that generated clients call it by.
+    #: One unique word; the method name in generated clients.
     name: str
     summary: str
     answer: Answer
@@ -63,7 +63,7 @@ class Operation:
     description: str = ""
     parameters: Sequence[Parameter[Any]] = ()
     body: Sequence[BodyForm] = ()
-    #: Slugs by status, beside ``COMMON_REFUSALS``.
+    #: Slugs by status, in addition to ``COMMON_REFUSALS``.
     refusals: Mapping[int, Sequence[str]] = field(default_factory=dict)
     #: Headers of the request, and of every answer: name to schema.
     request_headers: Mapping[str, Schema] = field(default_factory=dict)

@@ -21,7 +21,7 @@ Word = TypeVar("Word", bound=str)
 
 Schema = dict[str, Any]
 
-#: What a number may be at most; no token, cent or millisecond count comes near it.
+#: The largest valid number; no count of tokens, cents or milliseconds comes near it.
 MAX_NUMBER: Final = 10**15
 
 _QUOTED: Final = 40  # characters of a wrong value that a message repeats
@@ -36,7 +36,7 @@ class Parameter(ABC, Generic[Value]):
     name: str
     description: str
     required: bool = False
-    #: What it is when it is not given; None: nothing.
+    #: The default value; None for no default.
     default: Value | None = None
 
     @abstractmethod

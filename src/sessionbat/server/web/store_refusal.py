@@ -9,7 +9,7 @@ from sessionbat.server.ops.store_watch import TOLD, state_of
 from sessionbat.server.store.protocol import Store
 from sessionbat.server.web.refusal import Refused
 
-#: Seconds after which somebody refused may try again: while the store is unwell, and otherwise.
+#: Seconds until a retry: while the store is unwell, and after other failures.
 _RETRY_AFTER: Final = {"Retry-After": "5"}
 _SOON: Final = {"Retry-After": "1"}
 

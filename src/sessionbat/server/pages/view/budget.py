@@ -35,7 +35,7 @@ IN_FULL: Final = Limits(
     page_characters=10**8,
     event_values=MAX_EVENT_VALUES,
 )
-#: Only what was said in each turn, and nothing of the evidence.
+#: Only the question and answer of each turn, without any payloads.
 WORDS_ONLY: Final = Limits(
     characters=1_000_000, lines=0, messages=0, documents=0, page_characters=10**8
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from sessionbat.server.reading.message import Message, read_message
 
-#: A model is told what its tools answered soon after they did.
+#: A tool's answer is resent to the model soon afterwards.
 _RESULTS_REMEMBERED = 32
 #: Agents running side by side take turns in a session, each with a conversation of its own.
 _CONVERSATIONS_REMEMBERED = 8

@@ -43,7 +43,7 @@ class Line:
 class JsonText:
     """A printed JSON value; ``cut`` is true when lines or characters were omitted."""
 
-    #: What it holds, in one line.
+    #: A summary of its content in one line.
     gist: str
     lines: list[Line]
     cut: bool

@@ -44,7 +44,7 @@ class Place:
 
     observations: int = 0
     turns: int = 0
-    #: Tells whether the first interaction here is the last one of the page before.
+    #: The last interaction of the page before, which may continue here.
     last_turn: str = ""
 
 
@@ -77,9 +77,9 @@ class Turn:
     #: The answer's event, or the last event when there is no answer.
     last_id: str
     answer_id: str | None
-    #: Whether a model was asked at all, so that a missing answer is worth a word.
+    #: Whether a model was called, so that a missing answer is mentioned.
     has_model_calls: bool
-    #: How that event went: empty when well.
+    #: The status of that event; empty on success.
     status: str
     started: datetime | None
     duration_ms: float | None
@@ -115,7 +115,7 @@ class SessionView:
     models: list[str]
     first_observation: int
     last_observation: int
-    #: Where the page after this one stands.
+    #: The position of the next page.
     next_place: Place
 
 

@@ -49,7 +49,7 @@ _INSERT_EVENTS: Final = insert_into("events", EventRow)
 _INSERT_PAYLOADS: Final = insert_into("payloads", PayloadRow)
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
 
-#: By the app's name and the session's id.
+#: Tallies by app name and session id.
 Tallies = Mapping[tuple[str, str], Tally]
 
 
@@ -61,7 +61,7 @@ class Prepared(PreparedEvent):
     figures: EventFigures
     packed_id: str | bytes
     payload: Payload | Conversation
-    #: What is indexed of it; None as long as it is not known which of its messages are new.
+    #: Its searchable text; None until its new messages are known.
     text: str | None
 
     @property
@@ -101,11 +101,11 @@ def tally_of(events: Sequence[Prepared]) -> Tallies:
 class Inserted(NamedTuple):
     """The rows that a committed transaction has inserted."""
 
-    #: For each event given: whether it was new.
+    #: Whether each event was new.
     is_new: list[bool]
     #: The new ones, in the order of their numbers.
     rows: Sequence[EventRow] = ()
-    #: What of each is to be indexed, in the same order.
+    #: Their entries for the text index, in the same order.
     texts: Sequence[IndexedText] = ()
 
 

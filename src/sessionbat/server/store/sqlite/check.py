@@ -25,7 +25,7 @@ class Finding(NamedTuple):
     said: str
 
 
-#: Each compares what is derived with what it is derived from; the answers should be equal.
+#: Pairs of queries on derived data and its source; their results should be equal.
 _COMPARED: Final = {
     "payloads": ("SELECT count(*) FROM payloads", "SELECT count(*) FROM events"),
     "sums of sessions": (

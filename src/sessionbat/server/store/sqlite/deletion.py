@@ -19,13 +19,13 @@ from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
 from sessionbat.server.store.sqlite.writer import Writer
 
-#: A step ends at so many events, or at so much of their JSON as it is stored: some ten
-#: milliseconds in which nobody else writes.
+#: The limits of a step, in events and in stored bytes: some ten milliseconds in which nobody else
+#: writes.
 STEP_EVENTS: Final = 125
 STEP_BYTES: Final = 1024 * 1024
-#: Or of so many characters of indexed text; what is taken out costs what putting it in did.
+#: The limit in characters of indexed text; removing text costs as much as indexing it.
 STEP_CHARACTERS: Final = 512 * 1024
-#: Messages of one event, or left behind in a session, that one step deletes.
+#: The limit in messages of one event, or of a session without events.
 STEP_MESSAGES: Final = 5000
 
 _ALWAYS: Final = 2**63 - 1
@@ -98,9 +98,9 @@ class Step(NamedTuple):
     """The result of one step."""
 
     removed: Removed
-    #: Sessions, from the first asked for, that are gone now or stay.
+    #: The number of sessions, from the first on, that are finished: deleted or kept.
     done: int
-    #: The session after them has lost some of its events, so the next step goes on with it.
+    #: Whether the session after them has lost events; the next step continues with it.
     has_begun: bool
 
 

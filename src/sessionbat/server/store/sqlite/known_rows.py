@@ -11,7 +11,7 @@ from typing import Final
 
 from sessionbat.server.reading.figures import Label
 
-# Some megabytes; a session that goes on is soon known again.
+# Some megabytes; active sessions are soon in the cache again.
 _MAX_ENTRIES: Final = 40_000
 
 
@@ -20,11 +20,11 @@ class KnownSession:
     """A session's row number, and its known labels and interactions."""
 
     row: int
-    #: Whether nothing belongs to it but what is named here.
+    #: Whether the labels and interactions below are complete.
     is_whole: bool
     #: Interaction ids and their row numbers.
     interactions: dict[str, int] = field(default_factory=dict)
-    #: Sets of labels as events bring them: an event's is compared as a whole first.
+    #: Label sets of earlier events; an event's whole set is looked up here first.
     label_sets: set[frozenset[Label]] = field(default_factory=set)
     labels: set[Label] = field(default_factory=set)
 
@@ -36,7 +36,7 @@ class KnownRows:
         self.apps: dict[str, int] = {}
         self.labels: dict[tuple[int, Label], int] = {}
         self.sessions: dict[tuple[int, str], KnownSession] = {}
-        #: How much was added, by whoever adds.
+        #: The number of entries; updated by the code that adds them.
         self.entries = 0
 
     def trim(self) -> None:

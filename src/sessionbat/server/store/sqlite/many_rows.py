@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Sequence
 from itertools import chain, count
 from typing import Any, Final, NamedTuple
 
-#: Of one statement; an SQLite that has STRICT tables takes 32,766.
+#: The limit of values for one statement; an SQLite with STRICT tables allows 32,766.
 _MAX_VALUES: Final = 4096
 
 

@@ -29,7 +29,7 @@ from sessionbat.server.store.sqlite.many_rows import (
 if TYPE_CHECKING:
     import zstandard
 
-# How `data` is to be read; a number that has landed never changes its meaning.
+# The encodings of `data`; a released number never changes its meaning.
 PLAIN: Final = 0
 ZSTD: Final = 1
 SHAPED: Final = 2  # zstd with the dictionary `shapes-1.zdict`
@@ -37,19 +37,19 @@ SPLIT: Final = 3  # as SHAPED: where the messages go and their numbers, a line b
 
 #: Shorter lists cost more as rows of their own than they save.
 MIN_MESSAGES: Final = 4
-#: Beyond so many, an event's further messages stay in the event: a row each has its price inside
-#: the transaction for which everybody waits. Nor are more of one event searched, which an earlier
-#: version may have stored. A conversation of that length fits no model.
+#: An event's further messages stay in the event: a row for each costs time inside the transaction,
+#: for which everybody waits. Search ignores more of them too, which an earlier version may have
+#: stored. A conversation of that length fits no model.
 MAX_MESSAGES: Final = 2000
-#: So does a list whose items are shorter on the average: numbers, token ids, embeddings.
+#: The same holds for lists of shorter items on average: numbers, token ids, embeddings.
 MIN_MESSAGE_BYTES: Final = 24
 
 _DICTIONARY: Final = Path(__file__).parent / "shapes-1.zdict"
 _LEVEL: Final = 3
 _FEW: Final = 8
-#: Longer ones are inserted singly: the driver keeps the last values of each statement it keeps.
+#: Longer ones are inserted singly: the driver's statement cache keeps the last values.
 LONG: Final = 4 * 1024
-# What is cached of a session's messages; each takes so much beside its own bytes. Measured: 190.
+# The cache of a session's messages, and the overhead of each message. Measured: 190 bytes.
 _MAX_CACHED_BYTES: Final = 4 * 1024 * 1024
 _BYTES_BESIDE: Final = 200
 
@@ -83,7 +83,7 @@ class MessageRow(NamedTuple):
 class Conversation(NamedTuple):
     """A payload whose messages are stored separately, with the session."""
 
-    #: Where in ``around`` they belong.
+    #: Their position in ``around``.
     at: int
     messages: list[bytes]
     around: bytes
@@ -100,9 +100,9 @@ class Arrived(NamedTuple):
 class Referring(NamedTuple):
     """A conversation after the rows of its messages are inserted."""
 
-    #: What goes in the event's payload.
+    #: The event's payload, without its messages.
     payload: Payload
-    #: The messages that its event is the first to bring, and what they take.
+    #: The messages that its event is the first to bring, and their size.
     own_messages: list[bytes]
     own_bytes: int
 

@@ -12,7 +12,7 @@ from itertools import accumulate
 from sys import getsizeof
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-#: Rows kept at most of any kind, and bytes of text; what is beyond is read from the disk.
+#: The most rows of any kind, and the most bytes of text; others are read from disk.
 _MAX_ROWS: Final = 20_000
 _MAX_BYTES: Final = 16 * 1024 * 1024
 

@@ -246,7 +246,7 @@ class _Sum:
 
 class _Gathered(NamedTuple):
     sums: dict[_Alike, _Sum]
-    #: How many events, from the first, are in them.
+    #: The number of events summed, from the first on.
     taken: int
 
 

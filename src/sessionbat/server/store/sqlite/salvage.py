@@ -31,11 +31,11 @@ class Salvaged(NamedTuple):
     """The numbers of events that were read and that were not."""
 
     events: int
-    #: Events of which a row was found and no payload that can be read.
+    #: Events that have a row but no readable payload.
     unreadable: int
     #: Keys, revoked ones included.
     keys: int
-    #: False where the keys could not all be read; make them anew then.
+    #: False if some keys could not be read; new ones have to be created then.
     has_all_keys: bool
 
 

@@ -18,7 +18,7 @@ from sessionbat.server.store.sqlite.private_file import make_private, share_alik
 
 APPLICATION_ID = 0x53424154  # "SBAT", at byte 68 of the file: tells ours from other SQLite files
 
-#: The script of each migration, in order; those after which what is derived is made anew.
+#: The migration scripts in order; those that need a rebuild of derived data.
 MIGRATIONS: Final = tuple(
     path.read_text("utf-8")
     for path in sorted((Path(__file__).parent / "migrations").glob("[0-9]*.sql"))

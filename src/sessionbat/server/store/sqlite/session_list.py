@@ -60,7 +60,7 @@ _ORDERS: Final[dict[SessionSort, str]] = {
     "cost": "cost_nanos",
     "errors": "errors",
 }
-# What a cursor of each begins with.
+# The mark in the cursors of each.
 _MARKS: Final[dict[SessionSort, str]] = {
     "last_activity": "",
     "duration": "d",
