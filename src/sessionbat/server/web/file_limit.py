@@ -17,7 +17,7 @@ _MIN_CONNECTIONS: Final = 32
 
 
 def raise_file_limit() -> None:
-    """Let this process open as many files as the system allows it; each connection is one."""
+    """Raise this process's limit on open files to the maximum; each connection is a file."""
     try:
         import resource
     except ImportError:  # not POSIX
@@ -29,7 +29,7 @@ def raise_file_limit() -> None:
 
 
 def check_file_limit() -> None:
-    """See that there may be some connections at all.
+    """Check that the limit on open files leaves room for connections.
 
     Raises:
         ConfigurationError: The system allows this process too few open files.
