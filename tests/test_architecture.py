@@ -218,7 +218,7 @@ def top(module: str) -> str:
     return module.partition(".")[0]
 
 
-def test_the_test_sees_the_house() -> None:
+def test_the_scan_finds_modules_and_imports() -> None:
     assert {"client", "_delivery.worker", "server.app"} <= set(modules())
     assert Import("client", "sessionbat.transports", False) in ALL
     assert Import("client", "sessionbat._recorder", True) in ALL
@@ -436,7 +436,7 @@ def test_rule_6_nobody_imports_the_package_itself() -> None:
     assert [found for found in ALL if found.name == "sessionbat"] == []
 
 
-def test_there_is_no_circle() -> None:
+def test_there_is_no_import_cycle() -> None:
     graph: dict[str, set[str]] = {}
     names = set(modules())
     for found in ALL:

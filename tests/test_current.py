@@ -37,7 +37,7 @@ def leave(*blocks: Session | Interaction) -> None:
         block.__exit__(None, None, None)
 
 
-def test_what_was_left_first_is_not_current_again(memory: SessionBat) -> None:
+def test_a_session_left_first_does_not_become_current_again(memory: SessionBat) -> None:
     a, b = memory.session(session_id="a"), memory.session(session_id="b")
     enter(a, b)
     leave(a)
@@ -260,7 +260,7 @@ def test_async_generators_read_in_turn_have_their_own(memory: SessionBat) -> Non
     assert asyncio.run(read()) == ["a", "b", "b", "a", "a", "b"]
 
 
-def test_what_a_generator_calls_is_in_its_session(memory: SessionBat) -> None:
+def test_code_called_by_a_generator_is_in_its_session(memory: SessionBat) -> None:
     def work() -> Iterator[str]:
         yield now()
         with memory.session(session_id="deeper"):

@@ -330,9 +330,7 @@ def record_in_child(interaction: Interaction, number: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_what_is_an_argument_of_another_process_records_there(
-    method: str, endpoint: Endpoint
-) -> None:
+def test_arguments_of_another_process_record_there(method: str, endpoint: Endpoint) -> None:
     client = SessionBat(app="a", endpoint=endpoint.url)
     interaction = client.session(session_id="s").interaction()
 

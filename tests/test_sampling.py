@@ -50,7 +50,7 @@ def test_the_share_is_the_rate(rate: float) -> None:
     assert abs(len(memory.events) / 5000 - rate) < 0.01
 
 
-def test_what_is_left_out_stands_apart_and_the_rest_adds_up() -> None:
+def test_sampled_out_events_are_counted_separately_and_the_rest_adds_up() -> None:
     client, memory = record_sessions(100, 0.3)
     stats = client.stats()
     assert stats.sampled_out == 300 - len(memory.events) > 0

@@ -47,7 +47,7 @@ def test_nothing_waits_at_first() -> None:
 
 
 @pytest.mark.slow
-def test_what_waits_is_listed(port: int) -> None:
+def test_spooled_events_are_listed(port: int) -> None:
     [spooled] = list_spools()
     assert spooled.endpoint == f"http://127.0.0.1:{port}/api/v1/ingestion/events"
     assert spooled.events == 300
@@ -55,7 +55,7 @@ def test_what_waits_is_listed(port: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_waits_is_written_out_as_events(port: int) -> None:
+def test_spooled_events_are_exported(port: int) -> None:
     lines = command("export").stdout.splitlines()
     assert len({json.loads(line)["id"] for line in lines}) == 300
     [spooled] = list_spools()
@@ -63,7 +63,7 @@ def test_what_waits_is_written_out_as_events(port: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_waits_is_sent_once_the_endpoint_is_up(port: int) -> None:
+def test_spooled_events_are_sent_once_the_endpoint_is_up(port: int) -> None:
     late = Endpoint(receipt, port)
     done = command("send")
     late.close()
@@ -73,7 +73,7 @@ def test_what_waits_is_sent_once_the_endpoint_is_up(port: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_sent_stays(port: int) -> None:
+def test_unsendable_events_stay_in_the_spool(port: int) -> None:
     done = command("send", "--timeout", "0.5")
     assert (done.returncode, "0 of 300" in done.stdout) == (1, True)
     assert list_spools()[0].events == 300

@@ -33,7 +33,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
     return attack(tmp_path_factory.mktemp("attack"), SECONDS)
 
 
-def test_the_attacker_did_his_worst(figures: Figures) -> None:
+def test_the_attack_was_carried_out_and_answered(figures: Figures) -> None:
     answered = {turn.shape for turn in figures.turns if was_answered(turn.answers)}
     unanswered = {shape.name for shape in SHAPES} - answered
     assert len(unanswered) <= 2, unanswered  # all are, on a machine at rest
@@ -42,7 +42,7 @@ def test_the_attacker_did_his_worst(figures: Figures) -> None:
     assert figures.peak_disk > MAX_SIZE_MB * 1_000_000
 
 
-def test_nothing_of_the_neighbours_is_lost_or_deleted(figures: Figures) -> None:
+def test_no_event_of_the_other_app_is_lost_or_deleted(figures: Figures) -> None:
     assert len(figures.acknowledged) > 500
     assert figures.unanswered == set()
     assert figures.lost == set()
@@ -50,21 +50,21 @@ def test_nothing_of_the_neighbours_is_lost_or_deleted(figures: Figures) -> None:
     assert set(figures.stored) == figures.acknowledged
 
 
-def test_of_the_attackers_something_had_to_go(figures: Figures) -> None:
+def test_retention_deleted_events_of_the_attacker(figures: Figures) -> None:
     assert figures.deleted
 
 
-def test_the_neighbours_events_are_taken_soon(figures: Figures) -> None:
+def test_events_of_the_other_app_are_accepted_quickly(figures: Figures) -> None:
     assert figures.waits(INGESTION).p95 < INGESTION_P95_S * figures.slowness
 
 
-def test_the_neighbours_pages_come_soon(figures: Figures) -> None:
+def test_pages_of_the_other_app_load_quickly(figures: Figures) -> None:
     most = PAGES_P95_S * figures.slowness
     slow = {page: figures.waits(page) for page in figures.pages}
     assert {page: waits for page, waits in slow.items() if waits.p95 >= most} == {}
 
 
-def test_the_neighbour_is_not_refused(figures: Figures) -> None:
+def test_the_other_app_is_not_refused(figures: Figures) -> None:
     refused = sum(figures.trouble.values())
     assert refused <= 0.01 * len(figures.samples), figures.trouble
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
         (["import", "chat.jsonl"], r"SESSIONBAT_API_KEY.*\[no-api-key\]"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_code_2(
+def test_a_command_that_cannot_work_prints_one_line_and_exits_with_2(
     arguments: list[str], said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "chat.jsonl").write_text(CHAT)

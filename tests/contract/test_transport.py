@@ -225,7 +225,7 @@ def test_flush_is_false_while_something_is_not_delivered(case: Case, client: Ses
     assert assert_adds_up(client, 3).delivered == 0
 
 
-def test_what_was_only_late_is_delivered_in_the_end(case: Case, client: SessionBat) -> None:
+def test_late_events_are_delivered_in_the_end(case: Case, client: SessionBat) -> None:
     case.stop()
     record(client, 3)
     assert not client.flush(0.05)
@@ -269,7 +269,7 @@ def test_close_delivers_and_a_second_close_does_nothing(case: Case, client: Sess
     eventually(lambda: case.arrived() == 5)
 
 
-def test_what_is_recorded_after_close_is_counted(case: Case, client: SessionBat) -> None:
+def test_events_recorded_after_close_are_counted(case: Case, client: SessionBat) -> None:
     record(client, 2)
     client.close(10)
     record(client, 3)
@@ -277,7 +277,7 @@ def test_what_is_recorded_after_close_is_counted(case: Case, client: SessionBat)
     assert not client.flush(0)
 
 
-def test_what_is_sent_to_a_closed_transport_that_counts_is_counted(case: Case) -> None:
+def test_events_sent_to_a_closed_counting_transport_are_counted(case: Case) -> None:
     if not isinstance(case.transport, CountingTransport):
         pytest.skip("its client counts for it")
     case.transport.close(5)
@@ -350,13 +350,13 @@ def test_a_client_believes_a_transport_that_counts() -> None:
     assert tuple(client.flush(0)) == (2, 0, 1, 1)
 
 
-def test_a_copy_of_what_holds_a_counting_transport_has_the_same_one() -> None:
+def test_copying_keeps_the_same_counting_transport() -> None:
     transport = Counting()
     assert copy.deepcopy({"held": transport})["held"] is transport
     assert copy.copy(transport) is transport
 
 
-def test_something_with_a_ledger_by_chance_is_not_taken_for_one_that_counts() -> None:
+def test_an_unrelated_ledger_attribute_does_not_make_a_counting_transport() -> None:
     transport = Plain()
     transport.ledger = "the accountant's"  # type: ignore[attr-defined]
     client = SessionBat(app="a", transport=transport)

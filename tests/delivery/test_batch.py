@@ -153,7 +153,7 @@ def test_a_batch_on_disk_is_the_same_and_takes_no_memory(tmp_path: Path, packed:
     assert decompress(batch.packed(GZIP), GZIP) == before
 
 
-def test_what_is_not_on_disk_of_a_packed_batch_is_found() -> None:
+def test_unspooled_events_of_a_packed_batch_are_found() -> None:
     batch = filled([0] * 20)
     batch.note_spooled(5, size(0, 5), NOWHERE)
     batch.hold_packed(batch.pack())
@@ -170,7 +170,7 @@ def test_an_adopted_batch_is_on_disk_and_waiting(tmp_path: Path) -> None:
     assert batch.settle(0, 7) == [(ledger, 7, 7)]
 
 
-def test_of_an_adopted_batch_only_what_is_not_done_with_waits(tmp_path: Path) -> None:
+def test_only_unfinished_events_of_an_adopted_batch_wait(tmp_path: Path) -> None:
     ledger = Ledger()
     segment = Segment.create(tmp_path)
     extents = [segment.append(lines(0, 4), 4), segment.append(lines(4, 7), 3)]
@@ -197,7 +197,7 @@ def test_where_settled_events_are_on_disk_is_known_by_record(tmp_path: Path) -> 
     assert batch.parts(9, 1) == [], "not on disk"
 
 
-def test_what_was_settled_before_it_was_written_is_known(tmp_path: Path) -> None:
+def test_events_settled_before_they_were_written_are_known(tmp_path: Path) -> None:
     segment = Segment.create(tmp_path)
     batch = filled([0] * 10)
     for first, count in ((0, 1), (5, 1), (7, 2)):

@@ -290,7 +290,7 @@ def test_the_last_client_stops_the_thread_and_a_new_one_starts_another(
     assert endpoint.acknowledged[-3:] == ids
 
 
-def test_what_is_delivered_is_what_memory_would_hold(
+def test_delivered_events_equal_those_of_the_memory_transport(
     endpoint: Endpoint, client: SessionBat
 ) -> None:
     interaction = client.session(session_id="s").interaction(interaction_id="i")

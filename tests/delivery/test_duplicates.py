@@ -48,7 +48,7 @@ def said(caplog: pytest.LogCaptureFixture) -> int:
 
 
 @SINGLE
-def test_an_id_that_was_there_is_counted_apart_and_said_once(
+def test_a_duplicate_id_is_counted_and_logged_once(
     endpoint: Endpoint, client: SessionBat, caplog: pytest.LogCaptureFixture, batches: bool
 ) -> None:
     endpoint.behave = Storing(batches=batches)
@@ -73,7 +73,7 @@ def test_the_same_id_in_two_sessions_is_no_duplicate(
 
 @SINGLE
 @pytest.mark.parametrize("spoilt", [Answer(reset=True), Answer(503), Answer(429)])
-def test_what_a_second_try_explains_is_counted_and_not_said(
+def test_duplicates_caused_by_a_retry_are_counted_and_not_logged(
     endpoint: Endpoint,
     client: SessionBat,
     caplog: pytest.LogCaptureFixture,
@@ -119,7 +119,7 @@ def test_a_worker_that_died_after_sending_explains_duplicates(
 
 
 @pytest.mark.slow  # a process of its own
-def test_what_another_process_left_in_the_spool_is_not_said(
+def test_duplicates_among_adopted_events_are_not_logged(
     endpoint: Endpoint, new_client: NewClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     storing = Storing()
@@ -159,7 +159,7 @@ def test_duplicates_are_counted_for_the_client_whose_they_are(
 
 
 @pytest.mark.parametrize("duplicates", [-1, True, "3", None, 1.0, {}])
-def test_an_odd_count_of_duplicates_is_none(
+def test_an_invalid_count_of_duplicates_is_ignored(
     endpoint: Endpoint, client: SessionBat, caplog: pytest.LogCaptureFixture, duplicates: object
 ) -> None:
     body = json.dumps({"duplicates": duplicates}).encode()

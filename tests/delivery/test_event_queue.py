@@ -55,9 +55,7 @@ def test_events_come_out_once_in_order(queue: EventQueue, ledger: Ledger) -> Non
     assert len(bodies) == 3
 
 
-def test_what_has_come_is_handed_out_after_a_short_linger(
-    queue: EventQueue, ledger: Ledger
-) -> None:
+def test_events_are_handed_out_after_a_short_linger(queue: EventQueue, ledger: Ledger) -> None:
     started = time.monotonic()
     put(queue, ledger, 3)
     assert take(queue).count == 3
@@ -103,7 +101,7 @@ def test_a_stopped_queue_hands_out_what_is_left_and_then_nothing(
     assert not queue.has_taker
 
 
-def test_what_a_dead_taker_had_is_handed_out_again(queue: EventQueue, ledger: Ledger) -> None:
+def test_a_batch_of_a_dead_worker_is_handed_out_again(queue: EventQueue, ledger: Ledger) -> None:
     put(queue, ledger, 2500)
     first = take(queue)
     queue.put_back()
@@ -112,7 +110,7 @@ def test_what_a_dead_taker_had_is_handed_out_again(queue: EventQueue, ledger: Le
     assert [take(queue).count for _ in range(2)] == [1000, 500]
 
 
-def test_what_is_settled_is_not_handed_out_again(queue: EventQueue, ledger: Ledger) -> None:
+def test_settled_events_are_not_handed_out_again(queue: EventQueue, ledger: Ledger) -> None:
     put(queue, ledger, 2500)
     queue.settle(take(queue), 0, 1000)
     queue.put_back()
@@ -144,7 +142,7 @@ def test_an_event_given_up_stays_given_up_when_its_answer_comes(
     assert queue.bytes_held == 0
 
 
-def test_what_is_put_after_the_open_batch_was_given_up_is_handed_out(
+def test_events_put_after_the_open_batch_was_dropped_are_handed_out(
     queue: EventQueue, ledger: Ledger
 ) -> None:
     put(queue, ledger, 10)
@@ -158,7 +156,7 @@ def test_what_is_put_after_the_open_batch_was_given_up_is_handed_out(
     assert queue.is_empty
 
 
-def test_what_is_put_after_the_unspooled_was_given_up_is_counted(
+def test_events_put_after_the_unspooled_were_dropped_are_counted(
     queue: EventQueue, ledger: Ledger
 ) -> None:
     put(queue, ledger, 10)
@@ -232,7 +230,7 @@ def test_batches_are_packed_once_much_waits(
     assert sum(sizes) == 5000 * 1001
 
 
-def test_what_is_on_disk_is_not_held_in_memory_once_much_waits(
+def test_spooled_events_leave_memory_once_many_wait(
     queue: EventQueue, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(event_queue, "RELEASE_ABOVE_BYTES", 100_000)
@@ -248,7 +246,7 @@ def test_what_is_on_disk_is_not_held_in_memory_once_much_waits(
     assert [len(take(queue).body()) for _ in range(3)] == [3_200_001] * 3
 
 
-def test_what_others_left_behind_comes_when_nothing_else_is_ready(
+def test_adopted_events_are_sent_when_nothing_else_is_ready(
     queue: EventQueue, ledger: Ledger, tmp_path: Path
 ) -> None:
     adopted = Ledger(queue.lock)
@@ -261,7 +259,7 @@ def test_what_others_left_behind_comes_when_nothing_else_is_ready(
     assert not queue.is_empty
 
 
-def test_no_flush_waits_for_what_others_left_behind(queue: EventQueue, ledger: Ledger) -> None:
+def test_no_flush_waits_for_adopted_events(queue: EventQueue, ledger: Ledger) -> None:
     queue.offer([Batch.adopted(Ledger(queue.lock), [(NOWHERE, set())])])
     started = time.monotonic()
     assert queue.wait_until_settled(ledger, 5) == (0, 0, 0)
@@ -346,7 +344,7 @@ def test_a_wait_for_progress_ends_with_the_first_settled_event(
     assert not queue.wait_for_progress(0.05)
 
 
-def test_what_is_offered_to_an_empty_queue_is_progress(
+def test_an_adopted_batch_in_an_empty_queue_counts_as_progress(
     queue: EventQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = Ledger(queue.lock)

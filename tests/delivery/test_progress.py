@@ -39,7 +39,7 @@ def done(path: Path) -> set[int]:
 
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 300)), max_size=20))
-def test_what_is_noted_is_known_to_the_next(
+def test_the_next_owner_reads_the_notes_of_the_one_before(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]]
 ) -> None:
     path = tmp_path_factory.mktemp("spool") / "1-a.segment"

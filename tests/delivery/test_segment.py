@@ -174,7 +174,7 @@ def test_a_child_that_lets_go_leaves_the_lock_with_its_parent(segment: Segment) 
 
 
 @pytest.mark.parametrize("kind", ["symlink", "directory"])
-def test_what_is_no_file_is_not_adopted(tmp_path: Path, kind: str) -> None:
+def test_only_regular_files_are_adopted(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "1-odd.segment"
     if kind == "symlink":
         (tmp_path / "elsewhere").write_bytes(b"precious")

@@ -214,7 +214,7 @@ def test_foreign_files_beside_the_segments_are_left_alone(spool: Spool, director
     assert (directory / "notes.txt").read_text() == "mine"
 
 
-def test_what_a_living_process_holds_is_not_adopted_and_what_a_dead_one_held_is(
+def test_segments_are_adopted_from_dead_processes_only(
     directory: Path,
 ) -> None:
     code = (

@@ -180,7 +180,7 @@ def test_a_huge_context_cannot_make_an_event_too_long() -> None:
     assert parsed(line)["observation"]["input"] == "<not shown: too long>"
 
 
-def test_what_is_plain_is_said_to_be_plain() -> None:
+def test_plain_values_are_recognized_as_plain() -> None:
     assert is_plain([{"a": [1, 2.5, None, True, "x", (1,)]}])
     assert not is_plain([{"a": SomeClass()}])
     assert not is_plain(["xx"], max_characters=1)

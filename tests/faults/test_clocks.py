@@ -220,9 +220,7 @@ def test_the_keeper_rests_although_sleep_returns_at_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["freezegun", "time_machine", "mock"])
-def test_what_waits_on_disk_does_not_expire_by_a_clock_of_the_test(
-    name: str, tmp_path: Path
-) -> None:
+def test_spooled_events_do_not_expire_by_a_frozen_clock(name: str, tmp_path: Path) -> None:
     """A test in the year 2040 must not delete what a program has left on this machine."""
     spool = Spool(tmp_path / "spool", {})
     spool.append(b"{}\n", 1)
@@ -309,7 +307,7 @@ def test_time_is_read_where_the_test_can_set_it() -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_said_of_a_frozen_clock(endpoint: Endpoint) -> None:
+def test_a_frozen_clock_is_not_logged(endpoint: Endpoint) -> None:
     library("freezegun")
     done = run(
         "from freezegun import freeze_time\nfreeze_time('2026-01-01').start()\nrecord(20)",

@@ -61,7 +61,7 @@ def kill_while_it_waits(endpoint: Endpoint, requests: int, code: str = "") -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("behave", "in_flight"), [(single_events_only, 12), (receipt, 1000)])
-def test_a_process_killed_in_the_middle_leaves_only_what_was_in_flight_to_be_sent_again(
+def test_a_killed_process_leaves_only_in_flight_events_to_be_sent_again(
     endpoint: Endpoint, root: Path, behave: Behaviour, in_flight: int
 ) -> None:
     ids = leave_behind(endpoint, root, 3500)
@@ -79,7 +79,7 @@ def test_a_process_killed_in_the_middle_leaves_only_what_was_in_flight_to_be_sen
 
 
 @pytest.mark.slow
-def test_what_was_refused_is_not_sent_again_either(endpoint: Endpoint, root: Path) -> None:
+def test_refused_events_are_not_sent_again_either(endpoint: Endpoint, root: Path) -> None:
     ids = leave_behind(endpoint, root, 400)
 
     def picky(request: Request) -> Answer:
@@ -153,7 +153,7 @@ def test_a_damaged_note_costs_a_second_sending_and_no_event(endpoint: Endpoint, 
 
 
 @pytest.mark.slow
-def test_what_durability_sync_wrote_one_by_one_goes_forward_in_batches(
+def test_single_records_of_sync_durability_are_sent_in_batches(
     endpoint: Endpoint,
 ) -> None:
     endpoint.behave = lambda request: Answer(503)
@@ -186,7 +186,7 @@ def test_a_segment_of_a_hundred_thousand_tiny_events_goes_forward(
 
 
 @pytest.mark.slow
-def test_a_process_notes_what_of_its_own_is_through(endpoint: Endpoint) -> None:
+def test_a_process_notes_which_of_its_own_events_are_done(endpoint: Endpoint) -> None:
     endpoint.behave = hanging_after(100, single_events_only)
     with Host("record(500)\nsay('on')\nsys.stdin.readline()", endpoint.url) as host:
         assert host.hear() == "on"
@@ -219,7 +219,7 @@ def test_spool_send_that_is_interrupted_goes_on_where_it_was(
     assert list_spools() == []
 
 
-def test_what_others_left_never_delays_what_is_ones_own(
+def test_adopted_events_never_delay_a_processs_own_events(
     endpoint: Endpoint, new_client: NewClient, root: Path
 ) -> None:
     leave_behind(endpoint, root, 5000)
@@ -237,7 +237,7 @@ def test_what_others_left_never_delays_what_is_ones_own(
     client.close(0)
 
 
-def test_close_goes_on_with_what_others_left_and_flush_does_not_wait(
+def test_close_continues_with_adopted_events_and_flush_does_not_wait(
     endpoint: Endpoint, new_client: NewClient, root: Path
 ) -> None:
     leave_behind(endpoint, root, 300)
@@ -265,7 +265,7 @@ def test_all_closings_together_spend_no_more_on_others_than_one_exit(
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_share_what_was_left(endpoint: Endpoint, root: Path) -> None:
+def test_two_processes_at_once_share_the_orphaned_segments(endpoint: Endpoint, root: Path) -> None:
     for _ in range(6):
         leave_behind(endpoint, root, 200)
     endpoint.behave = slowly(single_events_only)

@@ -40,7 +40,7 @@ def test_each_short_process_gets_further(takes: str, manner: str, kill_each: int
 
 @pytest.mark.slow
 @pytest.mark.parametrize("takes", TAKES)
-def test_one_that_neither_flushes_nor_closes_gets_further_as_well(takes: str) -> None:
+def test_a_process_that_neither_flushes_nor_closes_gets_further_too(takes: str) -> None:
     figures = measure(slowly(TAKES[takes]), backlog=3000, processes=4, program=SILENT)
     check(figures, takes)
     for before, after in pairwise([0, *figures.arrived[:-1]]):

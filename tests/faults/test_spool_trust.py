@@ -191,7 +191,7 @@ KINDS = [make_pipe, make_link, make_socket, Path.mkdir, make_writable, make_writ
 
 
 @pytest.mark.parametrize("make", KINDS)
-def test_what_is_no_plain_file_of_ones_own_alone_is_renamed_and_never_opened(
+def test_special_or_shared_files_are_renamed_and_never_opened(
     endpoint: Endpoint,
     new_client: NewClient,
     directory: Path,
@@ -293,7 +293,7 @@ def test_a_spool_that_does_not_say_truly_what_it_is_for_is_not_listed(
     assert list_spools() == []
 
 
-def test_what_a_process_holds_is_not_renamed(directory: Path) -> None:
+def test_files_that_a_process_holds_are_not_renamed(directory: Path) -> None:
     spool = Spool(directory, {})
     held = spool.append(event("mine"), 1).segment.path
     held.chmod(0o666)
@@ -303,7 +303,7 @@ def test_what_a_process_holds_is_not_renamed(directory: Path) -> None:
     assert other.set_aside == 0
 
 
-def test_what_was_set_aside_goes_after_seven_days(directory: Path) -> None:
+def test_files_set_aside_are_deleted_after_seven_days(directory: Path) -> None:
     old, new = directory / "1.damaged", directory / "2.damaged"
     for path, age in ((old, MAX_AGE_S + 60), (new, MAX_AGE_S - 60)):
         path.write_bytes(b"?")

@@ -128,7 +128,7 @@ def test_everything_arrives_once_the_address_is_put_right(
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_refusal_by_what_never_took_an_event_is_none(
+def test_a_refusal_by_an_endpoint_that_never_accepted_an_event_drops_nothing(
     endpoint: Endpoint,
     client: SessionBat,
     record: Record,
@@ -244,7 +244,7 @@ def test_an_odd_event_of_an_endpoint_that_takes_others_is_kept_and_holds_up_noth
     "server",
     ["x\x1b[2Jy", "a" * 41, "sbat_ingest_key", "naïve", "a\tb", '"><script>', "%s%s%n", "[x]"],
 )
-def test_what_a_hostile_answer_says_is_not_repeated(
+def test_the_text_of_a_hostile_answer_is_not_logged(
     endpoint: Endpoint,
     new_client: NewClient,
     record: Record,

@@ -71,7 +71,7 @@ def test_a_damaged_file_says_what_is_wrong_once(server: str, data: bytes, reason
     assert not summary.complete
 
 
-def test_what_comes_before_the_damage_is_kept(server: str) -> None:
+def test_records_before_the_damage_are_kept(server: str) -> None:
     text = b"".join(
         json.dumps({"session_id": f"s{n}", "messages": [QUESTION, ANSWER], "x": n**n}).encode()
         + b"\n"

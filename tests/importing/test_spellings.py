@@ -51,7 +51,7 @@ def test_every_spelling_reads_well_on_the_server(server: str) -> None:
         )
 
 
-def test_what_a_tool_answers_is_no_turn_but_words_beside_it_are() -> None:
+def test_a_tool_result_begins_no_turn_but_text_beside_it_does() -> None:
     result = {"type": "tool_result", "tool_use_id": "c", "content": "[]"}
     asks = {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f"}]}
     words = {"type": "text", "text": "And hurry"}

@@ -61,7 +61,7 @@ def test_a_timeout_inside_a_chain_that_goes_on_ends_the_model_at_once(recorded: 
     assert open_after_timeout == [2]  # the chain, and the run that ended inside it
 
 
-def test_what_a_chains_own_task_left_without_a_word_ends_with_the_chain(
+def test_runs_left_open_by_a_chains_own_task_end_with_the_chain(
     recorded: Recorded,
 ) -> None:
     chain_id, model_id = UUID(int=1), UUID(int=2)

@@ -188,7 +188,7 @@ def test_nothing_is_raised_and_the_first_failure_is_logged_without_its_text(
     assert "[robot-hooks]" in logged and "private" not in logged
 
 
-def test_what_is_under_way_at_close_is_recorded_unfinished(transport: MemoryTransport) -> None:
+def test_open_operations_are_recorded_unfinished_at_close(transport: MemoryTransport) -> None:
     client = SessionBat(app="robots", transport=transport)
     hooks = RobotHooks(client)
     hooks.on_request("1", "m", "q")

@@ -38,7 +38,7 @@ EXTRA: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", EXTRA)
-def test_what_stands_beside_the_content_is_recorded(name: str) -> None:
+def test_fields_beside_the_content_are_recorded(name: str) -> None:
     assert HERE in json.dumps(said(additional_kwargs={name: EXTRA[name]}))
 
 

@@ -48,7 +48,7 @@ def test_a_chains_thread_is_found_in_async_code_and_streams(recorded: Recorded) 
     assert len({interaction for _, interaction in homes(recorded)}) == 3
 
 
-def test_what_was_found_first_holds_for_the_whole_tree(recorded: Recorded) -> None:
+def test_the_session_found_first_holds_for_the_whole_tree(recorded: Recorded) -> None:
     def ask(_: Any) -> Any:
         Scripted().invoke("a", {"metadata": {"thread_id": "other"}})
         return chain().invoke(ASKED, {"configurable": {"thread_id": "another"}})

@@ -189,7 +189,7 @@ def test_a_failure_that_is_told_elsewhere_is_counted_and_not_logged(
     assert caplog.records == []
 
 
-def test_what_fails_for_ever_can_be_closed() -> None:
+def test_a_thread_whose_turns_always_fail_can_be_closed() -> None:
     calls = []
 
     def turn() -> bool:
@@ -227,7 +227,7 @@ def test_a_failure_is_described_without_what_it_may_quote() -> None:
         assert "s3cret" not in describe_failure(error)
 
 
-def test_what_is_counted_together_is_logged_with_the_last_reason(
+def test_grouped_counts_are_logged_with_the_last_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = 0.0

@@ -103,13 +103,13 @@ def check_rounds(directory: Path, rounds: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_answered_202_is_there_once_after_kill_9(tmp_path: Path) -> None:
+def test_events_answered_202_are_stored_once_after_kill_9(tmp_path: Path) -> None:
     check_rounds(tmp_path, rounds=3)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_what_was_answered_202_is_there_once_after_many_kills(tmp_path: Path) -> None:
+def test_events_answered_202_are_stored_once_after_many_kills(tmp_path: Path) -> None:
     check_rounds(tmp_path, rounds=20)
 
 

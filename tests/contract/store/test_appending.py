@@ -183,7 +183,7 @@ def test_messages_are_shared_within_a_session_although_another_has_its_ids(store
     assert raws == [AS_WRITTEN["compact"](each.event) for each in events[1::2]]
 
 
-def test_what_one_store_lists_another_takes_with_the_same_ids_and_sessions(
+def test_events_listed_by_one_store_keep_ids_and_sessions_in_another(
     store: Store, tmp_path: Path
 ) -> None:
     store.append(same_id_in_two_sessions())
@@ -222,7 +222,7 @@ def test_a_store_works_on_after_an_append_that_failed(store: Store) -> None:
     assert store.append([received("e1")]) == [True]
 
 
-def test_what_was_stored_is_there_after_opening_again(url: str) -> None:
+def test_stored_events_survive_reopening(url: str) -> None:
     first = open_store(url)
     first.append([received("e1")])
     first.close()

@@ -49,7 +49,7 @@ def test_an_event_counts_as_active_no_later_than_it_was_received(store: Store, a
     assert store.list_events("support-bot", "s1").items[1].event["created_at"] == ahead
 
 
-def test_who_claims_the_future_is_not_on_top_of_the_list_for_good(store: Store) -> None:
+def test_a_session_with_a_future_time_does_not_stay_first_in_the_list(store: Store) -> None:
     store.append([received("e1", session_id="ahead", created_at=AHEAD[2])])
     later = received("e2", session_id="later", created_at=None)
     store.append([later._replace(received_at_us=RECEIVED_AT_US + 1)])
@@ -58,7 +58,7 @@ def test_who_claims_the_future_is_not_on_top_of_the_list_for_good(store: Store) 
 
 
 @pytest.mark.parametrize("by", ["hour", "day"])
-def test_statistics_up_to_now_count_what_claims_the_future(store: Store, by: Any) -> None:
+def test_statistics_up_to_now_include_events_with_a_future_time(store: Store, by: Any) -> None:
     searchable(store, *(received(f"e{n}", created_at=at) for n, at in enumerate(AHEAD)))
     received_on = DAY + timedelta(days=1)
     (counted,) = store.statistics(by=by, since=received_on, until=received_on + timedelta(days=1))

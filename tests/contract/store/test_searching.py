@@ -10,12 +10,12 @@ from sessionbat.server.store.opening import Store, open_store
 from tests.contract.store.events import AS_WRITTEN, found, received, resent, searchable
 
 
-def test_what_was_appended_is_found_within_two_seconds(store: Store) -> None:
+def test_appended_events_are_searchable_within_two_seconds(store: Store) -> None:
     store.append([received("e1", output={"text": "Use the reset link."})])
     assert found(store, "reset") == ["e1"]
 
 
-def test_a_search_looks_at_what_went_in_and_out_and_wrong_and_at_the_tools_name(
+def test_a_search_covers_input_output_error_and_tool_name(
     store: Store,
 ) -> None:
     searchable(
@@ -42,7 +42,7 @@ def test_a_phrase_is_words_next_to_each_other(store: Store) -> None:
     assert found(store, '"reset link"') == ["e1"]
 
 
-def test_a_star_finds_words_that_go_on(store: Store) -> None:
+def test_a_star_matches_any_word_with_that_prefix(store: Store) -> None:
     searchable(store, received("e1", output="passwords"), received("e2", output="passport"))
     assert found(store, "passw*") == ["e1"]
     assert found(store, "pass*", 2) == ["e2", "e1"]
@@ -64,7 +64,7 @@ def test_any_part_of_a_chinese_or_japanese_sentence_is_found(store: Store) -> No
     assert "".join(hit.snippet[start:end] for start, end in hit.highlights) == "天気が"
 
 
-def test_what_is_resent_with_every_call_is_found_once_where_it_came_first(store: Store) -> None:
+def test_a_resent_message_is_found_once_at_its_first_event(store: Store) -> None:
     events = [
         each._replace(raw=AS_WRITTEN["compact"](each.event)) for each in map(resent, range(4, 9))
     ]
@@ -132,9 +132,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("case", WRITTEN)
-def test_words_are_found_as_a_reader_takes_them_and_shown_as_written(
-    store: Store, case: str
-) -> None:
+def test_words_match_in_folded_form_and_are_shown_as_written(store: Store, case: str) -> None:
     text, asked, shown = WRITTEN[case]
     searchable(store, received("e1", output=text))
     (hit,) = store.search(asked).items
@@ -191,7 +189,7 @@ def test_a_search_takes_cursors_of_searches_only(store: Store, after: str) -> No
         store.search("x1", after=after)
 
 
-def test_what_was_not_yet_searchable_is_after_opening_again(url: str) -> None:
+def test_unindexed_events_are_searchable_after_reopening(url: str) -> None:
     first = open_store(url)
     first.append([received("e1", output="x1")])
     first.close()

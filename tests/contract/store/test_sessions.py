@@ -53,7 +53,7 @@ def test_tokens_that_are_no_sane_number_do_not_count(store: Store, value: object
     assert summary(store).input_tokens == 0
 
 
-def test_first_and_last_are_of_the_events_whatever_their_order(store: Store) -> None:
+def test_first_and_last_times_do_not_depend_on_the_order_of_arrival(store: Store) -> None:
     store.append([received("e1", at="12:00:00"), received("e2", at="09:00:00.5")])
     store.append([received("e3", at="11:00:00")])
     assert summary(store).first_at == "2026-11-22T09:00:00.500000Z"
@@ -104,7 +104,7 @@ def test_first_words_that_arrive_late_name_the_session_still(store: Store) -> No
     assert summary(store).title == "First"
 
 
-def test_what_was_looked_for_names_a_session_until_a_user_speaks(store: Store) -> None:
+def test_a_retrieval_query_is_the_title_until_a_user_speaks(store: Store) -> None:
     store.append([received("e1", kind="retrieval", at="10:00:01", input={"query": "locked"})])
     assert summary(store).title == "locked"
     store.append([said("e2", "I am locked out", at="10:00:02")])

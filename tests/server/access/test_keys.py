@@ -113,9 +113,7 @@ def test_an_admin_key_writes_to_any_app(server: Wire, make_key: MakeKey) -> None
     assert admin.send(event("e3", app=None)).slug == "bad-event"
 
 
-def test_what_is_not_made_for_one_app_is_not_shown_to_a_key_of_one(
-    stocked: Wire, make_key: MakeKey
-) -> None:
+def test_an_unknown_route_is_closed_to_a_key_of_one_app(stocked: Wire, make_key: MakeKey) -> None:
     server = stocked.with_key(make_key("read", "support-bot"))
     assert refused(server.get("/a-route-of-a-later-version")) == (403, "not-allowed")
 
@@ -128,7 +126,7 @@ def test_keys_are_told_apart_by_their_kind_and_never_the_same() -> None:
     assert new_key("admin", None, "")[0].startswith("sbat_admin_")
 
 
-def test_what_is_stored_of_a_key_does_not_tell_the_key() -> None:
+def test_the_stored_record_of_a_key_does_not_reveal_it() -> None:
     key, stored = new_key("read", "a", "name")
     assert stored.id in key
     assert key[-32:] not in repr(stored)

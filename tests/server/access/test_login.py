@@ -149,7 +149,7 @@ def test_where_no_key_is_needed_there_is_no_form(browser: Browser) -> None:
     assert where(browser.get("/login?next=/session?id=1")) == "/session?id=1"
 
 
-def test_who_is_logged_in_gets_no_form(browser: Browser, make_key: MakeKey) -> None:
+def test_a_logged_in_browser_gets_no_login_form(browser: Browser, make_key: MakeKey) -> None:
     browser.log_in(make_key("read"))
     assert where(browser.get("/login")) == "/sessions"
 
@@ -256,7 +256,7 @@ def test_two_tabs_can_both_show_the_form(browser: Browser, make_key: MakeKey) ->
     ("body", "status"),
     [("x" * 9000, 413), ("&".join(f"a{n}=1" for n in range(50)), 400), ("\xff=1", 400), ("", 403)],
 )
-def test_what_is_no_form_is_refused(
+def test_a_body_that_is_no_form_is_refused(
     browser: Browser, make_key: MakeKey, body: str, status: int
 ) -> None:
     make_key("read")
@@ -378,7 +378,7 @@ def test_another_site_cannot_log_anybody_out(browser: Browser, make_key: MakeKey
     assert browser.get("/sessions").status == 200
 
 
-def test_who_came_with_a_key_is_offered_no_logout(
+def test_a_request_with_a_key_gets_no_logout_form(
     server: Wire, browser: Browser, make_key: MakeKey
 ) -> None:
     key = make_key("read")

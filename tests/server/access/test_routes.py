@@ -172,7 +172,7 @@ def test_only_a_new_page_leads_to_the_login(holders: dict[str | None, Wire], nee
         ("GET", "//two", Need.READ_EVERY_APP),
     ],
 )
-def test_what_no_route_names_is_denied(
+def test_an_address_without_a_route_is_denied(
     holders: dict[str | None, Wire], method: str, path: str, need: Need
 ) -> None:
     assert Routes(_new_routes()).need(unquote(path), method) is need

@@ -42,7 +42,7 @@ def test_after_the_wait_that_was_named_it_may_fail_again(throttle: Throttle, clo
     assert fail(throttle, "10.0.0.1", 2) == [None, wait_s]
 
 
-def test_in_the_end_all_is_forgotten(throttle: Throttle, clock: Clock) -> None:
+def test_failures_are_forgotten_after_a_while(throttle: Throttle, clock: Clock) -> None:
     fail(throttle, "10.0.0.1", 50)
     clock.now += ALLOWANCE / REFILL_PER_S
     assert fail(throttle, "10.0.0.1", ALLOWANCE) == [None] * ALLOWANCE
@@ -66,7 +66,7 @@ def test_one_address_does_not_pay_for_another(throttle: Throttle) -> None:
         ("", "", True),
     ],
 )
-def test_of_ipv6_a_whole_network_counts_as_one(
+def test_an_ipv6_network_counts_as_one_address(
     throttle: Throttle, one: str, other: str, are_one: bool
 ) -> None:
     fail(throttle, one, ALLOWANCE)

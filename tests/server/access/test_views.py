@@ -201,7 +201,7 @@ def test_one_app_never_holds_every_place(places: int) -> None:
     asyncio.run(ask())
 
 
-def test_those_who_wait_are_served_app_by_app() -> None:
+def test_waiting_requests_are_served_app_by_app() -> None:
     order: list[str] = []
 
     def answer(given: Request) -> Response:

@@ -63,7 +63,7 @@ def test_a_bomb_is_never_inflated_whole(encoding, make) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-def test_what_inflates_to_exactly_the_limit_is_taken(encoding) -> None:
+def test_a_body_that_inflates_to_exactly_the_limit_is_accepted(encoding) -> None:
     compress = {"gzip": gzip.compress, "zstd": zstandard.compress}[encoding]
     assert len(inflate(compress(bytes(MIB)), encoding, MIB)) == MIB
 

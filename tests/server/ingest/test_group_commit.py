@@ -169,7 +169,7 @@ def test_a_heavy_request_is_stored_in_parts_and_small_ones_go_between() -> None:
     ]
 
 
-def test_of_two_heavy_requests_each_is_told_of_its_own() -> None:
+def test_each_of_two_heavy_requests_gets_its_own_result() -> None:
     store = GatedStore()
     _, one, bad, other = run(
         store, body("heavy-1", "heavy-2"), body("heavy-3", "bad"), body("heavy-4")
@@ -227,7 +227,7 @@ def run(store: GatedStore, *bodies: Body) -> list[Stored | BaseException]:
         group_commit.close()
 
 
-def test_what_arrives_during_a_commit_makes_the_next_one() -> None:
+def test_requests_that_arrive_during_a_commit_share_the_next_one() -> None:
     store = GatedStore()
     run(store, body("a", "b"), body("c"), body("d"))
     assert store.appended == [["first"], ["a", "b", "c", "d"]]

@@ -200,7 +200,7 @@ def test_a_rejected_id_is_repeated_only_when_it_could_be_one(standing_server: Wi
 # Without loss
 
 
-def test_what_is_read_back_is_what_was_sent_byte_for_byte(server: Wire) -> None:
+def test_events_are_read_back_byte_for_byte(server: Wire) -> None:
     raw = (
         b'{"observation":  {"kind":"llm", "metrics": {"big": 123456789012345678901234567890, '
         b'"small": 1.10, "e": 1E2}}, "z": "\\u00e9\\u0000\\/", "z": 2,'

@@ -96,13 +96,13 @@ def stored_ids(url: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_of_a_thousand_damaged_bodies_no_good_event_is_lost(tmp_path: Path) -> None:
+def test_a_thousand_damaged_bodies_lose_no_good_event(tmp_path: Path) -> None:
     check_mutations(tmp_path, range(1_000))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1_200)
-def test_of_a_hundred_thousand_damaged_bodies_no_good_event_is_lost(tmp_path: Path) -> None:
+def test_a_hundred_thousand_damaged_bodies_lose_no_good_event(tmp_path: Path) -> None:
     check_mutations(tmp_path, range(100_000))
 
 

@@ -36,7 +36,7 @@ def find(text: str) -> str:
         ),
     ],
 )
-def test_where_a_name_stands_twice(text: str, place: str) -> None:
+def test_the_path_of_a_repeated_name_is_found(text: str, place: str) -> None:
     assert find(text.replace("1e400", "1e300")) == place
 
 

@@ -81,7 +81,7 @@ def test_a_line_break_in_a_value_begins_no_line() -> None:
 
 
 @pytest.mark.slow
-def test_what_happens_often_is_logged_once_a_minute_with_its_count(
+def test_frequent_events_are_logged_once_a_minute_with_their_count(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -87,9 +87,7 @@ def test_nothing_waits_when_nothing_is_done(server: Wire) -> None:
     assert scraped("sessionbat_waiting_bytes") == 0
 
 
-def test_what_search_does_not_know_yet_is_measured(
-    server: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unindexed_events_are_measured(server: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(SqliteStore, "_follow", lambda store: True)
         server.send([event("e1"), event("e2")])
@@ -120,7 +118,7 @@ def test_a_store_that_fails_is_told_and_the_rest_is_still_there(
     assert scraped("sessionbat_events_accepted_total") == 0
 
 
-def test_what_is_busy_is_counted(
+def test_busy_refusals_are_counted(
     start_server: Callable[..., Wire],
 ) -> None:
     server = start_server(max_waiting_requests=0)

@@ -139,14 +139,14 @@ def test_of_two_large_apps_both_make_room(store: Store) -> None:
     assert left["a"] == pytest.approx(left["b"], abs=3)
 
 
-def test_what_claims_the_future_goes_when_it_has_become_old(store: Store) -> None:
+def test_a_session_with_a_future_time_ages_from_its_receipt(store: Store) -> None:
     store.append(of_app("ahead", 5, 10, FUTURE))
     keep = Retention(max_age=timedelta(days=30))
     assert enforce(store, keep, NOW + timedelta(days=29)).events == 0
     assert enforce(store, keep, NOW + timedelta(days=31)).events == 5
 
 
-def test_what_fits_is_left_alone(store: Store) -> None:
+def test_a_store_within_its_limits_is_left_alone(store: Store) -> None:
     add(store, *range(5))
     assert enforce(store, Retention(timedelta(days=30), 100 * MB), NOW).sessions == 0
 
@@ -159,7 +159,9 @@ def test_what_fits_is_left_alone(store: Store) -> None:
         Retention(timedelta(days=35), 6 * MB),
     ],
 )
-def test_what_is_foreseen_is_about_what_happens(store: Store, retention: Retention) -> None:
+def test_the_preview_of_retention_is_close_to_the_result(
+    store: Store, retention: Retention
+) -> None:
     add(store, *range(40), size=200_000)
     foreseen = foresee(store, retention, NOW)
     assert store.count_events() == 80
@@ -226,7 +228,7 @@ def test_a_failure_is_logged_and_tried_again(
     assert "disk full" in caplog.text
 
 
-def test_a_stop_does_not_wait_for_all_that_is_to_go(store: Store) -> None:
+def test_a_stop_does_not_wait_for_the_whole_deletion(store: Store) -> None:
     add(store, *range(40, 340))
     keeper = RetentionKeeper(store, Retention(timedelta(days=30)), clock=lambda: NOW)
     deleting = store.delete_sessions

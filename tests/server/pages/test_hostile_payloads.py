@@ -134,7 +134,7 @@ def test_no_event_at_all_is_too_odd_to_present(
         assert sum(len(turn.steps) for turn in view.turns) == 2
 
 
-def test_what_is_nested_very_deeply_is_cut_visibly(look: Look) -> None:
+def test_deeply_nested_payloads_are_cut_visibly(look: Look) -> None:
     evidence = look("/session", app="support-bot", id="odd-tool").by_id(
         f"tool-{ODD_VALUES.index(DEEP)}"
     )
@@ -185,7 +185,7 @@ def test_markup_in_every_field_comes_out_as_text_to_who_is_logged_in(
         assert logout.attributes["action"] == "/logout"
 
 
-def test_what_is_not_a_page_is_never_taken_for_one(exhibition: Wire) -> None:
+def test_browsers_never_treat_other_answers_as_pages(exhibition: Wire) -> None:
     hostile = {"app": MARKUP, "session_id": MARKUP}
     eventually(lambda: exhibition.get("/api/v1/search", q="alert", app=MARKUP).json["items"])
     for path, parameters in (

@@ -122,7 +122,7 @@ def test_no_page_complains_or_runs_what_a_payload_says(open_page: Open, path: st
 
 
 @pytest.mark.parametrize("path", EVERY_PAGE)
-def test_at_320_pixels_nothing_sticks_out(open_page: Open, path: str) -> None:
+def test_nothing_overflows_at_320_pixels(open_page: Open, path: str) -> None:
     page = open_page(path, viewport={"width": 320, "height": 700})
     open_everything(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320

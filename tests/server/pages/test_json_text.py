@@ -31,7 +31,7 @@ def printed(value: Any, **limits: int) -> str:
 
 @pytest.mark.slow
 @given(json_values)
-def test_what_is_printed_whole_is_the_same_json(value: Any) -> None:
+def test_a_value_printed_in_full_is_the_same_json(value: Any) -> None:
     assert json.loads(printed(value)) == value
 
 

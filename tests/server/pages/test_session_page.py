@@ -197,7 +197,7 @@ def test_failures_are_listed_first_and_lead_to_their_observations(server: Wire, 
 
 
 @pytest.mark.parametrize("status", ["cancelled", "interrupted"])
-def test_what_was_cancelled_is_shown_as_that_and_is_no_error(
+def test_a_cancelled_observation_is_shown_as_cancelled_and_not_as_an_error(
     server: Wire, read: Read, status: str
 ) -> None:
     server.send(llm("e1", [user("q")], "half an ans", observation__metadata={"status": status}))
@@ -289,7 +289,7 @@ def test_an_event_alone_repeats_its_history_and_leads_back(server: Wire, read: R
         ({"id": "thread_1"}, 400, "missing-parameter"),
     ],
 )
-def test_what_is_not_there_is_answered_by_a_page(
+def test_a_missing_session_or_event_is_answered_by_a_page(
     exhibition: Wire, parameters: dict[str, str], status: int, slug: str
 ) -> None:
     answer = exhibition.get("/session", **parameters)

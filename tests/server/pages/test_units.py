@@ -67,7 +67,7 @@ def test_money_keeps_the_digits_that_matter(dollars: float, written: str) -> Non
         (timedelta(days=-2), "24 Nov"),
     ],
 )
-def test_the_further_away_the_coarser(before: timedelta, said: str) -> None:
+def test_times_further_away_are_shown_more_coarsely(before: timedelta, said: str) -> None:
     assert units.ago(NOW - before, NOW) == said
 
 

@@ -53,7 +53,7 @@ def spelled(text: str) -> str:
         ("用户", "用\ufe00户"),
     ],
 )
-def test_what_a_reader_takes_for_the_same_is_folded_alike(same: tuple[str, ...]) -> None:
+def test_equivalent_spellings_fold_alike(same: tuple[str, ...]) -> None:
     assert len({spelled(each) for each in same}) == 1
 
 

@@ -42,7 +42,7 @@ def test_a_part_of_too_many_values_is_cut_and_the_others_stay(part: str) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["context", "tags", "unknown"])
-def test_so_is_one_of_the_envelope(part: str) -> None:
+def test_a_part_of_the_envelope_with_too_many_values_is_cut_too(part: str) -> None:
     read = Values(10**6).read(
         stored({"input": "hello"}, **{part: {str(n): n for n in range(90_000)}})
     )

@@ -23,7 +23,7 @@ counts = st.dictionaries(st.integers(0, 500), st.integers(1, 2**40), max_size=20
 
 
 @given(counts)
-def test_what_is_packed_comes_back(given: dict[int, int]) -> None:
+def test_a_packed_histogram_is_unpacked_unchanged(given: dict[int, int]) -> None:
     histogram = histogram_of(given)
     back = unpack(histogram.pack())
     assert (back.first, list(back.counts)) == (histogram.first, list(histogram.counts))

@@ -87,7 +87,7 @@ def stored(path: Path) -> Counter[str]:
 
 
 @pytest.mark.slow
-def test_what_is_answered_202_while_commands_work_is_stored_once(
+def test_events_answered_202_while_commands_run_are_stored_once(
     serving: Wire, tmp_path: Path
 ) -> None:
     for number in range(100):
@@ -132,7 +132,7 @@ def test_a_backup_under_load_is_whole_sessions_as_of_one_moment(
 
 
 @pytest.mark.slow
-def test_what_another_process_deletes_the_server_has_forgotten(
+def test_sessions_deleted_by_another_process_leave_the_servers_row_cache(
     serving: Wire, tmp_path: Path
 ) -> None:
     messages = [{"role": "user", "content": f"message {n}"} for n in range(8)]

@@ -91,7 +91,7 @@ def count_of(said: Any) -> int:
 
 
 @pytest.mark.parametrize("question", ASKED.values(), ids=ASKED)
-def test_what_may_not_be_seen_costs_no_question(question: Question[Any]) -> None:
+def test_a_forbidden_app_costs_no_query(question: Question[Any]) -> None:
     class Unasked:
         def ask(self, question: Question[Any]) -> Any:
             raise AssertionError

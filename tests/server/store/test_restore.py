@@ -93,7 +93,7 @@ def test_what_is_no_whole_store_is_not_restored(
 
 
 @pytest.mark.parametrize("command", [["restore", "copy.db"], ["rebuild"]])
-def test_what_a_server_uses_is_not_taken_from_it(
+def test_commands_that_need_the_store_alone_refuse_one_in_use(
     command: list[str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["backup", "copy.db"])
@@ -135,7 +135,7 @@ def test_a_server_that_starts_during_a_restore_has_the_restored_file(here: Path)
     assert out == "True\n"
 
 
-def test_what_cannot_be_locked_is_not_restored(here: Path) -> None:
+def test_a_store_that_cannot_be_locked_is_not_restored(here: Path) -> None:
     (here / "copy.db").write_bytes((here / "sessionbat.db").read_bytes())
     with (
         sqlite3.connect("sessionbat.db") as connection,

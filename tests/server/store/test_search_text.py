@@ -20,7 +20,7 @@ def test_strings_and_numbers_are_searched_in_their_order_and_keys_are_not() -> N
     assert text_in(value) == "how\n1\n2.5\ndown"
 
 
-def test_of_an_event_its_name_and_what_went_in_and_out_and_wrong_is_searched() -> None:
+def test_name_input_output_and_error_of_an_event_are_searched() -> None:
     observation = {
         "kind": "tool",
         "error": {"message": "late"},

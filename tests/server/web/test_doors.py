@@ -30,7 +30,7 @@ def test_an_address_of_ipv6_may_stand_in_brackets() -> None:
     "host",
     ["", " ", "http://localhost", "localhost:8787", "*", "a b", "[127.0.0.1]", "[a]", "[::1", "[]"],
 )
-def test_what_is_no_host_is_refused(host: str) -> None:
+def test_an_invalid_host_is_refused(host: str) -> None:
     for settings in ({"host": host}, {"allowed_hosts": ("ok.example", host)}):
         with pytest.raises(ConfigurationError, match=r"\[bad-host\]"):
             Settings(**settings)  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ def test_with_a_key_any_address_may_be_listened_on(
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_what_is_no_port_is_refused(port: int) -> None:
+def test_an_invalid_port_is_refused(port: int) -> None:
     with pytest.raises(ConfigurationError, match=r"\[bad-port\]"):
         Settings(port=port)
 
@@ -154,7 +154,7 @@ def test_a_request_with_two_names_is_refused(standing_server: Wire) -> None:
     assert _status(standing_server, "/healthz", "localhost", "evil.example") in (400, 421)
 
 
-def test_a_websocket_is_closed_before_anything_behind_the_door(tmp_path: Path) -> None:
+def test_a_websocket_is_closed_before_it_reaches_the_application(tmp_path: Path) -> None:
     app = create_app(Settings(store_url=f"sqlite:///{tmp_path / 'store.db'}"))
     sent: list[dict[str, Any]] = []
 

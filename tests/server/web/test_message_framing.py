@@ -81,7 +81,9 @@ def test_tiny_chunks_end_the_connection(server: Wire) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/login", b"/nowhere", b"/sessions"])
-def test_so_they_do_where_nobody_reads_the_body(server: Wire, path: bytes) -> None:
+def test_tiny_chunks_end_the_connection_even_if_nobody_reads_the_body(
+    server: Wire, path: bytes
+) -> None:
     head = b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connect(server) as connection:
         connection.sendall(head)

@@ -254,7 +254,7 @@ def test_a_head_within_the_limit_is_taken(standing_server: Wire) -> None:
     ],
     ids=range(10),
 )
-def test_what_is_no_http_is_refused(standing_server: Wire, request_: bytes) -> None:
+def test_data_that_is_not_http_is_refused(standing_server: Wire, request_: bytes) -> None:
     status, slug = answered(standing_server, request_)
     assert (status, slug) in ((400, "not-http"), (0, "")), (status, slug)
     assert standing_server.get("/healthz").status == 200

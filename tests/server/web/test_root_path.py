@@ -131,7 +131,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("path", HOSTILE)
-def test_what_cannot_stand_before_a_path_is_refused(path: str) -> None:
+def test_an_invalid_root_path_is_refused(path: str) -> None:
     with pytest.raises(ConfigurationError, match=r"\[bad-root-path\]"):
         Settings(root_path=path)
     assert clean_root_path(path) is None
@@ -144,7 +144,7 @@ def test_the_servers_own_paths_are_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "nonsense", "10.0.0.0/99", "proxy.example", "1.2.3.4:80"])
-def test_what_is_no_proxys_address_is_refused(address: str) -> None:
+def test_an_invalid_proxy_address_is_refused(address: str) -> None:
     with pytest.raises(ConfigurationError, match=r"\[bad-trusted-proxy\]"):
         Settings(trusted_proxies=(address,))
 
@@ -160,7 +160,7 @@ FORWARDED = {
 }
 
 
-def test_what_a_trusted_proxy_says_is_believed(
+def test_headers_of_a_trusted_proxy_are_believed(
     start_server: Start, make_key: Callable[..., str]
 ) -> None:
     key = make_key("read")
@@ -171,7 +171,9 @@ def test_what_a_trusted_proxy_says_is_believed(
     assert f"https://sessions.example/bat{PATH}" in empty
 
 
-def test_what_anybody_else_says_is_not(start_server: Start, make_key: Callable[..., str]) -> None:
+def test_headers_of_anybody_else_are_ignored(
+    start_server: Start, make_key: Callable[..., str]
+) -> None:
     make_key("read")
     trusted = ("10.0.0.0/8", "127.0.0.2")
     server = start_server(trusted_proxies=trusted, allowed_hosts=("sessions.example",))
@@ -295,7 +297,7 @@ def test_the_sdk_is_told_where_events_are_taken(
     client.close(timeout=0)
 
 
-def test_answers_at_the_right_address_point_nowhere(server: Wire) -> None:
+def test_answers_at_the_right_address_have_no_link(server: Wire) -> None:
     for body in (event(), {"bad": 1}, b"{"):
         assert "link" not in server.send(body).headers
     assert "link" not in server.get("/sessions").headers

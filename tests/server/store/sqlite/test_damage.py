@@ -85,7 +85,7 @@ def test_a_damaged_page_is_found(here: Path, table: str, capfd: Any) -> None:
     assert "BAD" in capfd.readouterr().out
 
 
-def test_what_is_derived_and_wrong_is_found(here: Path, capfd: Any) -> None:
+def test_wrong_derived_data_is_found(here: Path, capfd: Any) -> None:
     with sqlite3.connect(here) as connection:
         connection.execute("UPDATE sessions SET observations = observations + 1")
     connection.close()
@@ -118,9 +118,7 @@ def test_an_export_goes_on_behind_what_cannot_be_read(here: Path, place: float, 
 
 
 @pytest.mark.parametrize("table", ["rollups", "texts_data", "labels", "session_labels"])
-def test_what_is_derived_is_made_anew_where_it_is_damaged(
-    here: Path, table: str, capfd: Any
-) -> None:
+def test_damaged_derived_data_is_rebuilt(here: Path, table: str, capfd: Any) -> None:
     damage(here, table)
     assert run(["rebuild"]) == 0
     assert run(["store", "check"]) == 0
@@ -157,7 +155,7 @@ def test_all_that_can_be_read_is_salvaged(here: Path, table: str, capfd: Any) ->
     assert [key.id for key in keys_of("saved.db")] == ["k1"]
 
 
-def test_what_is_salvaged_of_a_whole_store_is_all_of_it(here: Path, capfd: Any) -> None:
+def test_salvaging_an_intact_store_copies_everything(here: Path, capfd: Any) -> None:
     before = exported("sessionbat.db", capfd)
     assert run(["store", "salvage", "saved.db"]) == 0
     assert "2,000 events, 1 keys" in capfd.readouterr().out
@@ -171,7 +169,7 @@ def test_several_damaged_pages_and_the_last_one(here: Path, capfd: Any) -> None:
     assert 1700 < len(exported("saved.db", capfd)) < EVENTS
 
 
-def test_where_nothing_can_be_read_it_is_said_and_nothing_made(here: Path, capfd: Any) -> None:
+def test_salvaging_an_unreadable_store_says_so_and_creates_nothing(here: Path, capfd: Any) -> None:
     data = bytearray(here.read_bytes())
     data[100:PAGE] = bytes(PAGE - 100)
     here.write_bytes(data)

@@ -114,9 +114,7 @@ def test_it_is_followed(store: SqliteStore) -> None:
     assert counted(store) == {"tool": 2, "llm": 1, "retrieval": 2}
 
 
-def test_it_hears_of_what_is_stored_and_of_what_is_not_true_any_more(
-    store: SqliteStore, kinds: Kinds
-) -> None:
+def test_derived_data_is_told_of_new_and_of_outdated_rows(store: SqliteStore, kinds: Kinds) -> None:
     store.append([received(0), received(0), received(1)])
     assert kinds.noted == 2
     store.delete_sessions([("bot", "s")])
@@ -159,7 +157,7 @@ def test_a_rebuild_empties_it_and_makes_it_again(store: SqliteStore) -> None:
     assert counted(store) == {"tool": 2, "llm": 1, "retrieval": 2}
 
 
-def test_what_it_is_behind_is_measured(store: SqliteStore, kinds: Kinds) -> None:
+def test_the_backlog_of_derived_data_is_measured(store: SqliteStore, kinds: Kinds) -> None:
     kinds.is_stuck = True
     put(store)
     assert store.measure().events_behind == 5

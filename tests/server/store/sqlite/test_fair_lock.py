@@ -15,7 +15,7 @@ def waiting(lock: FairLock) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_who_waits_is_served_in_the_order_in_which_they_came(count: int) -> None:
+def test_waiting_threads_get_the_lock_in_order_of_arrival(count: int) -> None:
     lock, served = FairLock(), list[int]()
 
     def work(number: int) -> None:
@@ -58,7 +58,7 @@ def test_it_is_free_again_after_a_failure() -> None:
         assert waiting(lock) == 0
 
 
-def test_one_at_a_time_has_it() -> None:
+def test_only_one_thread_at_a_time_has_the_lock() -> None:
     lock, inside, most = FairLock(), [0], [0]
 
     def work() -> None:

@@ -72,7 +72,7 @@ def test_short_lists_stay_where_they_are(store: Store, count: Callable[[str], An
     [list(range(1000)), ["a text of some length"] * 1000, [{}] * 1000, [{"a": 1}] * 1000,
      [[{"role": "user"}]] * 1000, [0.1, *said(100)], [*said(100), None]],
 )  # fmt: skip
-def test_what_is_no_list_of_messages_costs_no_rows(
+def test_other_lists_cost_no_message_rows(
     store: Store, count: Callable[[str], Any], listed: list[Any]
 ) -> None:
     store.append([call("e1", listed)])

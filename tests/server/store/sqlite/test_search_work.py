@@ -181,11 +181,11 @@ def test_one_step_of_indexing_takes_little_text(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["天" * 500_000, "ﷺ" * 200_000, "hay " * 500_000])
-def test_of_what_grows_as_it_is_folded_no_more_is_indexed(text: str) -> None:
+def test_text_that_grows_when_folded_is_indexed_up_to_the_limit(text: str) -> None:
     assert len(query_terms.indexed(text)) <= query_terms.MAX_CHARACTERS
 
 
-def test_so_does_one_step_of_what_is_read_from_the_disk(
+def test_one_step_of_indexing_from_disk_takes_little_text_too(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store._derived[0].recent, "add", lambda texts: None)
@@ -221,7 +221,7 @@ def test_a_step_of_indexing_that_takes_long_makes_the_next_one_shorter(
         (["a " * (query_terms.MAX_CHARACTERS // 2), "b"], "a " * (query_terms.MAX_CHARACTERS // 2)),
     ],
 )
-def test_what_is_searched_of_many_texts_is_their_beginning(texts: list[str], searched: str) -> None:
+def test_only_the_beginning_of_many_texts_is_searched(texts: list[str], searched: str) -> None:
     assert query_terms.text_in(texts) == searched
 
 
@@ -241,7 +241,7 @@ def test_events_of_much_text_go_a_few_at_a_time(store: SqliteStore) -> None:
     assert max(steps_of_deletion(store, "s")) <= 3
 
 
-def test_so_do_those_of_many_sessions(store: SqliteStore) -> None:
+def test_events_of_much_text_in_many_sessions_go_a_few_at_a_time(store: SqliteStore) -> None:
     events = (received(f"e{n}", "hay " * 50_000, session=f"s{n}") for n in range(12))
     put(store, *events)
     assert max(steps_of_deletion(store, *(f"s{n}" for n in range(12)))) <= 4

@@ -87,7 +87,7 @@ def test_once_the_file_is_gone_no_event_is_acknowledged(
 
 
 @pytest.mark.parametrize("go", GOES)
-def test_that_the_file_is_gone_is_noticed_although_nobody_asks(
+def test_a_missing_file_is_noticed_without_any_request(
     go: Callable[[Path], None], path: Path, running: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     eventually(lambda: metric(running, "sessionbat_follower_lag_events") == "0")
@@ -100,7 +100,7 @@ def test_that_the_file_is_gone_is_noticed_although_nobody_asks(
 
 
 @pytest.mark.parametrize("address", ["/sessions", "/session?app=support-bot&id=thread_1"])
-def test_pages_say_so_and_look_like_pages(address: str, path: Path, running: Wire) -> None:
+def test_pages_say_that_the_file_is_gone(address: str, path: Path, running: Wire) -> None:
     delete(path)
     answer = running.get(address) if "?" not in address else running.request("GET", address)
     assert answer.status == 503
@@ -109,7 +109,7 @@ def test_pages_say_so_and_look_like_pages(address: str, path: Path, running: Wir
     assert str(path).encode() not in answer.body
 
 
-def test_the_read_api_says_so(path: Path, running: Wire) -> None:
+def test_the_read_api_says_that_the_file_is_gone(path: Path, running: Wire) -> None:
     delete(path)
     answer = running.get("/api/v1/sessions")
     assert (answer.status, answer.slug) == (503, "store-gone")
@@ -226,7 +226,7 @@ def test_another_process_can_delete_there(disk: Path) -> None:
             assert other.delete_sessions([("support-bot", "s0")]).events == 20
 
 
-def test_what_the_index_lacks_for_want_of_room_comes_later(disk: Path) -> None:
+def test_events_not_indexed_for_lack_of_room_are_indexed_later(disk: Path) -> None:
     with closing(SqliteStore(str(disk / "store.db"))) as store:
         store.append([received(0)])
         filler = fill(disk)
@@ -295,7 +295,7 @@ def test_a_damaged_file_takes_no_more_events(path: Path, store: SqliteStore) -> 
         store.append([received(2)])
 
 
-def test_a_page_that_cannot_be_read_is_found_by_who_reads_it(
+def test_an_unreadable_page_is_noticed_by_the_query_that_reads_it(
     path: Path, store: SqliteStore
 ) -> None:
     store.append([received(number) for number in range(400)])

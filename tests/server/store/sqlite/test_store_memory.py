@@ -77,7 +77,7 @@ def failing_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(append, "_insert_payloads", fail)
 
 
-def test_what_an_append_that_failed_had_seen_is_forgotten(
+def test_a_failed_append_clears_the_row_cache(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing_once(monkeypatch)
