@@ -25,7 +25,7 @@ _INTERRUPTED = 130
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; print what goes wrong as one line on standard error.
+    """Run a command; print an error as one line on standard error.
 
     Args:
         arguments: The words after the program's name.
@@ -57,7 +57,7 @@ def _fail(message: str) -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sessionbat", message="%(prog)s %(version)s")
 def sessionbat() -> None:
-    """Record what an AI application did, and see it on a page.
+    """Record AI sessions, and show them on a page.
 
     Start with `sessionbat demo`; run a server of your own with `sessionbat serve`.
     """

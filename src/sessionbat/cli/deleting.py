@@ -23,12 +23,12 @@ MAX_USER_CHARACTERS = 200
 @store_option
 @click.option("--user", metavar="ID", help="Delete the sessions with an event of this user_id.")
 @click.option("--session", metavar="ID", help="Delete this session.")
-@click.option("--app", metavar="NAME", help="Only in this app. [default: in all]")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--app", metavar="NAME", help="Only in this app. [default: all apps]")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def delete(
     store_url: str, user: str | None, session: str | None, app: str | None, yes: bool
 ) -> int:
-    """Delete a user's sessions, or one session, with every trace in the store.
+    """Delete a user's sessions, or one session, with all derived data.
 
     Sessions go whole. A server may run meanwhile. Backups are not changed; those beside the store
     are named.
@@ -72,18 +72,18 @@ def delete(
 @click.command()
 @store_option
 @click.option(
-    "--max-age", type=Duration(), help="Delete sessions without activity for so long, e.g. 30d."
+    "--max-age", type=Duration(), help="Delete sessions without activity for this time, e.g. 30d."
 )
 @click.option(
     "--max-size",
     type=Size(),
-    help="Delete sessions, the longest idle first, until the store takes less, e.g. 20GB.",
+    help="Delete the longest idle sessions until the store is smaller, e.g. 20GB.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 def retention(
     store_url: str, max_age: timedelta | None, max_size: int | None, dry_run: bool
 ) -> None:
-    """Delete the sessions that are too old, or too many, now.
+    """Delete sessions over a limit on age or on the store's size, once.
 
     `sessionbat serve --retention-days --max-size` does it by itself. A server may run meanwhile.
     """
@@ -159,7 +159,7 @@ def _told(removed: Removed) -> str:
 
 
 class _Count:
-    """Adds up events for a bar."""
+    """Adds up deleted events for a progress bar."""
 
     def __init__(self, on_progress: Callable[[int, int], None], total: int) -> None:
         self._on_progress = on_progress

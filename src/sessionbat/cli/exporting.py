@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 @click.option("--from", "since", type=Moment(), help="Only events at this time or later.")
 @click.option("--to", "until", type=Moment(), help="Only events before this time.")
 @click.option("--kind", metavar="KIND", help="Only events of this kind: llm, tool, retrieval.")
-@click.option("--error/--no-error", "error", default=None, help="Only events that failed, or not.")
+@click.option(
+    "--error/--no-error", "error", default=None, help="Only failed events, or only successful ones."
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     help="Write to this file; compressed when it ends in .gz. [default: standard output]",
 )
-@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def export(
     store_url: str,
     app: str | None,
@@ -47,7 +49,7 @@ def export(
     output: Path | None,
     force: bool,
 ) -> int:
-    """Write events as they were received, one a line; a server may run meanwhile.
+    """Export events as received, one a line; a server may be running.
 
     What cannot be read in a damaged store is left out, counted, and makes the exit code 1.
     `sessionbat import --format events` takes them back: same ids, same times, same content.
@@ -83,7 +85,7 @@ def export(
 
 
 def _write(store: Store, where: EventFilter, stream: IO[bytes]) -> tuple[int, int]:
-    """Write every event that can be read; say how many these are, and how many are not."""
+    """Write every readable event; return the numbers of readable and unreadable ones."""
     total, count, unreadable, after = store.count_events(), 0, 0, None
     with bar("Exporting") as on_progress:
         while True:
@@ -106,7 +108,7 @@ def one_line(raw: bytes) -> bytes:
 
 @contextmanager
 def _whole_file(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
-    """Give a file its name when it is whole."""
+    """Give a file its final name once it is complete."""
     if path.exists() and not overwrite:
         raise StoreError(
             f"{str(path)!r} already exists; name another file, or overwrite it with --force",

@@ -53,7 +53,7 @@ MAX_LISTED_BAD_LINES = 100
     type=click.Choice(
         ["events", "chat", "anthropic", "responses", "gemini", "bedrock", "langchain", "sharegpt"]
     ),
-    help="How the file is written. [default: told by what it holds]",
+    help="The format of the file. [default: detected from its content]",
 )
 def import_(file: str, app: str | None, endpoint: str | None, form: Form | None) -> int:
     """Import exported events, or transcripts of conversations with tool calls.
@@ -113,7 +113,7 @@ def _open(file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _progress(console: Console, stream: BinaryIO) -> Iterator[Callable[[int], None]]:
-    """Show how much has been read, and of a file, whose length is known, how much is left."""
+    """Show how much has been read and, for a file of known length, how much is left."""
     columns = (
         TextColumn("Reading"),
         BarColumn(),
@@ -128,7 +128,7 @@ def _progress(console: Console, stream: BinaryIO) -> Iterator[Callable[[int], No
 
 
 class _BadLines:
-    """Lists bad lines as they are met; a file that is bad throughout does not fill the screen."""
+    """Lists bad lines as they are read, up to a limit."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -159,7 +159,7 @@ def _summary_table(summary: ImportSummary) -> Table:
 
 
 def _shortfalls(summary: ImportSummary) -> Iterator[str]:
-    """Say what is missing, a line for each reason."""
+    """Print what is missing, a line for each reason."""
     if summary.stopped_at is not None:
         yield (
             f"Stopped at line {summary.stopped_at}: the endpoint takes nothing any more. Import "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke the keys of a server.
+    """Create, list and revoke the keys of a server.
 
     The first key closes the server: from then on every request needs one. A running server knows
     at once of what is done here.
@@ -39,7 +39,7 @@ def keys() -> None:
 @click.option("--name", default="", metavar="TEXT", help="What the key is used for.")
 @store_option
 def create_key(kind: KeyKind, app: str | None, name: str, store_url: str) -> None:
-    """Make a key and print it, this once: only its hash is stored.
+    """Create a key and print it; it is shown only once, as only its hash is stored.
 
     The key alone goes to standard output, everything else to standard error. The store is made
     when it is not there.
@@ -57,7 +57,7 @@ def create_key(kind: KeyKind, app: str | None, name: str, store_url: str) -> Non
 @keys.command("list")
 @store_option
 def list_keys(store_url: str) -> None:
-    """List all keys that were ever made, without what would be needed to use one."""
+    """List all keys ever created, without their secrets."""
     from sessionbat.server.store.opening import open_existing_store
 
     with closing(open_existing_store(store_url)) as store:
@@ -80,7 +80,7 @@ def list_keys(store_url: str) -> None:
 @click.argument("key_id", metavar="ID")
 @store_option
 def revoke_key(key_id: str, store_url: str) -> None:
-    """Revoke the key of this id, as `list` shows it; it is refused from the next request on."""
+    """Revoke the key with this id (see `list`), effective from the next request."""
     from sessionbat.server.store.opening import open_existing_store
 
     with closing(open_existing_store(store_url)) as store:

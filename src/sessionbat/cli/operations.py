@@ -13,9 +13,9 @@ from sessionbat.cli.stores import bar, store_option, written
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @store_option
-@click.option("--force", is_flag=True, help="Overwrite FILE if it is there.")
+@click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
 def backup(file: Path, store_url: str, force: bool) -> None:
-    """Copy the store into FILE, as it is now, while a server goes on writing to it.
+    """Copy a snapshot of the store to FILE; a server may be running.
 
     FILE is a store itself. It gets its name when it is whole and on the disk.
     """
@@ -30,7 +30,7 @@ def backup(file: Path, store_url: str, force: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @store_option
 def restore(file: Path, store_url: str) -> None:
-    """Put the copy FILE in the store's place; stop the server first.
+    """Replace the store by the backup FILE; stop the server first.
 
     The copy is checked from end to end before anything is changed. What was in its place is kept
     beside it, and named.
@@ -47,7 +47,7 @@ def restore(file: Path, store_url: str) -> None:
 @click.command()
 @store_option
 def rebuild(store_url: str) -> None:
-    """Make everything derived anew from the events; stop the server first.
+    """Rebuild all derived data from the events; stop the server first.
 
     Derived are titles, sums, labels, statistics and the text index. It is one transaction for the
     most part, in which a server could not store anything; cut short, it changes nothing.

@@ -26,45 +26,45 @@ LogFormat = Literal["text", "json"]
     default="sqlite:///sessionbat.db",
     show_default=True,
     metavar="URL",
-    help="Where to keep events; the file is made when it is not there.",
+    help="Where to store events; the file is created if it is missing.",
 )
 @click.option(
     "--allowed-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="A further name by which the server is addressed, e.g. through a proxy; may be repeated.",
+    help="An additional host name of the server, e.g. behind a proxy; may be repeated.",
 )
 @click.option(
     "--root-path",
     default="",
     metavar="PATH",
-    help="The path below which a proxy shows the server, e.g. /bat.",
+    help="The path below which a proxy serves it, e.g. /bat.",
 )
 @click.option(
     "--trusted-proxy",
     "trusted_proxies",
     multiple=True,
     metavar="ADDRESS",
-    help="An address or network whose X-Forwarded headers are believed; may be repeated.",
+    help="A proxy's address or network, whose X-Forwarded headers are trusted; may be repeated.",
 )
 @click.option(
     "--retention-days",
     type=float,
     metavar="N",
-    help="Delete sessions without activity for so many days.",
+    help="Delete sessions without activity for this many days.",
 )
 @click.option(
     "--max-size",
     type=Size(),
-    help="Delete the longest idle sessions when the store takes more, e.g. 20GB.",
+    help="Delete the longest idle sessions when the store is larger, e.g. 20GB.",
 )
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="How the log is written, on standard error.",
+    help="The format of the log on standard error.",
 )
 @click.option("--access-log", is_flag=True, help="Log a line for each request, by its route.")
 def serve(
@@ -105,7 +105,7 @@ def serve(
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End after the table instead of serving on.")
+@click.option("--once", is_flag=True, help="Exit after the table instead of serving.")
 @click.option(
     "--store",
     "store_url",
@@ -114,7 +114,7 @@ def serve(
 )
 @click.option("--port", default=0, help="Port to serve. [default: a free one]")
 def demo(once: bool, store_url: str | None, port: int) -> int:
-    """Watch a support bot being recorded: some thirty sessions, and a server to look at them.
+    """Record some thirty sessions of a support bot, and serve them on pages.
 
     Nothing leaves this machine: the bot's model follows a script, and the events go over HTTP to a
     server that the demo starts. Among the sessions are solved ones, a bot that calls one tool again

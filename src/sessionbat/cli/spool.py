@@ -12,7 +12,7 @@ from rich.text import Text
 
 @click.group()
 def spool() -> None:
-    """See and send what processes of this user could not deliver yet.
+    """Show and send events that this user's processes could not deliver yet.
 
     The next process of the same app delivers it by itself; these commands are for looking, and for
     machines where no such process will run.
@@ -21,7 +21,7 @@ def spool() -> None:
 
 @spool.command("list")
 def list_spool() -> None:
-    """List what waits, by destination."""
+    """List spooled events by destination."""
     from sessionbat.spooled import list_spools
 
     waiting = list_spools()
@@ -45,7 +45,7 @@ def list_spool() -> None:
     "--timeout", default=30.0, show_default=True, help="Seconds without progress to wait."
 )
 def send_spool(timeout: float) -> int:
-    """Deliver what waits, with SESSIONBAT_API_KEY; running processes keep what they hold."""
+    """Send spooled events with SESSIONBAT_API_KEY, except those of running processes."""
     from sessionbat.spooled import list_spools, send
 
     left = 0
@@ -62,7 +62,7 @@ def send_spool(timeout: float) -> int:
 
 @spool.command("export")
 def export_spool() -> None:
-    """Write what waits to standard output, one event a line, as `import` takes it."""
+    """Write spooled events to standard output, one a line, in the format of `import`."""
     from sessionbat.spooled import list_spools, read_events
 
     for one in list_spools():

@@ -11,13 +11,13 @@ from sessionbat.cli.stores import bar, store_option, written
 
 @click.group()
 def store() -> None:
-    """Check a store's file, and save what can be read of a damaged one."""
+    """Check a store's file, or copy the readable part of a damaged one."""
 
 
 @store.command()
 @store_option
 def check(store_url: str) -> int:
-    """Read a store from its pages to each event, and compare what is derived with the events.
+    """Check a store's pages and events, and compare derived data with the events.
 
     A server may run meanwhile; nothing is changed. Exit code 1 when something is not as it should
     be.
@@ -42,7 +42,7 @@ def check(store_url: str) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @store_option
 def salvage(file: Path, store_url: str) -> int:
-    """Make the new store FILE of everything that can be read out of a damaged store.
+    """Copy everything readable from a damaged store to the new store FILE.
 
     The damaged file is not changed. Exit code 1 when something could not be read.
     """

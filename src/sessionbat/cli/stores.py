@@ -87,7 +87,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
 
 @contextmanager
 def bar(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal, told how much is done of how much; it goes when the block ends."""
+    """Show a progress bar on a terminal while the block runs."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

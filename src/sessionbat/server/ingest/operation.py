@@ -23,17 +23,20 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "Stored": {
         "type": "object",
-        "description": "What became of a body's events; those accepted are on the disk.",
+        "description": "The result for a body's events; the accepted ones are stored durably.",
         "required": ["accepted", "duplicates", "rejected"],
         "properties": {
             "accepted": _COUNT,
-            "duplicates": {**_COUNT, "description": "Were there already, by app, session and id."},
+            "duplicates": {
+                **_COUNT,
+                "description": "Events that were already stored, by app, session and id.",
+            },
             "rejected": {"type": "array", "items": reference("Rejected")},
         },
     },
     "Rejected": {
         "type": "object",
-        "description": "An event that is not stored, while its neighbours are.",
+        "description": "An event that was not stored; the others of the body were.",
         "required": ["id", "slug", "at", "message"],
         "properties": {
             "id": {"type": ["string", "null"]},
@@ -51,10 +54,10 @@ def describe(settings: Settings) -> Operation:
         method="post",
         path=PATH,
         name="ingest",
-        summary="Take events, store them durably, then answer",
+        summary="Store events durably, then answer",
         description=(
             f"At most {settings.max_body_events} events and {settings.max_body_bytes} bytes after"
-            " decompression. One bad event never fails its neighbours. An id names one event"
+            " decompression. A bad event never affects the others. An id names one event"
             " within its session: each (app, session, id) is stored once, so a body may be sent"
             " again."
         ),
@@ -68,7 +71,7 @@ def describe(settings: Settings) -> Operation:
             ),
             BodyForm(
                 "application/x-ndjson",
-                {"description": "One event a line. Blank lines mean nothing."},
+                {"description": "One event a line. Blank lines are ignored."},
             ),
         ),
         answer=Answer("Stored.", reference("Stored"), status=202),

@@ -31,10 +31,10 @@ from sessionbat.server.web.session_parameters import (
 )
 
 MAX_LIMIT: Final = 1000
-#: Hours or days that statistics may be asked of at once.
+#: The most hours or days of one statistics query.
 MAX_SPANS: Final = 1000
 
-#: The records that answers refer to by name.
+#: The schemas that answers refer to by name.
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "Event": EVENT,
     "App": schema_of(AppActivity),
@@ -47,12 +47,12 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
 SESSIONS_LIMIT: Final = limit(50, MAX_LIMIT)
 EVENTS_LIMIT: Final = limit(200, MAX_LIMIT)
 SEARCH_LIMIT: Final = limit(20, MAX_LIMIT)
-FROM: Final = Time(name="from", description="from this moment on; UTC where no zone is named")
-TO: Final = Time(name="to", description="up to this moment, itself not included")
+FROM: Final = Time(name="from", description="from this time on; UTC without a zone")
+TO: Final = Time(name="to", description="before this time")
 
 WORDS: Final = Text(
     name="q",
-    description='words, `"phrases in quotation marks"` and `prefix*`; each has to be found',
+    description='words, `"phrases in quotation marks"` and `prefix*`; all have to match',
     required=True,
 )
 BY: Final[Choice[Span]] = Choice(
@@ -85,7 +85,7 @@ def sessions(context_keys: Sequence[str]) -> Operation:
         path="/api/v1/sessions",
         name="sessions",
         summary="Sessions, the latest activity first",
-        description="Lists the sessions for which everything given is true.",
+        description="Lists the sessions that meet every condition given.",
         parameters=session_list(context_keys, SESSIONS_LIMIT),
         answer=Answer("A page of sessions.", page_of(reference("Session"))),
         refusals=_refusals("bad-parameter", "bad-time", "bad-limit", "bad-after"),
@@ -95,7 +95,7 @@ def sessions(context_keys: Sequence[str]) -> Operation:
 SESSION: Final = Operation(
     path="/api/v1/session",
     name="session",
-    summary="One session, summed up",
+    summary="The summary of one session",
     parameters=(ITS_APP, SESSION_ID),
     answer=Answer("The session.", reference("Session")),
     refusals=_refusals("missing-parameter", not_found=True),
@@ -104,7 +104,7 @@ SESSION: Final = Operation(
 EVENTS: Final = Operation(
     path="/api/v1/events",
     name="events",
-    summary="A session's events as they were received, oldest first",
+    summary="A session's events as received, oldest first",
     parameters=(ITS_APP, SESSION_ID, EVENTS_LIMIT, AFTER),
     answer=Answer(
         "A page of events, byte for byte; it ends early once it holds 8 MiB.",
@@ -116,10 +116,10 @@ EVENTS: Final = Operation(
 SEARCH: Final = Operation(
     path="/api/v1/search",
     name="search",
-    summary="Events that hold words, received last first",
-    description="What was stored is found at most two seconds later.",
+    summary="Events that match a query, last received first",
+    description="Events are found at most two seconds after they were stored.",
     parameters=(WORDS, APP, SEARCH_LIMIT, AFTER),
-    answer=Answer("A page of events in which the words are.", page_of(reference("SearchHit"))),
+    answer=Answer("A page of matching events.", page_of(reference("SearchHit"))),
     refusals={
         **_refusals("missing-parameter", "bad-limit", "bad-after"),
         501: ("no-search",),
@@ -143,12 +143,12 @@ STATISTICS: Final = Operation(
     name="statistics",
     summary="Figures by hour or day (UTC), oldest first",
     description=(
-        f"At most {MAX_SPANS} spans; without `from` the last 24 hours or 30 days. What was stored"
-        " counts at most two seconds later."
+        f"At most {MAX_SPANS} spans; without `from` the last 24 hours or 30 days. Events count at"
+        " most two seconds after they were stored."
     ),
     parameters=(BY, FROM, TO, APP, GROUP),
     answer=Answer(
-        "The spans in which something happened.",
+        "The spans that have events.",
         list_of(reference("Statistic")),
     ),
     refusals=_refusals("bad-parameter", "bad-time", "too-many-spans"),

@@ -23,16 +23,16 @@ from sessionbat.server.web.parameters import (
 )
 from sessionbat.server.web.refusal import Refused
 
-APP: Final = Text(name="app", description="only what belongs to this app")
+APP: Final = Text(name="app", description="only data of this app")
 ITS_APP: Final = Text(name="app", description="the app of the session", required=True)
 SESSION_ID: Final = Text(
-    name="session_id", description="the session, as its host names it", required=True
+    name="session_id", description="the session's id, as the application recorded it", required=True
 )
 AFTER: Final = Text(name="after", description="the `next` of the page before")
 
 SORT: Final[Choice[SessionSort]] = Choice(
     name="sort",
-    description="what comes first: the latest activity, or the most of the others",
+    description="the order: latest activity first, or highest value first",
     choices=("last_activity", "duration", "cost", "errors"),
     default="last_activity",
 )
@@ -47,15 +47,15 @@ FILTERS: Final[Mapping[str, Parameter[Any]]] = {
     "error": Flag(name="error", description="have an error, or have none"),
     "since": Time(name="from", description="were active at this time or later"),
     "until": Time(name="to", description="were active before this time"),
-    "min_tokens": Whole(name="min_tokens", description="used so many tokens, or more"),
-    "max_tokens": Whole(name="max_tokens", description="used so many tokens at most"),
-    "min_cost_usd": Number(name="min_cost_usd", description="cost so many dollars, or more"),
-    "max_cost_usd": Number(name="max_cost_usd", description="cost so many dollars at most"),
+    "min_tokens": Whole(name="min_tokens", description="used at least this many tokens"),
+    "max_tokens": Whole(name="max_tokens", description="used at most this many tokens"),
+    "min_cost_usd": Number(name="min_cost_usd", description="cost at least this many dollars"),
+    "max_cost_usd": Number(name="max_cost_usd", description="cost at most this many dollars"),
     "min_latency_ms": Number(
-        name="min_latency_ms", description="whose slowest observation took so long, or longer"
+        name="min_latency_ms", description="whose slowest observation took at least this long"
     ),
     "max_latency_ms": Number(
-        name="max_latency_ms", description="whose slowest observation took so long at most"
+        name="max_latency_ms", description="whose slowest observation took at most this long"
     ),
 }
 
@@ -64,7 +64,7 @@ def limit(default: int, maximum: int) -> Whole:
     """Declare the number of items on a page."""
     return Whole(
         name="limit",
-        description="the most items that a page has",
+        description="the most items on a page",
         minimum=1,
         maximum=maximum,
         default=default,
