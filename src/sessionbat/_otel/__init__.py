@@ -1,0 +1,1 @@
+"""Turns what other instrumentation sends into SessionBat events; pure, standard library only."""

@@ -1,0 +1,148 @@
+"""What one arrival says of one span, and where its event belongs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal
+
+from sessionbat._otel.model import SpanKey
+
+Event = dict[str, Any]
+Kind = Literal["llm", "tool", "retrieval", "feedback", "structure", "log"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What of a part decides where its event belongs. JSON by ``to_json``; holds no content.
+
+    Texts are cut to ``MAX_FACT_CHARACTERS``; what a model was asked is here as a digest only.
+    """
+
+    kind: Kind
+    #: The parent's span id; None for a root.
+    parent: str | None = None
+    #: The session, user and interaction that this span itself names.
+    session: str | None = None
+    user: str | None = None
+    interaction: str | None = None
+    #: The id of a SessionBat event that came this way; it is kept as it is, also its linkage.
+    event_id: str | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    #: The instrumentation's name.
+    scope: str = ""
+    #: ``embeddings``, ``rerank`` and the like; empty for what is usual for its kind.
+    operation: str = ""
+    #: Whether the span is an agent's run, and whose; also a model call may name its agent.
+    is_agent: bool = False
+    agent: str | None = None
+    node: str | None = None
+    tool: str | None = None
+    call_id: str | None = None
+    response_id: str | None = None
+    #: A tool call known only from a later request; ``pair`` is the digest of call and result.
+    from_transcript: bool = False
+    pair: str | None = None
+    has_tokens: bool = False
+    has_messages: bool = False
+    #: Structure whose tokens are a sum: it has an event, for when nobody sent the calls.
+    has_sums: bool = False
+    #: How much the event says; of two records of one call the richer becomes the event.
+    richness: int = 0
+    error_type: str | None = None
+    is_http: bool = False
+    #: Digest of the last message of the user, and of how many there are.
+    asked: str | None = None
+    #: Figures and names that a poorer record may lend to the richer one of the same call.
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+    #: Of messages that came as log records: time, ``in`` or ``out``, digest; as in the event.
+    logged: tuple[tuple[int, str, str], ...] = ()
+
+    def to_json(self) -> bytes:
+        """Write it as a store keeps it; what is as usual is left out."""
+        said = {
+            name: dict(value) if isinstance(value, Mapping) else value
+            for name, usual in _USUAL.items()
+            if (value := getattr(self, name)) != usual
+        }
+        return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "surrogatepass"
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Facts:
+        """Read what ``to_json`` wrote, also an earlier or later version's."""
+        said = json.loads(data.decode("utf-8", "surrogatepass"))
+        known = {name: value for name, value in said.items() if name in _USUAL}
+        known["logged"] = tuple(tuple(each) for each in known.get("logged", ()))
+        return cls(**{"kind": "structure", **known})
+
+    @property
+    def joins(self) -> tuple[str, ...]:
+        """Keys under which parts of other traces of the app may belong to the same event.
+
+        For example ``response:chatcmpl-1`` or ``call:call_1``: a store finds parts by them.
+        """
+        named = (("response", self.response_id), ("call", self.call_id), ("pair", self.pair))
+        return tuple(f"{name}:{value}" for name, value in named if value)
+
+
+_USUAL: Final[dict[str, Any]] = {
+    each.name: {}
+    if each.name in ("metrics", "about")
+    else None
+    if each.name == "kind"
+    else each.default
+    for each in fields(Facts)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one arrival says of one span."""
+
+    key: SpanKey
+    facts: Facts
+    #: The event, complete but for what ``Place`` adds; None for structure.
+    event: Event | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a part's event belongs, as far as is known now."""
+
+    session_id: str
+    interaction_id: str | None = None
+    #: Whether the event keeps the linkage that it came with, as events of SessionBat do.
+    as_it_came: bool = False
+    #: ``trace`` where no span names a session.
+    session_from: str | None = None
+    user: str | None = None
+    #: The id of the event, or of the agent's span, in which this happened.
+    parent: str | None = None
+    agent: str | None = None
+    node: str | None = None
+    #: The ids of all spans that tell of the same call; empty where there is one.
+    span_ids: tuple[str, ...] = ()
+    #: Lent by the other records of the same call, for where the event has none of its own.
+    error_type: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    def apply(self, event: Event) -> Event:
+        """Give the event at this place: session, interaction, parent, agent, ids of all spans.
+
+        Applying another place afterwards gives what applying that one alone would have given.
+        """
+        raise NotImplementedError
+
+
+def join(earlier: Part, later: Part) -> Part:
+    """Make one of two parts of the same key: a span and its log record, a run and its end.
+
+    The order does not matter, nor does one that arrives twice.
+    """
+    raise NotImplementedError
