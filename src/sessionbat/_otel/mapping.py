@@ -1,18 +1,318 @@
-"""One span, or one log record, to parts; alone and without state."""
+"""One span to parts; alone and without state.
+
+Read with ``kinds`` (which operation it is), then the file that is named by the question: sessions
+and users in ``host_metadata``, ``models``, ``messages``, ``tools``, ``retrievals``, ``tokens``,
+``costs``, ``first_token``, ``errors``. Nothing here knows a dialect; its tables of names do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
-from sessionbat._otel.model import LogRecord, Span
-from sessionbat._otel.parts import Part
+from sessionbat._otel import (
+    content_switches,
+    costs,
+    errors,
+    first_token,
+    messages,
+    models,
+    names,
+    retrievals,
+    tokens,
+    tools,
+    transcripts,
+    values,
+)
+from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.chat import words_of
+from sessionbat._otel.content_facts import with_content
+from sessionbat._otel.envelopes import envelope_of, time_of
+from sessionbat._otel.host_metadata import HostMetadata
+from sessionbat._otel.kinds import What, is_http, kind_of
+from sessionbat._otel.logs import map_log
+from sessionbat._otel.model import Span, SpanKey
+from sessionbat._otel.own_events import own_part
+from sessionbat._otel.parts import Event, Facts, Part
+
+__all__ = ["map_log", "map_span"]
+
+#: Attributes of the host's own kept in ``metadata.attributes``, and how long a text each.
+MAX_OTHER_ATTRIBUTES: Final = 50
+MAX_OTHER_CHARACTERS: Final = 1000
 
 
 def map_span(span: Span) -> Sequence[Part]:
     """Map a span; never raises. Its own part is first, then tool calls known from its messages."""
-    raise NotImplementedError
+    attributes = Attributes(span.attributes)
+    own = own_part(span, attributes)
+    if own is not None:
+        return (own,)
+    reading = _Reading(span, attributes)
+    part = reading.part()
+    return (part, *reading.transcript_tools(part))
 
 
-def map_log(record: LogRecord) -> Sequence[Part]:
-    """Map a log record that holds messages of a model call; nothing for any other."""
-    raise NotImplementedError
+class _Reading:
+    """One span, read once for each of its parts."""
+
+    def __init__(self, span: Span, attributes: Attributes) -> None:
+        self.span = span
+        self.attributes = attributes
+        self.key = SpanKey(span.trace_id, span.span_id)
+        self.what: What = kind_of(span, attributes)
+        self.host = HostMetadata(attributes)
+        self.failure = errors.failure_of(span, attributes)
+        self.conversation = messages.Conversation([], [])
+
+    def part(self) -> Part:
+        """Give the span's own part."""
+        sums = tokens.sums_of(self.attributes) if self.what.kind == "structure" else {}
+        facts = replace(self._facts(), has_sums=bool(sums) and not is_http(self.span, self.attributes))
+        if self.what.kind == "structure" and not facts.has_sums:
+            return Part(self.key, facts, None)
+        event = self._event("llm" if self.what.kind == "structure" else self.what.kind)
+        observation = event["observation"]
+        if self.what.kind == "tool":
+            facts = replace(facts, **self._fill_tool(observation))
+        elif self.what.kind == "retrieval":
+            self._fill_retrieval(observation)
+        else:
+            facts = replace(facts, **self._fill_llm(observation, sums))
+        self._fill_common(event, facts)
+        event = values.plain(event)
+        return Part(self.key, with_content(facts, event), event)
+
+    def transcript_tools(self, part: Part) -> Sequence[Part]:
+        """Give the tool calls known only from this request's messages."""
+        if self.what.kind != "llm" or self.what.operation:
+            return ()
+        asked = self.conversation.asked
+        spoken = _last_words(asked)
+        seen: dict[str, int] = {}
+        made = []
+        for pair in transcripts.pairs_in(asked):
+            found = pair.digest(spoken)
+            seen[found] = seen.get(found, 0) + 1
+            made.append(self._transcript_tool(part, pair, f"{found}{'+' * (seen[found] - 1)}"))
+        return made
+
+    def _facts(self) -> Facts:
+        span, host = self.span, self.host
+        is_agent = self.what.is_agent
+        agent = host.agent or (values.name(self._agent_from_name()) if is_agent else None)
+        return Facts(
+            kind=self.what.kind,
+            parent=span.parent_id or None,
+            session=host.session,
+            user=host.user,
+            start_ns=span.start_ns,
+            end_ns=span.end_ns,
+            scope=span.scope.name[: values.MAX_NAME_CHARACTERS],
+            operation=self.what.operation,
+            is_agent=is_agent,
+            agent=agent,
+            node=host.node,
+            error_type=self.failure.type if self.failure else None,
+            is_http=is_http(span, self.attributes),
+        )
+
+    def _agent_from_name(self) -> str:
+        said = self.attributes.name("traceloop.entity.name", "ai.telemetry.functionId")
+        words = said or self.span.name
+        for prefix in ("invoke_agent ", "create_agent "):
+            words = words.removeprefix(prefix)
+        return words.removesuffix(".agent")
+
+    def _event(self, kind: str) -> Event:
+        span = self.span
+        event = envelope_of(kind, self.key, span.scope, span.attributes, self.host)
+        event["created_at"] = time_of(span.end_ns) or time_of(span.start_ns)
+        observation = event["observation"]
+        observation["started_at"] = time_of(span.start_ns)
+        took = _latency_ms(span)
+        if took is not None:
+            observation["metrics"]["latency_ms"] = took
+        if self.failure is not None:
+            if self.failure.is_cancelled:
+                observation["metadata"][names.STATUS] = "cancelled"
+            else:
+                observation["error"] = self.failure.to_event()
+        return event
+
+    def _fill_llm(self, observation: dict[str, Any], sums: Mapping[str, int]) -> dict[str, Any]:
+        attributes = self.attributes
+        is_embedding = self.what.operation == names.EMBEDDINGS
+        metadata, metrics = observation["metadata"], observation["metrics"]
+        output = values.decoded(attributes.first("output.value", "gen_ai.completion"))
+        if is_embedding:
+            observation["input"] = messages.embedded_in(attributes)
+        else:
+            self.conversation = talk = messages.conversation_of(self.span, attributes)
+            observation["input"], observation["output"] = talk.input, talk.output
+            _put(metadata, finish_reason=talk.finish_reason, finish_reason_raw=talk.raw_finish_reason)
+        _put(
+            metadata,
+            model=models.model_of(attributes),
+            provider=models.provider_of(attributes),
+            parameters=models.parameters_of(attributes) or None,
+            response_id=(found := models.response_id_of(attributes, output)),
+        )
+        _put(metrics, **(sums or tokens.tokens_of(attributes)))
+        if self.what.kind == "structure":
+            metadata[names.AGGREGATE] = True
+            return {}
+        _put(
+            metrics,
+            time_to_first_token_ms=first_token.time_to_first_token_ms(self.span, attributes),
+        )
+        return {"response_id": None if is_embedding else found}
+
+    def _fill_tool(self, observation: dict[str, Any]) -> dict[str, Any]:
+        raw = tools.raw_result_of(self.span, self.attributes)
+        tool = tools.tool_name_of(self.span, self.attributes)
+        call_id = tools.call_id_of(self.attributes, raw)
+        observation["name"] = tool
+        observation["input"] = tools.arguments_of(self.span, self.attributes)
+        observation["output"] = tools.result_of(raw)
+        _put(
+            observation["metadata"],
+            tool_call_id=call_id,
+            tool_type=self.attributes.name("gen_ai.tool.type"),
+            server=self.attributes.name("fastmcp.server.name", "mcp.server.name"),
+        )
+        return {"tool": tool, "call_id": call_id}
+
+    def _fill_retrieval(self, observation: dict[str, Any]) -> None:
+        documents = retrievals.documents_of(self.attributes)
+        observation["name"] = values.name(
+            self.attributes.first("traceloop.entity.name", "gen_ai.data_source.id")
+        )
+        query = retrievals.query_of(self.attributes)
+        observation["input"] = None if query is None else {"query": query}
+        if documents is not None:
+            observation["output"] = {"documents": documents}
+            observation["metrics"]["documents_found"] = len(documents)
+        _put(
+            observation["metadata"],
+            top_k=values.number(
+                self.attributes.first("gen_ai.request.top_k", "db.vector.query.top_k")
+            ),
+            model=self.attributes.name("reranker.model_name"),
+        )
+
+    def _fill_common(self, event: Event, facts: Facts) -> None:
+        observation, attributes = event["observation"], self.attributes
+        metadata, metrics = observation["metadata"], observation["metrics"]
+        _put(
+            metrics,
+            cost_usd=costs.cost_of(attributes),
+            http_status=None if facts.is_http else errors.http_status_of(attributes, self.failure),
+        )
+        _put(
+            metadata,
+            operation=self.what.operation or None,
+            step=self.host.step,
+            instrumentation=facts.scope or None,
+            trace_id=self.key.trace,
+            span_id=self.key.span,
+            attributes=_others(attributes.raw) or None,
+        )
+        for key, value in self.host.metadata.items():
+            metadata.setdefault(key, value)
+        if _is_content_off(observation, facts):
+            metadata[names.CONTENT] = "off"
+
+    def _transcript_tool(self, part: Part, pair: transcripts.Pair, digest: str) -> Part:
+        key = SpanKey(self.key.trace, f"tool-{digest}")
+        event = envelope_of("tool", key, self.span.scope, {}, self.host)
+        event["app"] = part.event["app"] if part.event else event["app"]
+        event["created_at"] = time_of(self.span.start_ns)
+        observation = event["observation"]
+        observation["name"] = pair.call.name or pair.result.name
+        observation["input"], observation["output"] = pair.call.arguments, pair.result.output
+        if pair.result.is_error:
+            observation["error"] = {"type": "tool_error", "message": _short(pair.result.output)}
+        _put(
+            observation["metadata"],
+            source=names.TRANSCRIPT,
+            tool_call_id=pair.call.id,
+            instrumentation=part.facts.scope or None,
+            trace_id=self.key.trace,
+        )
+        facts = replace(
+            self._facts(),
+            kind="tool",
+            operation="",
+            is_http=False,
+            end_ns=self.span.start_ns,
+            tool=observation["name"],
+            call_id=pair.call.id,
+            from_transcript=True,
+            pair=digest if pair.call.id else f"{self.key.trace}:{digest}",
+            asked=part.facts.asked,
+        )
+        event = values.plain(event)
+        return Part(key, with_content(facts, event), event)
+
+
+def _put(target: dict[str, Any], **found: Any) -> None:
+    target.update({key: value for key, value in found.items() if value is not None})
+
+
+def _latency_ms(span: Span) -> float | None:
+    if span.start_ns is None or span.end_ns is None or span.end_ns < span.start_ns:
+        return None
+    return round((span.end_ns - span.start_ns) / 1e6, 3)
+
+
+def _last_words(asked: list[dict[str, Any]]) -> str:
+    for message in reversed(asked):
+        if values.text(message.get("role")) == "user" and (words := words_of(message).strip()):
+            return words
+    return ""
+
+
+def _short(output: Any) -> str:
+    return (output if isinstance(output, str) else values.canonical(output))[:500]
+
+
+def _is_content_off(observation: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether an emitter that can send content sent none; a failed call may have none to send."""
+    if observation["input"] is not None or observation["output"] is not None:
+        return False
+    return facts.error_type is None and content_switches.switch_for(facts.scope) is not None
+
+
+#: What conventions and libraries write; anything else is the host's own.
+_KNOWN: Final = (
+    *("gen_ai.", "llm.", "openinference.", "ai.", "traceloop.", "langfuse.", "langsmith."),
+    *("logfire.", "input.", "output.", "tool.", "embedding.", "retrieval.", "reranker."),
+    *("exception.", "code.", "thread.", "process.", "telemetry.", "session.", "user.", "tag."),
+    *("http.", "url.", "server.", "client.", "net.", "network.", "otel.", "service.", "host."),
+    *("sessionbat.", "openai.", "anthropic.", "gcp.", "crewai.", "pydantic_ai.", "litellm."),
+    *("mcp.", "fastmcp.", "jsonrpc.", "error.", "metadata", "event_loop.", "mlflow.", "graph."),
+    *("agent.", "prompt.", "db.", "vector_db.", "rpc.", "hidden_params", "operation."),
+)
+_KNOWN_WHOLE: Final = frozenset(
+    {
+        *("tags", "model_name", "agent_name", "final_result", "model_request_parameters", "events"),
+        *("all_messages_events", "tool_arguments", "tool_response", "operation.name"),
+        *("resource.name", "message", "request_data", "response_data"),
+    }
+)
+
+
+def _others(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what the host itself wrote on the span: a few short values."""
+    kept: dict[str, Any] = {}
+    for place, (key, value) in enumerate(raw.items()):
+        if len(kept) >= MAX_OTHER_ATTRIBUTES or place >= 10_000:
+            break
+        if not isinstance(key, str) or key.startswith(_KNOWN) or key in _KNOWN_WHOLE:
+            continue
+        is_short = not isinstance(value, str) or 0 < len(value) <= MAX_OTHER_CHARACTERS
+        if isinstance(value, str | int | float) and is_short and len(key) <= 200:
+            kept[key] = value
+    return kept

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
+from sessionbat._otel import names
 from sessionbat._otel.model import SpanKey
 
 Event = dict[str, Any]
@@ -58,6 +59,8 @@ class Facts:
     #: Figures and names that a poorer record may lend to the richer one of the same call.
     metrics: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+    #: A log record of a call of its own, not one that completes its span.
+    is_log: bool = False
     #: Of messages that came as log records: time, ``in`` or ``out``, digest; as in the event.
     logged: tuple[tuple[int, str, str], ...] = ()
 
@@ -137,12 +140,56 @@ class Place:
 
         Applying another place afterwards gives what applying that one alone would have given.
         """
-        raise NotImplementedError
+        if self.as_it_came:
+            return {**event, "session_id": self.session_id, "interaction_id": self.interaction_id}
+        event = unplaced(event)
+        event["session_id"], event["interaction_id"] = self.session_id, self.interaction_id
+        _put(event["context"], {names.SESSION_FROM: self.session_from, _USER: self.user})
+        linkage = {
+            names.PARENT: self.parent,
+            names.AGENT: self.agent,
+            names.NODE: self.node,
+            names.SPAN_IDS: list(self.span_ids) or None,
+        }
+        _put(event["observation"]["metadata"], linkage)
+        self._lend(event["observation"])
+        return event
+
+    def _lend(self, observation: dict[str, Any]) -> None:
+        lent = []
+        for part, figures in (("metrics", self.metrics), ("metadata", self.about)):
+            for name, value in sorted(figures.items()):
+                if name not in observation[part]:
+                    observation[part][name] = value
+                    lent.append(f"{part}.{name}")
+        if self.error_type is not None and observation.get("error") is None:
+            observation["error"] = {"type": self.error_type, "message": ""}
+            lent.append("error")
+        if lent:
+            observation["metadata"][names.LENT] = lent
 
 
-def join(earlier: Part, later: Part) -> Part:
-    """Make one of two parts of the same key: a span and its log record, a run and its end.
+def unplaced(event: Event) -> Event:
+    """Copy an event without what a place gave it."""
+    observation = dict(event["observation"])
+    metadata, metrics = dict(observation["metadata"]), dict(observation["metrics"])
+    observation["metadata"], observation["metrics"] = metadata, metrics
+    lent = metadata.pop(names.LENT, ())
+    for each in lent if isinstance(lent, list) else ():
+        part, _, name = each.partition(".") if isinstance(each, str) else ("", "", "")
+        if part == "error":
+            observation["error"] = None
+        elif part in ("metrics", "metadata"):
+            observation[part].pop(name, None)
+    for name in (names.PARENT, names.AGENT, names.NODE, names.SPAN_IDS):
+        metadata.pop(name, None)
+    context = {k: v for k, v in event["context"].items() if k not in (names.SESSION_FROM, _USER)}
+    placeless = {"session_id": "", "interaction_id": None}
+    return {**event, **placeless, "context": context, "observation": observation}
 
-    The order does not matter, nor does one that arrives twice.
-    """
-    raise NotImplementedError
+
+_USER: Final = "user_id"
+
+
+def _put(target: dict[str, Any], found: Mapping[str, Any]) -> None:
+    target.update({name: value for name, value in found.items() if value is not None})

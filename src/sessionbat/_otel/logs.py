@@ -1,0 +1,110 @@
+"""Messages that come as log records, and belong to a span that comes by another request.
+
+``gen_ai.user.message`` and its kin hold one message each; ``…operation.details`` a whole call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sessionbat._otel import event_messages, messages, models, names, tokens, values
+from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.content_facts import with_content
+from sessionbat._otel.envelopes import envelope_of, time_of
+from sessionbat._otel.host_metadata import HostMetadata
+from sessionbat._otel.model import LogRecord, Span, SpanKey
+from sessionbat._otel.parts import Event, Facts, Part
+
+#: Google's ADK numbers its model calls; two of them may be told of one span.
+_CALL_NUMBER: Final = "gcp.vertex.agent.event_id"
+
+
+def map_log(record: LogRecord) -> Sequence[Part]:
+    """Map a log record that holds messages of a model call; nothing for any other. Never raises."""
+    if not record.trace_id or not record.span_id:
+        return ()
+    name = record.name or values.text(record.attributes.get("event.name"))
+    if name == event_messages.DETAILS:
+        return (_of_details(record),)
+    if name in event_messages.ASKED or name == event_messages.CHOICE:
+        part = _of_message(record, name)
+        return () if part is None else (part,)
+    return ()
+
+
+def _of_message(record: LogRecord, name: str) -> Part | None:
+    body = values.decoded(record.body)
+    said = {**record.attributes, **body} if isinstance(body, Mapping) else record.attributes
+    message = event_messages.message_of(name, said)
+    if message is None:
+        return None
+    is_answer = name == event_messages.CHOICE
+    key = SpanKey(record.trace_id, record.span_id)
+    attributes = Attributes(record.attributes)
+    host = HostMetadata(attributes)
+    event = envelope_of("llm", key, record.scope, record.attributes, host)
+    event["observation"]["output" if is_answer else "input"] = {"messages": [message]}
+    event = values.plain(event)
+    written = values.canonical(event["observation"]["output" if is_answer else "input"])
+    side = "out" if is_answer else "in"
+    facts = Facts(
+        kind="log",
+        session=host.session,
+        user=host.user,
+        logged=((record.time_ns or 0, side, values.digest(written)),),
+    )
+    return Part(key, with_content(facts, event), event)
+
+
+def _of_details(record: LogRecord) -> Part:
+    attributes = Attributes({**_of_body(record.body), **record.attributes})
+    number = attributes.name(_CALL_NUMBER)
+    own = f"{record.span_id}.{values.digest(number)[:12]}" if number else record.span_id
+    key = SpanKey(record.trace_id, own)
+    host = HostMetadata(attributes)
+    event = envelope_of("llm", key, record.scope, attributes.raw, host)
+    if number:
+        event["created_at"] = time_of(record.time_ns)
+    _fill(event, record, attributes)
+    event = values.plain(event)
+    facts = Facts(
+        kind="llm",
+        parent=record.span_id if number else None,
+        session=host.session,
+        user=host.user,
+        agent=host.agent,
+        start_ns=record.time_ns if number else None,
+        end_ns=record.time_ns if number else None,
+        scope=record.scope.name[: values.MAX_NAME_CHARACTERS],
+        response_id=models.response_id_of(attributes, None),
+        is_log=True,
+    )
+    return Part(key, with_content(facts, event), event)
+
+
+def _fill(event: Event, record: LogRecord, attributes: Attributes) -> None:
+    observation = event["observation"]
+    span = Span(record.trace_id, record.span_id, None, "", None, None, attributes=attributes.raw)
+    talk = messages.conversation_of(span, attributes)
+    observation["input"], observation["output"] = talk.input, talk.output
+    observation["metrics"].update(tokens.tokens_of(attributes))
+    error = attributes.name("error.type")
+    if error is not None:
+        observation["error"] = {"type": error, "message": ""}
+    said = {
+        "model": models.model_of(attributes),
+        "provider": models.provider_of(attributes),
+        "finish_reason": talk.finish_reason,
+        "finish_reason_raw": talk.raw_finish_reason,
+        "response_id": models.response_id_of(attributes, None),
+        "instrumentation": values.name(record.scope.name),
+        names.TRACE_ID: record.trace_id,
+        names.SPAN_ID: record.span_id,
+    }
+    observation["metadata"].update({k: v for k, v in said.items() if v is not None})
+
+
+def _of_body(body: Any) -> Mapping[str, Any]:
+    body = values.decoded(body)
+    return {k: v for k, v in body.items() if isinstance(k, str)} if isinstance(body, Mapping) else {}

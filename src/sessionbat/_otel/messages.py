@@ -1,0 +1,271 @@
+"""What a model was asked and what it answered: the first source that says anything wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sessionbat._otel import event_messages, finish_reasons, values
+from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.chat import (
+    Message,
+    answers_in,
+    as_message,
+    from_tree,
+    messages_in,
+    says_anything,
+    words_of,
+)
+from sessionbat._otel.model import Span
+
+_ASKED: Final = ("gen_ai.input.messages",)
+_ASKED_WHOLE: Final = (
+    *("langfuse.observation.input", "ai.prompt.messages", "ai.prompt", "gen_ai.prompt"),
+    *("pydantic_ai.all_messages", "all_messages_events", "llm.openai.messages"),
+    *("llm.anthropic.messages", "gen_ai.request.messages"),
+)
+_ASKED_LAST: Final = (
+    *("input.value", "traceloop.entity.input", "mlflow.spanInputs", "gen_ai.task.input"),
+    "crewai.task.description",
+)
+_ANSWERED_WHOLE: Final = (
+    *("langfuse.observation.output", "gen_ai.completion", "llm.openai.choices"),
+    *("llm.anthropic.content", "gen_ai.response.messages"),
+)
+_ANSWERED_LAST: Final = (
+    *("output.value", "traceloop.entity.output", "mlflow.spanOutputs", "gen_ai.task.output"),
+    *("final_result", "crewai.crew.result"),
+)
+_INSTRUCTIONS: Final = ("gen_ai.system_instructions", "gen_ai.system.instructions")
+_TOOLS: Final = ("gen_ai.tool.definitions", "ai.prompt.tools", "llm.openai.tools")
+_REASONS: Final = (
+    *("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "llm.finish_reason"),
+    *("ai.response.finishReason", "anthropic.message.stop_reason"),
+    *("langfuse.observation.metadata.finish_reason", "gen_ai.completion.0.finish_reason"),
+    *("llm.response.finish_reason", "llm.response.stop_reason"),
+)
+_PATHS_TO_REASON: Final = (
+    ("choices", 0, "finish_reason"),
+    ("generations", 0, 0, "generation_info", "finish_reason"),
+    ("stop_reason",),
+    ("candidates", 0, "finish_reason"),
+)
+#: What an empty answer looks like in LangSmith's and other's forms.
+_NOTHING: Final = (None, "", [], {}, "null")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One model call's messages, or its payloads where nothing in them is a message."""
+
+    asked: list[Message]
+    answered: list[Message]
+    #: What was asked and answered where there are no messages in it.
+    other_input: Any = None
+    other_output: Any = None
+    tools: Any = None
+    finish_reason: str | None = None
+    raw_finish_reason: str | None = None
+
+    @property
+    def input(self) -> Any:
+        """The event's input; None where nothing is known."""
+        if self.asked:
+            tools = {"tools": self.tools} if self.tools else {}
+            return {"messages": self.asked, **tools}
+        return self.other_input
+
+    @property
+    def output(self) -> Any:
+        """The event's output; None where nothing is known."""
+        return {"messages": self.answered} if self.answered else self.other_output
+
+
+def conversation_of(span: Span, attributes: Attributes) -> Conversation:
+    """Read what was asked and answered out of a span."""
+    details = event_messages.details_in(span.events)
+    if details:
+        attributes = Attributes({**details, **attributes.raw})
+    output = values.decoded(attributes.first(*_ANSWERED_LAST))
+    asked, other_input = _asked(span, attributes)
+    answered, other_output = _answered(span, attributes, output)
+    reason, raw = _reason(attributes, answered, output)
+    return Conversation(
+        asked=_with_instructions(attributes, asked),
+        answered=answered,
+        other_input=other_input,
+        other_output=other_output,
+        tools=_tools(attributes),
+        finish_reason=reason,
+        raw_finish_reason=raw,
+    )
+
+
+def asked_digest(asked: list[Message]) -> str | None:
+    """Digest what the user said last: how many times he has spoken, and his words."""
+    spoken = 0
+    last = ""
+    for message in asked:
+        if values.text(message.get("role")) == "user" and (words := words_of(message).strip()):
+            spoken += 1
+            last = words
+    return f"{spoken}:{values.digest(last)}" if spoken else None
+
+
+def embedded_in(attributes: Attributes) -> Any:
+    """Give the texts that were embedded; vectors are left out wherever they are."""
+    texts = [values.dig(each, "embedding", "text") for each in attributes.list(_EMBEDDINGS)]
+    texts = [each for each in texts if each is not None]
+    if texts:
+        return {"texts": texts} if len(texts) > 1 else {"text": texts[0]}
+    given = values.decoded(attributes.first(*_EMBEDDED, *_ASKED_WHOLE, *_ASKED_LAST))
+    messages = messages_in(attributes.first(*_ASKED))
+    if messages and given is None:
+        return {"text": "\n".join(map(words_of, messages))}
+    if isinstance(given, Mapping) or given is None:
+        return given
+    return {"texts": list(given)} if isinstance(given, list | tuple) else {"text": given}
+
+
+_EMBEDDINGS: Final = "embedding.embeddings"
+_EMBEDDED: Final = ("ai.value", "ai.values", "embedding.text", "gen_ai.embeddings.input")
+
+
+def _asked(span: Span, attributes: Attributes) -> tuple[list[Message], Any]:
+    found = _first(attributes, _ASKED, messages_in)
+    if found:
+        return found, None
+    flat = [from_tree(each, "user") for each in attributes.list("llm.input_messages")]
+    flat = flat or [from_tree(each, "user") for each in attributes.list("gen_ai.prompt")]
+    flat = [each for each in flat if says_anything(each)]
+    if flat:
+        return flat, None
+    found = _first(attributes, _ASKED_WHOLE, _messages_or_prompt)
+    if found:
+        return found, None
+    found = event_messages.asked_in(span.events)
+    if found:
+        return found, None
+    found = _first(attributes, _ASKED_LAST, messages_in)
+    if found:
+        return found, None
+    other = values.decoded(attributes.first(*_ASKED_WHOLE, *_ASKED_LAST))
+    if isinstance(other, str):
+        return [{"role": "user", "content": other}], None
+    return [], _without_empty_call(other)
+
+
+def _answered(span: Span, attributes: Attributes, output: Any) -> tuple[list[Message], Any]:
+    found = answers_in(attributes.raw.get("gen_ai.output.messages"))
+    if found:
+        return found, None
+    for tree in ("llm.output_messages", "gen_ai.completion"):
+        flat = [from_tree(each, "assistant") for each in attributes.list(tree)]
+        flat = [each for each in flat if says_anything(each)]
+        if flat:
+            return flat, None
+    found = _of_ai_sdk(attributes) or _first(attributes, _ANSWERED_WHOLE, _answer_or_text)
+    found = found or event_messages.answered_in(span.events) or _answer_or_text(output)
+    if found:
+        return found, None
+    other = values.decoded(attributes.first(*_ANSWERED_WHOLE))
+    other = output if other is None else other
+    if isinstance(other, Mapping) and all(value in _NOTHING for value in other.values()):
+        return [], None
+    if isinstance(other, Mapping) and set(other) & {"generations", "choices"}:
+        return [], None  # an answer that says nothing, as that of a call that failed
+    return [], None if other in _NOTHING else other
+
+
+def _first(
+    attributes: Attributes, sources: tuple[str, ...], read: Callable[[Any], list[Message] | None]
+) -> list[Message]:
+    for each in sources:
+        value = attributes.raw.get(each)
+        found = None if value is None else read(values.unrepresented(value))
+        if found:
+            return found
+    return []
+
+
+def _messages_or_prompt(value: Any) -> list[Message] | None:
+    found = messages_in(value)
+    if found and isinstance(value, Mapping) and values.text(value.get("system")):
+        return [{"role": "system", "content": value["system"]}, *found]
+    prompt = values.dig(value, "prompt")
+    if not found and isinstance(prompt, str) and prompt:
+        system = values.dig(value, "system")
+        first = [{"role": "system", "content": system}] if isinstance(system, str) else []
+        return [*first, {"role": "user", "content": prompt}]
+    return found
+
+
+def _answer_or_text(value: Any) -> list[Message] | None:
+    if isinstance(value, str):
+        return [{"role": "assistant", "content": value}] if value not in ("", "null") else None
+    return answers_in(value)
+
+
+def _of_ai_sdk(attributes: Attributes) -> list[Message]:
+    text = attributes.first("ai.response.text", "ai.response.object", "ai.result.text")
+    calls = values.listed(attributes.first("ai.response.toolCalls", "ai.result.toolCalls"))
+    if text is None and not calls:
+        return []
+    message: Message = {"role": "assistant"}
+    if text is not None:
+        message["content"] = text
+    if calls:
+        message["tool_calls"] = [
+            {
+                "type": "function",
+                "id": values.dig(each, "toolCallId"),
+                "function": {
+                    "name": values.text(values.dig(each, "toolName")),
+                    "arguments": values.dig(each, "args") or values.dig(each, "input") or {},
+                },
+            }
+            for each in calls
+        ]
+    return [message]
+
+
+def _with_instructions(attributes: Attributes, asked: list[Message]) -> list[Message]:
+    said = values.decoded(attributes.first(*_INSTRUCTIONS))
+    if said is None or not asked or asked[0].get("role") in ("system", "developer"):
+        return asked
+    if isinstance(said, str):
+        return [{"role": "system", "content": said}, *asked]
+    is_parts = isinstance(said, list) and all(isinstance(each, Mapping) for each in said)
+    return [as_message({"role": "system", "parts": said}), *asked] if is_parts else asked
+
+
+def _tools(attributes: Attributes) -> Any:
+    given = values.unrepresented(attributes.first(*_TOOLS))
+    if isinstance(given, list | tuple) and given:
+        return [values.decoded(each) for each in given]
+    flat = [values.dig(each, "tool", "json_schema") for each in attributes.list("llm.tools")]
+    return [values.decoded(each) for each in flat if each is not None] or None
+
+
+def _without_empty_call(given: Any) -> Any:
+    """Take the arguments out of a call of a Python function; nothing where it had none."""
+    if isinstance(given, Mapping) and set(given) <= {"args", "kwargs"}:
+        kwargs, args = given.get("kwargs"), given.get("args")
+        return kwargs or args or None
+    return given if given not in _NOTHING else None
+
+
+def _reason(
+    attributes: Attributes, answered: list[Message], output: Any
+) -> tuple[str | None, str | None]:
+    candidates = [attributes.raw.get(each) for each in _REASONS]
+    candidates += [message.get("finish_reason") for message in answered]
+    whole = values.decoded(attributes.raw.get("gen_ai.completion"))
+    for payload in (output, whole):
+        candidates += [values.dig(payload, *path) for path in _PATHS_TO_REASON]
+    for each in candidates:
+        spelt, raw = finish_reasons.normalised(each)
+        if spelt is not None:
+            return spelt, raw
+    return None, None

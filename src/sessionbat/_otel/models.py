@@ -1,0 +1,102 @@
+"""Which model answered, whose it is, and how it was asked."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sessionbat._otel import values
+from sessionbat._otel.attributes import Attributes
+
+_RESPONSE: Final = (
+    *("gen_ai.response.model", "ai.response.model", "llm.response.model", "llm.model_name"),
+    *("langfuse.observation.model.name", "embedding.model_name", "llm.openai.model"),
+    *("llm.anthropic.model", "reranker.model_name"),
+)
+_REQUEST: Final = (
+    *("gen_ai.request.model", "llm.request.model", "ai.model.id", "model_name"),
+    *("langsmith.metadata.ls_model_name", "traceloop.association.properties.ls_model_name"),
+    "crewai.agent.llm",
+)
+_PROVIDER: Final = (
+    *("gen_ai.provider.name", "llm.provider", "gen_ai.system", "llm.system", "ai.model.provider"),
+    *("langsmith.metadata.ls_provider", "langfuse.observation.metadata.ls_provider"),
+)
+#: Names of the library where a provider ought to be.
+_NO_PROVIDER: Final = frozenset(
+    {
+        *("langchain", "langgraph", "strands-agents", "crewai", "agno", "llamaindex", "haystack"),
+        *("microsoft.agent_framework", "smolagents", "dspy", "unknown"),
+    }
+)
+_PARAMETERS: Final = (
+    *("temperature", "top_p", "top_k", "max_tokens", "frequency_penalty", "presence_penalty"),
+    *("seed", "stream", "stop_sequences", "choice.count", "reasoning_effort", "encoding_formats"),
+)
+_SETTINGS: Final = {"maxOutputTokens": "max_tokens", "topP": "top_p", "topK": "top_k"}
+
+
+def model_of(attributes: Attributes) -> str | None:
+    """Give the model that answered, else the one that was asked."""
+    found = attributes.name(*_RESPONSE)
+    if found is None or found.lower() in ("unknown", "none"):
+        found = attributes.name(*_REQUEST) or found
+    if found is not None:
+        return found
+    asked = values.mapping(attributes.raw.get("llm.invocation_parameters"))
+    return next(filter(None, (values.name(asked.get(k)) for k in ("model", "model_name"))), None)
+
+
+def provider_of(attributes: Attributes) -> str | None:
+    """Give the provider's name."""
+    for each in _PROVIDER:
+        found = values.name(attributes.raw.get(each))
+        if found is not None and found.lower() not in _NO_PROVIDER:
+            return found
+    return None
+
+
+def parameters_of(attributes: Attributes) -> dict[str, Any]:
+    """Give how the model was asked: temperature and the like."""
+    found: dict[str, Any] = {}
+    for each in _PARAMETERS:
+        value = attributes.first(f"gen_ai.request.{each}")
+        if value is not None:
+            found[each.replace("choice.count", "n")] = value
+    sources = ("llm.invocation_parameters", "langfuse.observation.model.parameters")
+    for source in sources:
+        for key, value in values.mapping(attributes.raw.get(source)).items():
+            if key in _PARAMETERS and value is not None:
+                found.setdefault(key, value)
+    for spelt in ("temperature", *_SETTINGS):
+        value = attributes.first(f"ai.settings.{spelt}")
+        if value is not None:
+            found.setdefault(_SETTINGS.get(spelt, spelt), value)
+    return found
+
+
+_RESPONSE_IDS: Final = (
+    *("gen_ai.response.id", "ai.response.id", "llm.response.id", "llm.openai.id"),
+    "llm.anthropic.id",
+)
+_PATHS_TO_ID: Final = (
+    ("id",),
+    ("llm_output", "id"),
+    ("generations", 0, 0, "message", "kwargs", "response_metadata", "id"),
+    ("response", "id"),
+)
+
+
+def response_id_of(attributes: Attributes, output: Any) -> str | None:
+    """Give the provider's id of the answer; OpenInference has it in the output only."""
+    found = attributes.name(*_RESPONSE_IDS)
+    if found is not None or attributes.raw.get("gcp.vertex.agent.event_id") is not None:
+        return found or attributes.name("gcp.vertex.agent.event_id")
+    for path in _PATHS_TO_ID:
+        inner = values.dig(output, *path)
+        if isinstance(inner, str) and inner.startswith(_ID_PREFIXES):
+            return values.name(inner)
+    return None
+
+
+#: Of answers, not of messages or runs that a library numbers itself.
+_ID_PREFIXES: Final = ("chatcmpl", "resp_", "msg_", "cmpl-", "gen-", "response_", "req_")

@@ -1,0 +1,64 @@
+"""A SessionBat event that went out by OpenTelemetry comes in as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sessionbat._otel import names, values
+from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.model import Span, SpanKey
+from sessionbat._otel.parts import Event, Facts, Kind, Part
+from sessionbat.event import is_event_id
+
+_KINDS: Final[dict[str, Kind]] = {"llm": "llm", "tool": "tool", "retrieval": "retrieval"}
+
+
+def own_part(span: Span, attributes: Attributes) -> Part | None:
+    """Give the event that a span carries; None for a span that carries none."""
+    id_ = attributes.raw.get(names.ID)
+    observation = values.decoded(attributes.raw.get(names.OBSERVATION))
+    type_ = values.name(attributes.raw.get(names.TYPE)) or values.name(values.dig(observation, "kind"))
+    if not is_event_id(id_) or not isinstance(observation, Mapping) or type_ is None:
+        return None
+    session, interaction = (
+        values.name(attributes.raw.get(each)) for each in (names.SESSION, names.INTERACTION)
+    )
+    event: Event = {
+        **_envelope(attributes),
+        "type": type_,
+        "id": id_,
+        "created_at": attributes.raw.get(names.CREATED_AT),
+        "app": values.text(attributes.raw.get(names.APP)),
+        "session_id": session or "",
+        "interaction_id": interaction,
+        "observation": _observation(observation, type_),
+    }
+    facts = Facts(
+        kind=_KINDS.get(type_, "feedback"),
+        parent=span.parent_id or None,
+        session=session or attributes.name("gen_ai.conversation.id"),
+        interaction=interaction,
+        event_id=str(id_),
+        start_ns=span.start_ns,
+        end_ns=span.end_ns,
+        scope=span.scope.name,
+        metrics={},
+    )
+    return Part(SpanKey(span.trace_id, span.span_id), facts, values.plain(event))
+
+
+def _envelope(attributes: Attributes) -> dict[str, Any]:
+    said = dict(values.mapping(attributes.raw.get(names.ENVELOPE)))
+    tags, context = said.get("tags"), said.get("context")
+    said["tags"] = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+    said["context"] = context if isinstance(context, Mapping) else {}
+    return said
+
+
+def _observation(said: Mapping[str, Any], type_: str) -> dict[str, Any]:
+    made = {**said, "kind": type_}
+    for key in ("metadata", "metrics"):
+        if not isinstance(made.get(key), Mapping):
+            made[key] = {}
+    return made

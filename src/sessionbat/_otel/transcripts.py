@@ -1,0 +1,187 @@
+"""Tool calls that are known only from the next request: a call and its result in its messages.
+
+Only those since the user last spoke: earlier ones stood in an earlier request already, and an
+agent that sends its whole history each time would make a quadratic number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sessionbat._otel import values
+from sessionbat._otel.chat import Message, blocks_of, words_of
+
+#: Of one request.
+MAX_PAIRS: Final = 64
+_LOOKED_AT: Final = 512
+
+_CALLS: Final = frozenset({"tool_call", "tool_use", "function_call", "tool-call"})
+_RESULTS: Final = frozenset(
+    {"tool_call_response", "tool_result", "function_call_output", "tool-result"}
+)
+_CALL_BLOCKS: Final = ("toolUse", "functionCall", "function_call")
+_RESULT_BLOCKS: Final = ("toolResult", "functionResponse", "function_response")
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool that the model asked for."""
+
+    id: str | None
+    name: str | None
+    arguments: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Its answer."""
+
+    id: str | None
+    name: str | None
+    output: Any
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A tool call with its result."""
+
+    call: Call
+    result: Result
+
+    def digest(self, spoken: str) -> str:
+        """The same for the same pair, in whichever request it stands.
+
+        Args:
+            spoken: What the user said last before it.
+        """
+        call = self.call
+        said = (call.arguments, self.result.output)
+        return values.digest(call.id or "", call.name or "", *map(values.canonical, said), spoken)
+
+
+def pairs_in(asked: list[Message]) -> list[Pair]:
+    """Find the tool calls since the user last spoke that have a result."""
+    open_by_id: dict[str, Call] = {}
+    without_id: list[Call] = []
+    found: list[Pair] = []
+    for message in _since_user_spoke(asked):
+        for piece in pieces_of(message):
+            if isinstance(piece, Call):
+                if piece.id:
+                    open_by_id[piece.id] = piece
+                else:
+                    without_id.append(piece)
+            elif (call := _asked_for(piece, open_by_id, without_id)) is not None:
+                found.append(Pair(call, piece))
+    return found[-MAX_PAIRS:]
+
+
+def pieces_of(message: Message) -> Iterator[Call | Result]:
+    """Give the calls and results in one message, in their order."""
+    kind = values.text(message.get("type"))
+    if kind in _CALLS:
+        yield _call(message)
+    elif kind in _RESULTS:
+        yield _result(message)
+    elif values.text(message.get("role")) == "tool" and not _holds_results(message):
+        content = message.get("content", message.get("parts"))
+        yield Result(_id(message), values.name(message.get("name")), _joined(content))
+    for call in _listed(message.get("tool_calls")):
+        yield _call(call)
+    for block in blocks_of(message)[:_LOOKED_AT]:
+        if isinstance(block, Mapping):
+            yield from _of_block(block)
+
+
+def _since_user_spoke(asked: list[Message]) -> list[Message]:
+    recent = asked[-_LOOKED_AT:]
+    for place in range(len(recent) - 1, -1, -1):
+        message = recent[place]
+        if values.text(message.get("role")) == "user" and words_of(message).strip():
+            return recent[place + 1 :]
+    return recent
+
+
+def _asked_for(
+    result: Result, open_by_id: dict[str, Call], without_id: list[Call]
+) -> Call | None:
+    if result.id:
+        return open_by_id.pop(result.id, None)
+    for place, call in enumerate(without_id):
+        if result.name is None or call.name == result.name:
+            return without_id.pop(place)
+    return None
+
+
+def _of_block(block: Mapping[str, Any]) -> Iterator[Call | Result]:
+    kind = values.text(block.get("type"))
+    if kind in _CALLS:
+        yield _call(block)
+    elif kind in _RESULTS:
+        yield _result(block)
+    for key in _CALL_BLOCKS:
+        if isinstance(block.get(key), Mapping):
+            yield _call(block[key])
+    for key in _RESULT_BLOCKS:
+        if isinstance(block.get(key), Mapping):
+            yield _result(block[key])
+
+
+def _holds_results(message: Message) -> bool:
+    return any(
+        isinstance(block, Mapping)
+        and (values.text(block.get("type")) in _RESULTS or any(k in block for k in _RESULT_BLOCKS))
+        for block in blocks_of(message)[:_LOOKED_AT]
+    )
+
+
+def _call(raw: Any) -> Call:
+    function = values.dig(raw, "function")
+    source = function if isinstance(function, Mapping) else raw
+    keys = ("arguments", "args", "input")
+    arguments = next((v for k in keys if (v := values.dig(source, k)) is not None), None)
+    said = next((n for k in ("name", "toolName") if (n := values.name(values.dig(source, k)))), None)
+    return Call(_id(raw) or _id(source), said, values.decoded(arguments))
+
+
+def _result(raw: Mapping[str, Any]) -> Result:
+    keys = ("result", "response", "output", "content")
+    output = next((raw[key] for key in keys if raw.get(key) is not None), None)
+    if isinstance(output, Mapping) and set(output) == {"type", "value"}:
+        output = output["value"]
+    is_error = raw.get("is_error") is True or values.text(raw.get("status")) == "error"
+    id_ = next((n for k in _RESULT_IDS if (n := values.name(raw.get(k)))), None)
+    said = values.name(raw.get("name")) or values.name(raw.get("toolName"))
+    return Result(id_, said, _joined(output), is_error)
+
+
+_RESULT_IDS: Final = ("tool_use_id", "tool_call_id", "call_id", "toolUseId", "toolCallId", "id")
+
+
+def _id(raw: Any) -> str | None:
+    keys = _RESULT_IDS if values.text(values.dig(raw, "role")) == "tool" else _IDS_OF_CALLS
+    return next((n for key in keys if (n := values.name(values.dig(raw, key)))), None)
+
+
+#: The Responses API has an id of the item beside that of the call.
+_IDS_OF_CALLS: Final = ("call_id", "toolUseId", "toolCallId", "tool_call_id", "id")
+
+
+def _listed(value: Any) -> list[Any]:
+    value = values.decoded(value)
+    return list(value[:_LOOKED_AT]) if isinstance(value, list | tuple) else []
+
+
+def _joined(content: Any) -> Any:
+    """Give a result that is one block of text as that text, and JSON in it decoded."""
+    if isinstance(content, list | tuple) and len(content) == 1:
+        block = content[0]
+        words = values.dig(block, "text")
+        words = words if words is not None else values.dig(block, "content")
+        if isinstance(words, str):
+            content = words
+        elif isinstance(values.dig(block, "json"), Mapping | list):
+            content = block["json"]
+    return values.decoded(content)

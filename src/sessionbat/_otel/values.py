@@ -1,0 +1,224 @@
+"""Any attribute as the kind it ought to be; what cannot be read becomes nothing.
+
+Attributes are hostile input: any name may hold any type, JSON may be broken, deep or huge.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+#: Of a session's, user's or agent's name and the like.
+MAX_NAME_CHARACTERS: Final = 1024
+#: JSON in an attribute beyond this stays text.
+MAX_JSON_CHARACTERS: Final = 8 * 1024 * 1024
+#: Python's own spelling of a dictionary is read only when it is short: parsing it is slow.
+MAX_REPR_CHARACTERS: Final = 64 * 1024
+#: Values of one event; further ones are counted where they stood.
+MAX_VALUES: Final = 50_000
+MAX_DEPTH: Final = 64
+#: Bytes kept as base64; longer ones are named by their digest.
+MAX_BYTES: Final = 1024
+
+
+def text(value: Any) -> str:
+    """Give a string as it is, a number as its digits, bytes decoded, anything else as empty."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _digits(value)
+    return ""
+
+
+def name(value: Any) -> str | None:
+    """Give a name: text without space around it, cut to ``MAX_NAME_CHARACTERS``; None if empty."""
+    words = _without_surrogates(text(value)[: MAX_NAME_CHARACTERS + 64].strip())
+    return words[:MAX_NAME_CHARACTERS] or None
+
+
+def number(value: Any) -> float | int | None:
+    """Give a finite number, also one in a string; True and False are none."""
+    if isinstance(value, str) and len(value) <= 40:
+        try:
+            value = float(value) if not value.strip().isdecimal() else int(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int):
+        return value if value.bit_length() <= 63 else None
+    return value if math.isfinite(value) else None
+
+
+def count(value: Any) -> int | None:
+    """Give a whole number that is not negative."""
+    found = number(value)
+    if found is None or not 0 <= found < 2**62:
+        return None
+    return int(found)
+
+
+def decoded(value: Any) -> Any:
+    """Read a string that holds a JSON object, array or string as that; else as it is."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str) or len(value) > MAX_JSON_CHARACTERS:
+        return value
+    stripped = value.strip() if value[:1].isspace() or value[-1:].isspace() else value
+    if (stripped[:1], stripped[-1:]) not in _JSON_ENDS:
+        return value
+    try:
+        return json.loads(stripped, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return value
+
+
+def unrepresented(value: Any) -> Any:
+    """Read a string that holds JSON or Python's own spelling of a value; else as it is."""
+    found = decoded(value)
+    if not isinstance(found, str) or len(found) > MAX_REPR_CHARACTERS:
+        return found
+    if (found[:1], found[-1:]) not in (("{", "}"), ("[", "]")):
+        return found
+    try:
+        return ast.literal_eval(found)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return found
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Give an object as it is, also one that is JSON in a string; anything else as empty."""
+    value = decoded(value)
+    return value if isinstance(value, Mapping) else {}
+
+
+def listed(value: Any) -> Sequence[Any]:
+    """Give an array as it is, also one that is JSON in a string; anything else as empty."""
+    value = decoded(value)
+    return value if isinstance(value, list | tuple) else ()
+
+
+def dig(value: Any, *path: str | int) -> Any:
+    """Give what lies at a path of keys and indexes, or None."""
+    for step in path:
+        if isinstance(step, str):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        else:
+            is_there = isinstance(value, list | tuple) and len(value) > step
+            value = value[step] if is_there else None
+    return value
+
+
+def digest(*words: str) -> str:
+    """Give 24 hex digits for texts, the same for the same ones."""
+    made = sha256()
+    for word in words:
+        made.update(word.encode("utf-8", "surrogatepass"))
+        made.update(b"\0")
+    return made.hexdigest()[:24]
+
+
+def canonical(value: Any) -> str:
+    """Write a value as JSON in one way, whatever order its keys came in."""
+    try:
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return repr(type(value))
+
+
+def plain(value: Any) -> Any:
+    """Copy a value as JSON can hold it, by the rules of the event; bounded in size and depth."""
+    return _Plain(MAX_VALUES).of(value, 0)
+
+
+_JSON_ENDS: Final = (("{", "}"), ("[", "]"), ('"', '"'))
+
+
+def _no_constant(_: str) -> None:
+    return None  # NaN and the infinities are no JSON
+
+
+def _digits(value: float) -> str:
+    if isinstance(value, int) and value.bit_length() > 512:
+        return ""
+    return str(value)
+
+
+def _without_surrogates(words: str) -> str:
+    if words.isascii():
+        return words
+    return words.encode("utf-8", "replace").decode("utf-8") if _has_surrogates(words) else words
+
+
+def _has_surrogates(words: str) -> bool:
+    try:
+        words.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+class _Plain:
+    """Copies values as far as there is room."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def of(self, value: Any, depth: int) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return _text_of(value)
+        if isinstance(value, int):
+            return int(value) if -(2**63) <= value < 2**64 else _digits(value) or "<number>"
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else None
+        if isinstance(value, bytes | bytearray):
+            return _bytes(bytes(value))
+        if depth >= MAX_DEPTH:
+            return "<depth>"
+        if isinstance(value, Mapping):
+            return self._object(value, depth + 1)
+        if isinstance(value, list | tuple | set | frozenset):
+            return self._array(list(value), depth + 1)
+        return _text_of(str(value)) if isinstance(value, complex) else f"<{type(value).__name__}>"
+
+    def _object(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for key, inner in value.items():
+            if self._room <= 0:
+                kept["…"] = f"<{len(value) - len(kept)} more>"
+                break
+            self._room -= 1
+            kept[_text_of(key if isinstance(key, str) else str(key))] = self.of(inner, depth)
+        return kept
+
+    def _array(self, values: list[Any], depth: int) -> list[Any]:
+        kept: list[Any] = []
+        for value in values:
+            if self._room <= 0:
+                kept.append(f"<{len(values) - len(kept)} more>")
+                break
+            self._room -= 1
+            kept.append(self.of(value, depth))
+        return kept
+
+
+def _text_of(words: str) -> str:
+    if words.isascii() or not _has_surrogates(words):
+        return words
+    return words.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _bytes(data: bytes) -> dict[str, Any]:
+    said: dict[str, Any] = {"type": "bytes", "size": len(data)}
+    if len(data) <= MAX_BYTES:
+        return {**said, "base64": base64.b64encode(data).decode("ascii")}
+    return {**said, "sha256": sha256(data).hexdigest()}
