@@ -52,6 +52,7 @@ MAY_IMPORT = {
         "_clock", "_current", "_encoding", "_host_log", "_measure", "_timestamp", "event",
         "integrations",
     },
+    "_otel": {"_otel", "event"},
     "langchain": {"_langchain", "client", "errors", "event", "integrations"},
     "_langchain": {"_langchain", "_secret_names", "event", "integrations"},
     "_delivery": {
@@ -146,7 +147,8 @@ THIRD_PARTIES = {
 
 #: Packages whose modules are imported by their names.
 IMPORTED_FROM = (
-    "sessionbat", "sessionbat.server", "sessionbat.server.pages", "sessionbat.server.pages.view",
+    "sessionbat", "sessionbat._otel", "sessionbat.server", "sessionbat.server.pages",
+    "sessionbat.server.pages.view",
 )  # fmt: skip
 
 
@@ -231,6 +233,17 @@ def test_rule_1_shared_definitions_use_the_standard_library_only() -> None:
         if found.module in STANDARD_LIBRARY_ONLY and top(found.name) not in sys.stdlib_module_names
     ]
     assert bad == []
+
+
+def test_rule_1_the_mapper_of_telemetry_is_the_standard_library_and_the_event() -> None:
+    ours = [found for found in ALL if belongs(found.module, {"_otel"})]
+    bad = [
+        found
+        for found in ours
+        if top(found.name) not in sys.stdlib_module_names
+        and not belongs(inner(found.name) or "", {"_otel", "event"})
+    ]
+    assert ours and bad == []
 
 
 def test_rule_2_an_event_goes_one_way() -> None:

@@ -85,7 +85,7 @@ def as_message(raw: Any, default_role: str = "user") -> Message:
         return {"role": default_role, "content": raw}
     raw = _opened(raw)
     kind = values.text(raw.get("type")).lower()
-    if isinstance(raw.get("id"), list) or kind in _ROLES or (kind in _PLAIN_ROLES and "role" not in raw):
+    if _is_dump(raw, kind):
         return _of_langchain(raw, kind)
     made = {str(key): value for key, value in raw.items() if value is not None}
     role = values.text(raw.get("role"))
@@ -98,7 +98,7 @@ def as_message(raw: Any, default_role: str = "user") -> Message:
 
 
 def from_tree(tree: Any, default_role: str) -> Message:
-    """Write one flattened message (``message.role``, ``message.contents.0…``) as chat completions."""
+    """Write one flattened message (``message.role``, ``message.content``) as chat completions."""
     inner = values.dig(tree, "message")
     tree = inner if isinstance(inner, Mapping) else tree
     if not isinstance(tree, Mapping):
@@ -113,9 +113,7 @@ def from_tree(tree: Any, default_role: str) -> Message:
     if not calls and isinstance(function, Mapping):
         calls = [call] if (call := _call_of_tree(function)) else []
     if not calls and values.text(tree.get("function_call_name")):
-        calls = [
-            _call(None, tree["function_call_name"], tree.get("function_call_arguments_json"))
-        ]
+        calls = [_call(None, tree["function_call_name"], tree.get("function_call_arguments_json"))]
     if calls:
         made["tool_calls"] = calls
     for key in ("tool_call_id", "name"):
@@ -161,6 +159,13 @@ def _is_message(value: Any) -> bool:
     if kind in _ROLES or kind in _PLAIN_ROLES or kind.endswith(("_call", "_call_output")):
         return True
     return kind in ("message", "reasoning")
+
+
+def _is_dump(raw: Mapping[str, Any], kind: str) -> bool:
+    """Whether a message is one of LangChain, which names its class or type instead of a role."""
+    if isinstance(raw.get("id"), list) or kind in _ROLES:
+        return True
+    return kind in _PLAIN_ROLES and "role" not in raw
 
 
 def _names_a_message(value: Mapping[str, Any]) -> bool:
@@ -209,12 +214,19 @@ def _answers_of(choices: Sequence[Any], depth: int) -> list[Message] | None:
         elif isinstance(each, str):
             found.append({"role": "assistant", "content": each})
         elif isinstance(each, Mapping):
-            message = each.get("message", each.get("content") if "parts" in values.mapping(each.get("content")) else None)
-            whole = as_message(message if message is not None else each, "assistant")
-            if not says_anything(whole) and values.text(each.get("text")):
-                whole = {"role": "assistant", "content": each["text"]}
-            found.append(whole)
+            found.append(_answer_of(each))
     return [each for each in found if says_anything(each)] or None
+
+
+def _answer_of(choice: Mapping[str, Any]) -> Message:
+    """Write a choice, a candidate or a generation as the message in it."""
+    message = choice.get("message")
+    if message is None and "parts" in values.mapping(choice.get("content")):
+        message = choice["content"]  # Gemini
+    whole = as_message(choice if message is None else message, "assistant")
+    if not says_anything(whole) and values.text(choice.get("text")):
+        return {"role": "assistant", "content": choice["text"]}
+    return whole
 
 
 def _content_of_tree(tree: Mapping[str, Any]) -> Any:
@@ -225,9 +237,9 @@ def _content_of_tree(tree: Mapping[str, Any]) -> Any:
         content = "\n\n".join(words) or content.get("")
     if not contents or (isinstance(content, str) and content):
         return content
-    blocks = [_block_of_tree(each) for each in contents]
+    blocks = [block for each in contents if set(block := _block_of_tree(each)) - {"type"}]
     only = blocks[0] if len(blocks) == 1 else {}
-    return only["text"] if set(only) == {"type", "text"} else [each for each in blocks if each]
+    return only["text"] if set(only) == {"type", "text"} else blocks
 
 
 def _block_of_tree(tree: Any) -> dict[str, Any]:
@@ -255,7 +267,8 @@ def _call(id_: Any, name: Any, arguments: Any) -> dict[str, Any]:
     made: dict[str, Any] = {"type": "function"}
     if values.text(id_):
         made["id"] = values.text(id_)
-    made["function"] = {"name": values.text(name), "arguments": arguments if arguments is not None else {}}
+    given = {} if arguments is None else arguments
+    made["function"] = {"name": values.text(name), "arguments": given}
     return made
 
 

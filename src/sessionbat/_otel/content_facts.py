@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from sessionbat._otel import names, values
+from sessionbat._otel import content_switches, names, values
+from sessionbat._otel.chat import blocks_of, words_of
 from sessionbat._otel.messages import asked_digest
 from sessionbat._otel.parts import Event, Facts
+from sessionbat._otel.transcripts import Call, pieces_of
 
 _LENT: Final = ("model", "provider", "finish_reason", "finish_reason_raw", names.STATUS)
 _TOKENS: Final = ("input_tokens", "output_tokens", "total_tokens")
@@ -29,8 +31,11 @@ def with_content(facts: Facts, event: Event | None) -> Facts:
     metadata = observation["metadata"]
     has_tokens = any(name in metrics for name in _TOKENS)
     error = observation.get("error")
+    if facts.is_piece:
+        facts = replace(facts, pair=_pair_of(observation), tool=values.name(observation["name"]))
     return replace(
         facts,
+        twin=_twin_of(facts, asked, answered, failed=error is not None),
         has_tokens=has_tokens,
         has_messages=bool(asked or answered),
         richness=_richness(observation, bool(asked), bool(answered), has_tokens),
@@ -43,6 +48,70 @@ def with_content(facts: Facts, event: Event | None) -> Facts:
             if isinstance(value := metadata.get(name), str) and value
         },
     )
+
+
+def mark_content(event: Event, facts: Facts) -> None:
+    """Say in the event whether its emitter keeps messages to itself.
+
+    Not of a call that failed: it may have had none to send.
+    """
+    observation = event["observation"]
+    metadata = observation["metadata"]
+    metadata.pop(names.CONTENT, None)
+    if facts.kind not in ("llm", "tool", "log") or facts.operation or facts.from_transcript:
+        return
+    if observation["error"] is not None or content_switches.switch_for(facts.scope) is None:
+        return
+    if not (_speaks(observation["input"]) or _speaks(observation["output"])):
+        metadata[names.CONTENT] = "off"
+
+
+def _speaks(payload: Any) -> bool:
+    """Whether there are words or arguments in a payload, not only roles and names of tools."""
+    messages = _messages(payload)
+    return _words(messages) if messages else payload is not None
+
+
+def _words(messages: list[Any]) -> bool:
+    return any(words_of(each).strip() for each in messages) or any(
+        values.dig(call, "function", "arguments") or values.dig(call, "arguments")
+        for each in messages
+        for call in (*values.listed(each.get("tool_calls")), *blocks_of(each))
+    )
+
+
+def _pair_of(observation: Mapping[str, Any]) -> str | None:
+    """Digest a tool call that came in pieces; None until both are there."""
+    name, output = values.name(observation["name"]), observation["output"]
+    if name is None or output is None:
+        return None
+    said = (observation["metadata"].get("tool_call_id"), observation["input"], output)
+    return values.digest(name, *map(values.canonical, said))
+
+
+def _twin_of(facts: Facts, asked: list[Any], answered: list[Any], *, failed: bool) -> str | None:
+    if facts.kind != "llm" or facts.operation or facts.start_ns is None:
+        return None
+    question = next((w for each in reversed(asked) if (w := _said_by_user(each))), "")
+    answer = " ".join(words_of(each).strip() for each in answered).strip()
+    calls = [
+        (piece.name, piece.arguments)
+        for each in answered
+        for piece in pieces_of(each)
+        if isinstance(piece, Call)
+    ]
+    if not question or not (answer or calls or failed):
+        return None
+    minute = str(facts.start_ns // _MINUTE_NS)
+    return values.digest(question, answer, values.canonical(calls), minute)
+
+
+_MINUTE_NS: Final = 60 * 10**9
+
+
+def _said_by_user(message: Mapping[str, Any]) -> str:
+    is_user = values.text(message.get("role")) == "user"
+    return " ".join(words_of(message).split()) if is_user else ""
 
 
 def _messages(payload: Any) -> list[Any]:
@@ -65,4 +134,10 @@ def _richness(
         + 1 * ("cache_read_tokens" in observation["metrics"])
         + 1 * ("reasoning_tokens" in observation["metrics"])
         + 1 * ("finish_reason" in observation["metadata"])
+        + min(4, _fields_of_documents(observation.get("output")))
     )
+
+
+def _fields_of_documents(output: Any) -> int:
+    first = values.dig(output, "documents", 0)
+    return len(first) - 1 if isinstance(first, Mapping) else 0

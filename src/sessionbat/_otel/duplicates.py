@@ -54,17 +54,18 @@ class Groups:
 
 
 def groups_of(families: Families) -> tuple[Groups, set[SpanKey]]:
-    """Group the parts that may become events; the second are those that become none: sums, shells."""
+    """Group the parts that may become events; the second are sums and shells, which do not."""
     parts = families.parts
     keys = [
-        key
-        for key in families.order
-        if is_event(parts[key]) and not parts[key].from_transcript
+        key for key in families.order if is_event(parts[key]) and not parts[key].from_transcript
     ]
     groups = Groups(keys)
     shells = _shells(families, keys)
-    _unite_by_response(parts, [key for key in keys if key not in shells], groups)
-    return groups, shells | _unite_nested(families, keys, shells, groups)
+    calls = [key for key in keys if key not in shells and not parts[key].is_question]
+    _unite_by_response(parts, calls, groups)
+    _unite_twins(parts, calls, groups)
+    sums = _unite_nested(families, keys, shells, groups)
+    return groups, shells | sums | _unite_questions(families, calls, groups)
 
 
 def class_of(facts: Facts) -> Class:
@@ -115,8 +116,9 @@ def _unite_nested(
 ) -> set[SpanKey]:
     """Unite a call with the one call within it; find those around several, which are sums."""
     wrapped: dict[SpanKey, list[SpanKey]] = {}
+    calls = {key for key in keys if key not in shells and not families.parts[key].is_question}
     for key, around in _enclosing(families).items():
-        if around is not None and key in groups and key not in shells and around not in shells:
+        if around is not None and around in calls and key in calls:
             wrapped.setdefault(around, []).append(key)
     sums = set()
     for around in keys:  # parents first
@@ -131,6 +133,30 @@ def _unite_nested(
         elif not same and len(inner) > 1 and families.parts[around].kind == "llm":
             sums.add(around)
     return sums
+
+
+def _unite_questions(families: Families, calls: list[SpanKey], groups: Groups) -> set[SpanKey]:
+    """Give each question to the last failed call of its agent that has none; find the rest."""
+    parts = families.parts
+    waiting: dict[SpanKey, SpanKey] = {}
+    for key in calls:
+        above = families.parent[key]
+        facts = parts[key]
+        if above is None or not _is_llm(facts) or facts.error_type is None or facts.has_messages:
+            continue
+        other = waiting.get(above)
+        if other is None or (_start(parts[other]), other) < (_start(facts), key):
+            waiting[above] = key
+    left = set()
+    for key in families.order:
+        if parts[key].is_question and key in groups:
+            above = families.parent[key]
+            call = waiting.get(above) if above is not None else None
+            if call is None:
+                left.add(key)
+            else:
+                groups.unite(key, call)
+    return left
 
 
 def _enclosing(families: Families) -> dict[SpanKey, SpanKey | None]:
@@ -165,9 +191,7 @@ def _has_other_id(parts: Mapping[SpanKey, Facts], key: SpanKey, other: SpanKey) 
     return is_apart and one is not None and two is not None and one != two
 
 
-def _unite_by_response(
-    parts: Mapping[SpanKey, Facts], keys: list[SpanKey], groups: Groups
-) -> None:
+def _unite_by_response(parts: Mapping[SpanKey, Facts], keys: list[SpanKey], groups: Groups) -> None:
     by_id: dict[tuple[Class, str], list[SpanKey]] = {}
     for key in keys:
         id_ = parts[key].response_id
@@ -177,13 +201,27 @@ def _unite_by_response(
         _unite_overlapping(parts, sorted(same, key=lambda key: (_start(parts[key]), key)), groups)
 
 
-def _unite_overlapping(
-    parts: Mapping[SpanKey, Facts], keys: list[SpanKey], groups: Groups
-) -> None:
+def _unite_overlapping(parts: Mapping[SpanKey, Facts], keys: list[SpanKey], groups: Groups) -> None:
     for place, key in enumerate(keys):
         for other in keys[place + 1 : place + 1 + MAX_COMPARED]:
             if _are_one(parts[key], parts[other]):
                 groups.unite(key, other)
+
+
+def _unite_twins(parts: Mapping[SpanKey, Facts], keys: list[SpanKey], groups: Groups) -> None:
+    """Unite calls with the same question and answer, where one lacks a response id."""
+    by_twin: dict[str, list[SpanKey]] = {}
+    for key in keys:
+        twin = parts[key].twin
+        if twin is not None and parts[key].event_id is None:
+            by_twin.setdefault(twin, []).append(key)
+    for same in by_twin.values():
+        ordered = sorted(same, key=lambda key: (_start(parts[key]), key))
+        for place, key in enumerate(ordered):
+            for other in ordered[place + 1 : place + 1 + MAX_COMPARED]:
+                has_both = parts[key].response_id and parts[other].response_id
+                if not has_both and _are_one(parts[key], parts[other]):
+                    groups.unite(key, other)
 
 
 def _are_one(one: Facts, other: Facts) -> bool:
@@ -208,5 +246,3 @@ def _are_of_different_words(one: Facts, other: Facts) -> bool:
 
 def _start(facts: Facts) -> int:
     return facts.start_ns or 0
-
-

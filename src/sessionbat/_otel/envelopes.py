@@ -27,7 +27,7 @@ def id_of(key: SpanKey, given: Any = None) -> str:
 
 
 def time_of(at_ns: int | None) -> str | None:
-    """Write nanoseconds since 1970 as RFC 3339 in UTC; None for none, or a time that is not sane."""
+    """Write nanoseconds since 1970 as RFC 3339 in UTC; None for a time that is not sane."""
     if at_ns is None or not 0 < at_ns < _YEAR_9999_NS:
         return None
     at = _EPOCH + timedelta(microseconds=at_ns // 1000)

@@ -79,7 +79,8 @@ def _of_content(said: Mapping[str, Any], whole: Any, role: str) -> Message:
     content = values.decoded(said.get("content") if whole is None else whole)
     role = values.text(said.get("role")) or role
     if isinstance(content, Mapping) and "parts" in content:  # Gemini
-        return as_message({"role": values.text(content.get("role")) or role, "parts": content["parts"]})
+        role = values.text(content.get("role")) or role
+        return as_message({"role": role, "parts": content["parts"]})
     if content is None and "parts" in said:
         return as_message({"role": role, "parts": values.decoded(said["parts"])})
     return as_message({"role": role, "content": content})

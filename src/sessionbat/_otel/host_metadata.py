@@ -59,6 +59,11 @@ class HostMetadata:
                 if isinstance(key, str) and len(self.said) < 10 * _MAX_METADATA:
                     self.said.setdefault(key, value)
 
+    @classmethod
+    def nothing(cls) -> HostMetadata:
+        """Give that of a span on which the host says nothing."""
+        return cls(Attributes({}))
+
     @property
     def session(self) -> str | None:
         """The session that the span itself names."""
@@ -97,7 +102,7 @@ class HostMetadata:
     @property
     def metadata(self) -> dict[str, Any]:
         """What else the host said, without what its library says of itself."""
-        kept = {}
+        kept: dict[str, Any] = {}
         known = (*_SESSION_KEYS, *_USER_KEYS)
         for key, value in self.said.items():
             value = values.decoded(value)

@@ -10,15 +10,19 @@ from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
 
 from sessionbat._otel import names, values
-from sessionbat._otel.content_facts import with_content
+from sessionbat._otel.content_facts import mark_content, with_content
 from sessionbat._otel.parts import Event, Facts, Kind, Part, unplaced
 
 #: Messages of one call that came as log records.
 MAX_LOGGED: Final = 2_000
 
 _RANK: Final[dict[Kind, int]] = {
-    **{"log": 0, "structure": 1},  # type: ignore[dict-item]
-    **{"feedback": 2, "retrieval": 3, "tool": 4, "llm": 5},  # type: ignore[dict-item]
+    "log": 0,
+    "structure": 1,
+    "feedback": 2,
+    "retrieval": 3,
+    "tool": 4,
+    "llm": 5,
 }
 _SIDES: Final = (("in", "input"), ("out", "output"))
 _T = TypeVar("_T")
@@ -29,7 +33,7 @@ def join(earlier: Part, later: Part) -> Part:
 
     The order does not matter, nor does one that arrives twice.
     """
-    if earlier.facts.from_transcript and later.facts.from_transcript:
+    if earlier.facts.from_transcript and not (earlier.facts.is_piece and later.facts.is_piece):
         return min(earlier, later, key=_when)
     if earlier.facts.event_id is not None or later.facts.event_id is not None:
         return max(earlier, later, key=_as_sent)
@@ -78,15 +82,15 @@ def _joined_events(one: Part, other: Part, facts: Facts) -> Event | None:
         lone = other.event if one.event is None else one.event
         return None if lone is None else _of_kind(unplaced(lone), facts)
     a, b = unplaced(one.event), unplaced(other.event)
-    if facts.kind != "structure" and "structure" in (one.facts.kind, other.facts.kind):
-        a, b = ({**each} for each in (a, b))
     made = _merged(a, b)
     observation = made["observation"]
     for side, key in _SIDES:
         observation[key] = _content(one, other, (a, b), side, key)
-    if observation["input"] is not None or observation["output"] is not None:
-        observation["metadata"].pop(names.CONTENT, None)
-    return _of_kind(made, facts)
+    if facts.is_piece:
+        made["created_at"] = min(filter(None, (a["created_at"], b["created_at"])), default=None)
+    made = _of_kind(made, facts)
+    mark_content(made, facts)
+    return made
 
 
 def _content(one: Part, other: Part, events: tuple[Event, Event], side: str, key: str) -> Any:

@@ -8,13 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sessionbat._otel import event_messages, messages, models, names, tokens, values
+from sessionbat._otel import (
+    finish_reasons,
+    event_messages,
+    messages,
+    models,
+    names,
+    tokens,
+    transcript_parts,
+    values,
+)
 from sessionbat._otel.attributes import Attributes
-from sessionbat._otel.content_facts import with_content
-from sessionbat._otel.envelopes import envelope_of, time_of
+from sessionbat._otel.content_facts import mark_content, with_content
+from sessionbat._otel.envelopes import envelope_of
 from sessionbat._otel.host_metadata import HostMetadata
 from sessionbat._otel.model import LogRecord, Span, SpanKey
 from sessionbat._otel.parts import Event, Facts, Part
+from sessionbat._otel.transcript_parts import Asker
 
 #: Google's ADK numbers its model calls; two of them may be told of one span.
 _CALL_NUMBER: Final = "gcp.vertex.agent.event_id"
@@ -26,25 +36,27 @@ def map_log(record: LogRecord) -> Sequence[Part]:
         return ()
     name = record.name or values.text(record.attributes.get("event.name"))
     if name == event_messages.DETAILS:
-        return (_of_details(record),)
+        return _of_details(record)
     if name in event_messages.ASKED or name == event_messages.CHOICE:
-        part = _of_message(record, name)
-        return () if part is None else (part,)
+        return _of_message(record, name)
     return ()
 
 
-def _of_message(record: LogRecord, name: str) -> Part | None:
+def _of_message(record: LogRecord, name: str) -> Sequence[Part]:
     body = values.decoded(record.body)
     said = {**record.attributes, **body} if isinstance(body, Mapping) else record.attributes
     message = event_messages.message_of(name, said)
     if message is None:
-        return None
+        return ()
     is_answer = name == event_messages.CHOICE
     key = SpanKey(record.trace_id, record.span_id)
     attributes = Attributes(record.attributes)
     host = HostMetadata(attributes)
     event = envelope_of("llm", key, record.scope, record.attributes, host)
     event["observation"]["output" if is_answer else "input"] = {"messages": [message]}
+    reason, raw = finish_reasons.normalised(message.get("finish_reason"))
+    said_why = {"finish_reason": reason, "finish_reason_raw": raw}
+    event["observation"]["metadata"].update({k: v for k, v in said_why.items() if v is not None})
     event = values.plain(event)
     written = values.canonical(event["observation"]["output" if is_answer else "input"])
     side = "out" if is_answer else "in"
@@ -54,19 +66,18 @@ def _of_message(record: LogRecord, name: str) -> Part | None:
         user=host.user,
         logged=((record.time_ns or 0, side, values.digest(written)),),
     )
-    return Part(key, with_content(facts, event), event)
+    part = Part(key, with_content(facts, event), event)
+    return (part, *transcript_parts.pieces(message, event, facts, key, record))
 
 
-def _of_details(record: LogRecord) -> Part:
+def _of_details(record: LogRecord) -> Sequence[Part]:
     attributes = Attributes({**_of_body(record.body), **record.attributes})
     number = attributes.name(_CALL_NUMBER)
     own = f"{record.span_id}.{values.digest(number)[:12]}" if number else record.span_id
     key = SpanKey(record.trace_id, own)
     host = HostMetadata(attributes)
     event = envelope_of("llm", key, record.scope, attributes.raw, host)
-    if number:
-        event["created_at"] = time_of(record.time_ns)
-    _fill(event, record, attributes)
+    talk = _fill(event, record, attributes)
     event = values.plain(event)
     facts = Facts(
         kind="llm",
@@ -78,12 +89,16 @@ def _of_details(record: LogRecord) -> Part:
         end_ns=record.time_ns if number else None,
         scope=record.scope.name[: values.MAX_NAME_CHARACTERS],
         response_id=models.response_id_of(attributes, None),
-        is_log=True,
+        is_log=bool(number),
     )
-    return Part(key, with_content(facts, event), event)
+    if number:
+        mark_content(event, facts)
+    part = Part(key, with_content(facts, event), event)
+    asker = Asker(SpanKey(record.trace_id, record.span_id), record.scope, host, record.time_ns)
+    return (part, *asker.tools(talk.asked, facts, event["app"]))
 
 
-def _fill(event: Event, record: LogRecord, attributes: Attributes) -> None:
+def _fill(event: Event, record: LogRecord, attributes: Attributes) -> messages.Conversation:
     observation = event["observation"]
     span = Span(record.trace_id, record.span_id, None, "", None, None, attributes=attributes.raw)
     talk = messages.conversation_of(span, attributes)
@@ -103,8 +118,8 @@ def _fill(event: Event, record: LogRecord, attributes: Attributes) -> None:
         names.SPAN_ID: record.span_id,
     }
     observation["metadata"].update({k: v for k, v in said.items() if v is not None})
+    return talk
 
 
 def _of_body(body: Any) -> Mapping[str, Any]:
-    body = values.decoded(body)
-    return {k: v for k, v in body.items() if isinstance(k, str)} if isinstance(body, Mapping) else {}
+    return {k: v for k, v in values.mapping(body).items() if isinstance(k, str)}

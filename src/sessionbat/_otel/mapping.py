@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sessionbat._otel import (
-    content_switches,
     costs,
     errors,
     first_token,
@@ -22,22 +21,22 @@ from sessionbat._otel import (
     retrievals,
     tokens,
     tools,
-    transcripts,
     values,
 )
 from sessionbat._otel.attributes import Attributes
-from sessionbat._otel.chat import words_of
-from sessionbat._otel.content_facts import with_content
-from sessionbat._otel.envelopes import envelope_of, time_of
+from sessionbat._otel.content_facts import mark_content, with_content
+from sessionbat._otel.envelopes import envelope_of, id_of, time_of
 from sessionbat._otel.host_metadata import HostMetadata
 from sessionbat._otel.kinds import What, is_http, kind_of
 from sessionbat._otel.logs import map_log
 from sessionbat._otel.model import Span, SpanKey
 from sessionbat._otel.own_events import own_part
 from sessionbat._otel.parts import Event, Facts, Part
+from sessionbat._otel.transcript_parts import Asker
 
 __all__ = ["map_log", "map_span"]
 
+_AGENTS_MESSAGES: Final = "pydantic_ai.all_messages"
 #: Attributes of the host's own kept in ``metadata.attributes``, and how long a text each.
 MAX_OTHER_ATTRIBUTES: Final = 50
 MAX_OTHER_CHARACTERS: Final = 1000
@@ -51,7 +50,7 @@ def map_span(span: Span) -> Sequence[Part]:
         return (own,)
     reading = _Reading(span, attributes)
     part = reading.part()
-    return (part, *reading.transcript_tools(part))
+    return (part, *reading.transcript_tools(part), *reading.last_question())
 
 
 class _Reading:
@@ -69,7 +68,9 @@ class _Reading:
     def part(self) -> Part:
         """Give the span's own part."""
         sums = tokens.sums_of(self.attributes) if self.what.kind == "structure" else {}
-        facts = replace(self._facts(), has_sums=bool(sums) and not is_http(self.span, self.attributes))
+        facts = self._facts()
+        stands_for_calls = bool(sums) or (self.what.is_agent and self.failure is not None)
+        facts = replace(facts, has_sums=stands_for_calls and not facts.is_http)
         if self.what.kind == "structure" and not facts.has_sums:
             return Part(self.key, facts, None)
         event = self._event("llm" if self.what.kind == "structure" else self.what.kind)
@@ -82,21 +83,50 @@ class _Reading:
             facts = replace(facts, **self._fill_llm(observation, sums))
         self._fill_common(event, facts)
         event = values.plain(event)
+        mark_content(event, facts)
         return Part(self.key, with_content(facts, event), event)
 
     def transcript_tools(self, part: Part) -> Sequence[Part]:
         """Give the tool calls known only from this request's messages."""
         if self.what.kind != "llm" or self.what.operation:
             return ()
-        asked = self.conversation.asked
-        spoken = _last_words(asked)
-        seen: dict[str, int] = {}
-        made = []
-        for pair in transcripts.pairs_in(asked):
-            found = pair.digest(spoken)
-            seen[found] = seen.get(found, 0) + 1
-            made.append(self._transcript_tool(part, pair, f"{found}{'+' * (seen[found] - 1)}"))
-        return made
+        asker = Asker(self.key, self.span.scope, self.host, self.span.start_ns)
+        app = part.event["app"] if part.event else ""
+        return asker.tools(self.conversation.asked, part.facts, app)
+
+    def last_question(self) -> Sequence[Part]:
+        """Give what a failed agent's last call was asked: Pydantic AI says it on the agent only."""
+        if not (self.what.is_agent and self.failure is not None):
+            return ()
+        if self.attributes.raw.get(_AGENTS_MESSAGES) is None:
+            return ()
+        asked = messages.conversation_of(self.span, self.attributes).asked
+        if not asked or asked[-1].get("role") == "assistant":
+            return ()
+        key = SpanKey(self.key.trace, f"{self.key.span}.asked")
+        event = self._event("llm")
+        event["id"] = id_of(key)
+        event["created_at"] = event["observation"]["started_at"] = None
+        event["observation"]["metrics"].clear()
+        event["observation"]["input"] = {"messages": asked}
+        _put(
+            event["observation"]["metadata"],
+            instrumentation=self.span.scope.name or None,
+            trace_id=self.key.trace,
+            span_id=self.key.span,
+        )
+        facts = replace(
+            self._facts(),
+            kind="llm",
+            parent=self.key.span,
+            is_agent=False,
+            is_log=True,
+            is_question=True,
+            start_ns=None,
+            end_ns=None,
+        )
+        event = values.plain(event)
+        return (Part(key, with_content(facts, event), event),)
 
     def _facts(self) -> Facts:
         span, host = self.span, self.host
@@ -151,7 +181,8 @@ class _Reading:
         else:
             self.conversation = talk = messages.conversation_of(self.span, attributes)
             observation["input"], observation["output"] = talk.input, talk.output
-            _put(metadata, finish_reason=talk.finish_reason, finish_reason_raw=talk.raw_finish_reason)
+            reason, raw = talk.finish_reason, talk.raw_finish_reason
+            _put(metadata, finish_reason=reason, finish_reason_raw=raw)
         _put(
             metadata,
             model=models.model_of(attributes),
@@ -163,6 +194,8 @@ class _Reading:
         if self.what.kind == "structure":
             metadata[names.AGGREGATE] = True
             return {}
+        if is_http(self.span, attributes) and self.failure is not None:
+            _forget_earlier_calls(observation)
         _put(
             metrics,
             time_to_first_token_ms=first_token.time_to_first_token_ms(self.span, attributes),
@@ -207,7 +240,7 @@ class _Reading:
         metadata, metrics = observation["metadata"], observation["metrics"]
         _put(
             metrics,
-            cost_usd=costs.cost_of(attributes),
+            cost_usd=None if facts.is_http and self.failure else costs.cost_of(attributes),
             http_status=None if facts.is_http else errors.http_status_of(attributes, self.failure),
         )
         _put(
@@ -221,40 +254,18 @@ class _Reading:
         )
         for key, value in self.host.metadata.items():
             metadata.setdefault(key, value)
-        if _is_content_off(observation, facts):
-            metadata[names.CONTENT] = "off"
 
-    def _transcript_tool(self, part: Part, pair: transcripts.Pair, digest: str) -> Part:
-        key = SpanKey(self.key.trace, f"tool-{digest}")
-        event = envelope_of("tool", key, self.span.scope, {}, self.host)
-        event["app"] = part.event["app"] if part.event else event["app"]
-        event["created_at"] = time_of(self.span.start_ns)
-        observation = event["observation"]
-        observation["name"] = pair.call.name or pair.result.name
-        observation["input"], observation["output"] = pair.call.arguments, pair.result.output
-        if pair.result.is_error:
-            observation["error"] = {"type": "tool_error", "message": _short(pair.result.output)}
-        _put(
-            observation["metadata"],
-            source=names.TRANSCRIPT,
-            tool_call_id=pair.call.id,
-            instrumentation=part.facts.scope or None,
-            trace_id=self.key.trace,
-        )
-        facts = replace(
-            self._facts(),
-            kind="tool",
-            operation="",
-            is_http=False,
-            end_ns=self.span.start_ns,
-            tool=observation["name"],
-            call_id=pair.call.id,
-            from_transcript=True,
-            pair=digest if pair.call.id else f"{self.key.trace}:{digest}",
-            asked=part.facts.asked,
-        )
-        event = values.plain(event)
-        return Part(key, with_content(facts, event), event)
+
+def _forget_earlier_calls(observation: dict[str, Any]) -> None:
+    """Keep what a failed call left on a request's span: the rest is of calls before it.
+
+    LiteLLM writes all calls of a request onto the one span, each over the last.
+    """
+    observation["output"] = None
+    observation["metadata"].pop("finish_reason", None)
+    observation["metadata"].pop("finish_reason_raw", None)
+    for metric in [each for each in observation["metrics"] if each.endswith("_tokens")]:
+        del observation["metrics"][metric]
 
 
 def _put(target: dict[str, Any], **found: Any) -> None:
@@ -265,24 +276,6 @@ def _latency_ms(span: Span) -> float | None:
     if span.start_ns is None or span.end_ns is None or span.end_ns < span.start_ns:
         return None
     return round((span.end_ns - span.start_ns) / 1e6, 3)
-
-
-def _last_words(asked: list[dict[str, Any]]) -> str:
-    for message in reversed(asked):
-        if values.text(message.get("role")) == "user" and (words := words_of(message).strip()):
-            return words
-    return ""
-
-
-def _short(output: Any) -> str:
-    return (output if isinstance(output, str) else values.canonical(output))[:500]
-
-
-def _is_content_off(observation: Mapping[str, Any], facts: Facts) -> bool:
-    """Whether an emitter that can send content sent none; a failed call may have none to send."""
-    if observation["input"] is not None or observation["output"] is not None:
-        return False
-    return facts.error_type is None and content_switches.switch_for(facts.scope) is not None
 
 
 #: What conventions and libraries write; anything else is the host's own.

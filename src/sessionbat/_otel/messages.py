@@ -52,7 +52,7 @@ _PATHS_TO_REASON: Final = (
     ("candidates", 0, "finish_reason"),
 )
 #: What an empty answer looks like in LangSmith's and other's forms.
-_NOTHING: Final = (None, "", [], {}, "null")
+_NOTHING: Final[tuple[Any, ...]] = (None, "", [], {}, "null")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """A span and a log record as they arrive, whichever wire brought them, and what is made of them.
 
-A receiver decodes a request into ``Span`` and ``LogRecord``; ``mapping`` turns each of these, alone,
-into ``Part``s; ``placing`` looks at the facts of all parts that belong together and says which of
-them become events, in which session. The second step is what may change when more arrives, so
+A receiver decodes a request into ``Span`` and ``LogRecord``; ``mapping`` turns each of these,
+alone, into ``Part``s; ``placing`` looks at the facts of all parts that belong together and says
+which of them become events, in which session. The second step may change when more arrives, so
 facts hold no content: a store keeps them, and the content only in the event.
 """
 

@@ -1,4 +1,4 @@
-"""Names of attributes that carry a SessionBat event through OpenTelemetry, and of what mapping adds.
+"""Names of attributes that carry an event through OpenTelemetry, and of what mapping adds.
 
 The output writes the first group, the mapper reads them: an event that went out by OTLP comes in
 as it was. GenAI semantic conventions have names for model, messages, tokens and session

@@ -18,7 +18,7 @@ def own_part(span: Span, attributes: Attributes) -> Part | None:
     """Give the event that a span carries; None for a span that carries none."""
     id_ = attributes.raw.get(names.ID)
     observation = values.decoded(attributes.raw.get(names.OBSERVATION))
-    type_ = values.name(attributes.raw.get(names.TYPE)) or values.name(values.dig(observation, "kind"))
+    type_ = attributes.name(names.TYPE) or values.name(values.dig(observation, "kind"))
     if not is_event_id(id_) or not isinstance(observation, Mapping) or type_ is None:
         return None
     session, interaction = (

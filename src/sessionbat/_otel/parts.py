@@ -46,6 +46,8 @@ class Facts:
     #: A tool call known only from a later request; ``pair`` is the digest of call and result.
     from_transcript: bool = False
     pair: str | None = None
+    #: Of log records: the call and its result each come alone, and make one tool call together.
+    is_piece: bool = False
     has_tokens: bool = False
     has_messages: bool = False
     #: Structure whose tokens are a sum: it has an event, for when nobody sent the calls.
@@ -54,13 +56,17 @@ class Facts:
     richness: int = 0
     error_type: str | None = None
     is_http: bool = False
-    #: Digest of the last message of the user, and of how many there are.
+    #: How many messages the user sent, and a digest of the last.
     asked: str | None = None
+    #: Digest of question, answer and minute: two instrumentations that tell of one call share it.
+    twin: str | None = None
     #: Figures and names that a poorer record may lend to the richer one of the same call.
     metrics: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
     #: A log record of a call of its own, not one that completes its span.
     is_log: bool = False
+    #: Not a call but what the failed call of its parent was asked.
+    is_question: bool = False
     #: Of messages that came as log records: time, ``in`` or ``out``, digest; as in the event.
     logged: tuple[tuple[int, str, str], ...] = ()
 
@@ -89,7 +95,12 @@ class Facts:
 
         For example ``response:chatcmpl-1`` or ``call:call_1``: a store finds parts by them.
         """
-        named = (("response", self.response_id), ("call", self.call_id), ("pair", self.pair))
+        named = (
+            ("response", self.response_id),
+            ("twin", self.twin),
+            ("call", self.call_id),
+            ("pair", self.pair),
+        )
         return tuple(f"{name}:{value}" for name, value in named if value)
 
 
@@ -132,6 +143,8 @@ class Place:
     span_ids: tuple[str, ...] = ()
     #: Lent by the other records of the same call, for where the event has none of its own.
     error_type: str | None = None
+    #: When it ended and began, where the event came without its times.
+    times: tuple[str | None, str | None] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
 
@@ -152,11 +165,14 @@ class Place:
             names.SPAN_IDS: list(self.span_ids) or None,
         }
         _put(event["observation"]["metadata"], linkage)
-        self._lend(event["observation"])
+        self._lend(event, event["observation"])
         return event
 
-    def _lend(self, observation: dict[str, Any]) -> None:
+    def _lend(self, event: Event, observation: dict[str, Any]) -> None:
         lent = []
+        if self.times is not None:
+            event["created_at"], observation["started_at"] = self.times
+            lent.append("times")
         for part, figures in (("metrics", self.metrics), ("metadata", self.about)):
             for name, value in sorted(figures.items()):
                 if name not in observation[part]:
@@ -175,6 +191,9 @@ def unplaced(event: Event) -> Event:
     metadata, metrics = dict(observation["metadata"]), dict(observation["metrics"])
     observation["metadata"], observation["metrics"] = metadata, metrics
     lent = metadata.pop(names.LENT, ())
+    if isinstance(lent, list) and "times" in lent:
+        event = {**event, "created_at": None}
+        observation["started_at"] = None
     for each in lent if isinstance(lent, list) else ():
         part, _, name = each.partition(".") if isinstance(each, str) else ("", "", "")
         if part == "error":

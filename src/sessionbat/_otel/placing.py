@@ -7,15 +7,17 @@ answer depends on the parts, never on their order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from sessionbat._otel import names, values
 from sessionbat._otel.duplicates import groups_of
-from sessionbat._otel.envelopes import id_of
+from sessionbat._otel.envelopes import id_of, time_of
 from sessionbat._otel.families import Families, is_event
 from sessionbat._otel.model import SpanKey
 from sessionbat._otel.parts import Facts, Place
 from sessionbat._otel.transcript_tools import known_from_transcript
+
+_T = TypeVar("_T")
 
 #: Spans of one call whose ids are kept.
 MAX_SPAN_IDS: Final = 16
@@ -53,12 +55,13 @@ class _Placing:
         found = {keys[0]: self._place(keys) for keys in self.members.values()}
         found.update({key: self._place([key]) for key in self.sums})
         sessions = {key: self._session([key]) for key in self.families.order}
-        for key in known_from_transcript(self.parts, sessions):
+        for key in known_from_transcript(self.parts, sessions, self.is_turn):
             found[key] = self._place([key])
         return found
 
-    def _worth(self, key: SpanKey) -> tuple[int, int, SpanKey]:
-        return self.parts[key].richness, self.families.depth[key], key
+    def _worth(self, key: SpanKey) -> tuple[int, bool, int, SpanKey]:
+        facts = self.parts[key]
+        return facts.richness, not facts.is_log, self.families.depth[key], key
 
     def _sums_that_stand_for_calls(self) -> list[SpanKey]:
         """Find agents that say what their calls took in all, and none of whose calls was sent."""
@@ -97,11 +100,14 @@ class _Placing:
                 (facts.node, self.node),
             ):
                 kept[key] = own or (kept[above] if above is not None else None)
-            self.container[key] = None if above is None else self._contained_by(above)
+            self.container[key] = None if above is None else self._contained_by(above, facts)
         self._look_at_traces()
 
-    def _contained_by(self, above: SpanKey) -> SpanKey | None:
-        is_one = above in self.events or self.parts[above].is_agent
+    def _contained_by(self, above: SpanKey, facts: Facts) -> SpanKey | None:
+        if facts.from_transcript:  # the request tells of it, and is not around it
+            return self.container[above]
+        around = self.parts[above]
+        is_one = (above in self.events and not around.is_http) or around.is_agent
         return above if is_one else self.container[above]
 
     def _look_at_traces(self) -> None:
@@ -141,8 +147,9 @@ class _Placing:
             facts = self.parts[key]
             if facts.from_transcript or facts.is_log or facts.kind == "log":
                 continue
-            is_alone = is_event(facts) or facts.has_sums
-            if not is_alone or facts.is_http or (facts.parent and self.families.parent[key] is None):
+            if not (is_event(facts) or facts.has_sums) or facts.is_http:
+                return True
+            if facts.parent and self.families.parent[key] is None:  # more of it is elsewhere
                 return True
             calls.add(self.groups.of(key) if key in self.groups else key)
         return len(calls) > 1
@@ -173,9 +180,19 @@ class _Placing:
             error_type=next((f.error_type for f in others if f.error_type), None)
             if facts.error_type is None
             else None,
+            times=self._times(keys) if facts.is_log else None,
             metrics=_lent(facts.metrics, [f.metrics for f in others]),
             about=_lent(facts.about, [f.about for f in others]),
         )
+
+    def _times(self, keys: list[SpanKey]) -> tuple[str | None, str | None]:
+        """Give the end and start of the span that a log record belongs to, else its own time."""
+        told = [self.parts[key] for key in keys]
+        spans = [each for each in told if not each.is_log and each.start_ns is not None]
+        chosen = (spans or told)[0]
+        if chosen.is_log:
+            return time_of(chosen.end_ns), None
+        return time_of(chosen.end_ns) or time_of(chosen.start_ns), time_of(chosen.start_ns)
 
     def _interaction(self, keys: list[SpanKey], session: str | None) -> str | None:
         turns = [key.trace for key in keys if self.is_turn[key.trace]]
@@ -205,13 +222,11 @@ class _Placing:
         return tuple(map(id_of, spans[:MAX_SPAN_IDS])) if len(spans) > 1 else ()
 
 
-def _lent(own: Mapping[str, object], others: Iterable[Mapping[str, object]]) -> dict[str, object]:
+def _lent(own: Mapping[str, _T], others: Iterable[Mapping[str, _T]]) -> dict[str, _T]:
     """Give what others say and one does not; the richer before the poorer."""
-    lent: dict[str, object] = {}
+    lent: dict[str, _T] = {}
     for each in others:
         for name, value in each.items():
             if name not in own:
                 lent.setdefault(name, value)
     return lent
-
-

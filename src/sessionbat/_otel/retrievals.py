@@ -20,7 +20,13 @@ _INPUTS: Final = (
 )
 _OUTPUTS: Final = (
     *("gen_ai.retrieval.documents", "langfuse.observation.output", "traceloop.entity.output"),
-    *("gen_ai.task.output", "gen_ai.completion", "output.value", "ai.ranking", "mlflow.spanOutputs"),
+    *(
+        "gen_ai.task.output",
+        "gen_ai.completion",
+        "output.value",
+        "ai.ranking",
+        "mlflow.spanOutputs",
+    ),
 )
 _QUERY_KEYS: Final = ("query", "query_str", "question", "input", "q", "text", "search_query")
 _DOCUMENT_KEYS: Final = (
@@ -105,9 +111,7 @@ def _document(given: Any) -> dict[str, Any]:
     return made
 
 
-def _with_ids(
-    documents: list[dict[str, Any]], whole: Sequence[Any] | None
-) -> list[dict[str, Any]]:
+def _with_ids(documents: list[dict[str, Any]], whole: Sequence[Any] | None) -> list[dict[str, Any]]:
     """Take ids from the output where the flattened documents have none."""
     if whole is not None and len(whole) == len(documents):
         for document, other in zip(documents, whole, strict=True):
@@ -115,5 +119,3 @@ def _with_ids(
             if "id" not in document and isinstance(id_, str | int):
                 document["id"] = id_
     return documents
-
-

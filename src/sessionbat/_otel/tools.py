@@ -42,6 +42,9 @@ _CALL_KEYS: Final = frozenset(
 )
 
 
+_MCP_KEYS: Final = frozenset({"content", "isError", "structuredContent", "_meta"})
+
+
 def tool_name_of(span: Span, attributes: Attributes) -> str | None:
     """Give the tool's name; from the span's where no attribute has it."""
     found = attributes.name(*_NAMES)
@@ -125,9 +128,9 @@ def _unwrapped_result(given: Any, depth: int) -> Any:
             return _unwrapped_result(given["raw_output"], depth + 1)
         if "response" in given and set(given) <= {"id", "name", "response"}:  # Gemini
             return _unwrapped_result(given["response"], depth + 1)
-        if set(given) == {"output"}:
+        if "output" in given and set(given) <= {"output", "kwargs"}:
             return _unwrapped_result(given["output"], depth + 1)
-        if set(given) <= {"content", "isError", "structuredContent", "_meta"} and "content" in given:
+        if "content" in given and set(given) <= _MCP_KEYS:
             structured = given.get("structuredContent")
             return structured or _unwrapped_result(given["content"], depth + 1)
     if isinstance(given, list) and len(given) == 1:
@@ -154,7 +157,7 @@ def _message(given: Any) -> Mapping[str, Any] | None:
             given = kwargs
         elif given.get("type") == "tool" and isinstance(data, Mapping):
             given = data
-        elif set(given) == {"output"}:
+        elif "output" in given and set(given) <= {"output", "kwargs"}:
             given = values.decoded(output)
         else:
             return None

@@ -12,13 +12,16 @@ from sessionbat._otel.parts import Facts
 
 
 def known_from_transcript(
-    parts: Mapping[SpanKey, Facts], sessions: Mapping[SpanKey, str | None]
+    parts: Mapping[SpanKey, Facts],
+    sessions: Mapping[SpanKey, str | None],
+    is_turn: Mapping[str, bool],
 ) -> list[SpanKey]:
     """Give those that become events, one for each call.
 
     Args:
         parts: All parts.
         sessions: Each one's session; None where no span names it.
+        is_turn: For each trace, whether all of a turn is in it; else a turn is several traces.
     """
     told = _Told(parts, sessions)
     by_pair: dict[str, list[SpanKey]] = {}
@@ -27,7 +30,7 @@ def known_from_transcript(
             by_pair.setdefault(facts.pair, []).append(key)
     chosen = []
     for keys in by_pair.values():
-        for same in _by_session(keys, sessions):
+        for same in _by_turn(parts, keys, sessions, is_turn):
             if not any(told.has(key) for key in same):
                 chosen.append(min(same, key=lambda key: (parts[key].start_ns or 0, key)))
     return sorted(chosen)
@@ -44,6 +47,7 @@ class _Told:
         self._names: set[tuple[str, str]] = set()
         self._ids: set[tuple[str, str]] = set()
         self._sessions_of_id: dict[str, set[str | None]] = {}
+        with_model = {key.trace for key, facts in parts.items() if facts.kind == "llm"}
         for key, facts in parts.items():
             if facts.kind != "tool" or facts.from_transcript:
                 continue
@@ -51,7 +55,8 @@ class _Told:
                 self._names.add((key.trace, facts.tool))
             if facts.call_id:
                 self._ids.add((key.trace, facts.call_id))
-                self._sessions_of_id.setdefault(facts.call_id, set()).add(sessions[key])
+                if key.trace not in with_model:  # a tool beside models is theirs
+                    self._sessions_of_id.setdefault(facts.call_id, set()).add(sessions[key])
 
     def has(self, key: SpanKey) -> bool:
         """Whether a span tells of this call: in its trace, or in its session."""
@@ -65,18 +70,19 @@ class _Told:
         return (key.trace, facts.call_id) in self._ids or (own is not None and own in known)
 
 
-def _by_session(
-    keys: list[SpanKey], sessions: Mapping[SpanKey, str | None]
+def _by_turn(
+    parts: Mapping[SpanKey, Facts],
+    keys: list[SpanKey],
+    sessions: Mapping[SpanKey, str | None],
+    is_turn: Mapping[str, bool],
 ) -> list[list[SpanKey]]:
-    """Part what belongs to different sessions; without a session it belongs to the only one."""
-    named: dict[str, list[SpanKey]] = {}
-    nameless = []
+    """Part what belongs to different turns: a turn is a trace, or in traces of one span each.
+
+    Log records repeat what earlier turns called, too.
+    """
+    found: dict[tuple[str, str], list[SpanKey]] = {}
     for key in keys:
-        session = sessions[key]
-        if session is None:
-            nameless.append(key)
-        else:
-            named.setdefault(session, []).append(key)
-    if len(named) == 1 and nameless:
-        return [next(iter(named.values())) + nameless]
-    return [*named.values(), *([nameless] if nameless else [])]
+        is_whole = is_turn[key.trace] and not parts[key].is_piece
+        turn = ("trace", key.trace) if is_whole else ("session", sessions[key] or "")
+        found.setdefault(turn, []).append(key)
+    return list(found.values())

@@ -24,6 +24,7 @@ _RESULTS: Final = frozenset(
 _CALL_BLOCKS: Final = ("toolUse", "functionCall", "function_call")
 _RESULT_BLOCKS: Final = ("toolResult", "functionResponse", "function_response")
 
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A tool that the model asked for."""
@@ -104,9 +105,7 @@ def _since_user_spoke(asked: list[Message]) -> list[Message]:
     return recent
 
 
-def _asked_for(
-    result: Result, open_by_id: dict[str, Call], without_id: list[Call]
-) -> Call | None:
+def _asked_for(result: Result, open_by_id: dict[str, Call], without_id: list[Call]) -> Call | None:
     if result.id:
         return open_by_id.pop(result.id, None)
     for place, call in enumerate(without_id):
@@ -142,7 +141,7 @@ def _call(raw: Any) -> Call:
     source = function if isinstance(function, Mapping) else raw
     keys = ("arguments", "args", "input")
     arguments = next((v for k in keys if (v := values.dig(source, k)) is not None), None)
-    said = next((n for k in ("name", "toolName") if (n := values.name(values.dig(source, k)))), None)
+    said = values.name(values.dig(source, "name")) or values.name(values.dig(source, "toolName"))
     return Call(_id(raw) or _id(source), said, values.decoded(arguments))
 
 
