@@ -75,6 +75,8 @@ def answers_in(value: Any, depth: int = 0) -> list[Message] | None:
         text = value.get("text")
         if isinstance(text, str) and text and not _is_message(value):
             return [{"role": "assistant", "content": text}]
+    if isinstance(value, list | tuple) and isinstance(values.dig(value, 0, "message"), Mapping):
+        return _answers_of(value, depth)
     found = messages_in(value, "assistant", depth)
     return [each for each in found if says_anything(each)] or None if found else None
 

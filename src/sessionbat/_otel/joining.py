@@ -86,8 +86,6 @@ def _joined_events(one: Part, other: Part, facts: Facts) -> Event | None:
     observation = made["observation"]
     for side, key in _SIDES:
         observation[key] = _content(one, other, (a, b), side, key)
-    if facts.is_piece:
-        made["created_at"] = min(filter(None, (a["created_at"], b["created_at"])), default=None)
     made = _of_kind(made, facts)
     mark_content(made, facts)
     return made

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sessionbat._otel import (
-    finish_reasons,
     event_messages,
+    finish_reasons,
     messages,
     models,
     names,
@@ -46,28 +46,23 @@ def _of_message(record: LogRecord, name: str) -> Sequence[Part]:
     body = values.decoded(record.body)
     said = {**record.attributes, **body} if isinstance(body, Mapping) else record.attributes
     message = event_messages.message_of(name, said)
-    if message is None:
+    reason, raw = finish_reasons.normalised(said.get("finish_reason"))
+    if message is None and reason is None:
         return ()
-    is_answer = name == event_messages.CHOICE
+    side, place = ("out", "output") if name == event_messages.CHOICE else ("in", "input")
     key = SpanKey(record.trace_id, record.span_id)
-    attributes = Attributes(record.attributes)
-    host = HostMetadata(attributes)
+    host = HostMetadata(Attributes(record.attributes))
     event = envelope_of("llm", key, record.scope, record.attributes, host)
-    event["observation"]["output" if is_answer else "input"] = {"messages": [message]}
-    reason, raw = finish_reasons.normalised(message.get("finish_reason"))
-    said_why = {"finish_reason": reason, "finish_reason_raw": raw}
-    event["observation"]["metadata"].update({k: v for k, v in said_why.items() if v is not None})
+    observation = event["observation"]
+    observation[place] = None if message is None else {"messages": [message]}
+    why = {"finish_reason": reason, "finish_reason_raw": raw}
+    observation["metadata"].update({k: v for k, v in why.items() if v is not None})
     event = values.plain(event)
-    written = values.canonical(event["observation"]["output" if is_answer else "input"])
-    side = "out" if is_answer else "in"
-    facts = Facts(
-        kind="log",
-        session=host.session,
-        user=host.user,
-        logged=((record.time_ns or 0, side, values.digest(written)),),
-    )
+    written = values.digest(values.canonical(event["observation"][place]))
+    logged = () if message is None else ((record.time_ns or 0, side, written),)
+    facts = Facts(kind="log", session=host.session, user=host.user, logged=logged)
     part = Part(key, with_content(facts, event), event)
-    return (part, *transcript_parts.pieces(message, event, facts, key, record))
+    return (part, *transcript_parts.pieces(message or {}, event, facts, key, record))
 
 
 def _of_details(record: LogRecord) -> Sequence[Part]:

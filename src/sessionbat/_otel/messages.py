@@ -123,8 +123,11 @@ def embedded_in(attributes: Attributes) -> Any:
     messages = messages_in(attributes.first(*_ASKED))
     if messages and given is None:
         return {"text": "\n".join(map(words_of, messages))}
-    if isinstance(given, Mapping) or given is None:
-        return given
+    if isinstance(given, Mapping):
+        only = next(iter(given.values())) if len(given) == 1 else None
+        return {"text": only} if isinstance(only, str) else given
+    if given is None:
+        return None
     return {"texts": list(given)} if isinstance(given, list | tuple) else {"text": given}
 
 
@@ -150,10 +153,10 @@ def _asked(span: Span, attributes: Attributes) -> tuple[list[Message], Any]:
     found = _first(attributes, _ASKED_LAST, messages_in)
     if found:
         return found, None
-    other = values.decoded(attributes.first(*_ASKED_WHOLE, *_ASKED_LAST))
+    other = _without_call(values.decoded(attributes.first(*_ASKED_WHOLE, *_ASKED_LAST)))
     if isinstance(other, str):
         return [{"role": "user", "content": other}], None
-    return [], _without_empty_call(other)
+    return [], other
 
 
 def _answered(span: Span, attributes: Attributes, output: Any) -> tuple[list[Message], Any]:
@@ -248,11 +251,12 @@ def _tools(attributes: Attributes) -> Any:
     return [values.decoded(each) for each in flat if each is not None] or None
 
 
-def _without_empty_call(given: Any) -> Any:
+def _without_call(given: Any) -> Any:
     """Take the arguments out of a call of a Python function; nothing where it had none."""
     if isinstance(given, Mapping) and set(given) <= {"args", "kwargs"}:
-        kwargs, args = given.get("kwargs"), given.get("args")
-        return kwargs or args or None
+        given = given.get("kwargs") or given.get("args")
+    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
+        return given[0]
     return given if given not in _NOTHING else None
 
 
@@ -262,6 +266,8 @@ def _reason(
     candidates = [attributes.raw.get(each) for each in _REASONS]
     candidates += [message.get("finish_reason") for message in answered]
     whole = values.decoded(attributes.raw.get("gen_ai.completion"))
+    choices = values.unrepresented(attributes.raw.get("llm.openai.choices"))
+    candidates.append(values.dig(choices, 0, "finish_reason"))
     for payload in (output, whole):
         candidates += [values.dig(payload, *path) for path in _PATHS_TO_REASON]
     for each in candidates:

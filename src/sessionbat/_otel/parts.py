@@ -172,7 +172,8 @@ class Place:
         lent = []
         if self.times is not None:
             event["created_at"], observation["started_at"] = self.times
-            lent.append("times")
+            if observation["metadata"].get(names.SOURCE) != names.TRANSCRIPT:
+                lent.append("times")
         for part, figures in (("metrics", self.metrics), ("metadata", self.about)):
             for name, value in sorted(figures.items()):
                 if name not in observation[part]:
@@ -191,7 +192,8 @@ def unplaced(event: Event) -> Event:
     metadata, metrics = dict(observation["metadata"]), dict(observation["metrics"])
     observation["metadata"], observation["metrics"] = metadata, metrics
     lent = metadata.pop(names.LENT, ())
-    if isinstance(lent, list) and "times" in lent:
+    is_from_transcript = metadata.get(names.SOURCE) == names.TRANSCRIPT
+    if is_from_transcript or (isinstance(lent, list) and "times" in lent):
         event = {**event, "created_at": None}
         observation["started_at"] = None
     for each in lent if isinstance(lent, list) else ():

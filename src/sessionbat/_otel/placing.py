@@ -180,19 +180,29 @@ class _Placing:
             error_type=next((f.error_type for f in others if f.error_type), None)
             if facts.error_type is None
             else None,
-            times=self._times(keys) if facts.is_log else None,
+            times=self._times(keys) if facts.is_log or facts.from_transcript else None,
             metrics=_lent(facts.metrics, [f.metrics for f in others]),
             about=_lent(facts.about, [f.about for f in others]),
         )
 
     def _times(self, keys: list[SpanKey]) -> tuple[str | None, str | None]:
-        """Give the end and start of the span that a log record belongs to, else its own time."""
+        """Give the end and start of the span that a log record belongs to, else its own time.
+
+        A tool call known from a request was over when that began.
+        """
         told = [self.parts[key] for key in keys]
+        if told[0].from_transcript:
+            return self._before_request(keys[0]), None
         spans = [each for each in told if not each.is_log and each.start_ns is not None]
         chosen = (spans or told)[0]
         if chosen.is_log:
             return time_of(chosen.end_ns), None
         return time_of(chosen.end_ns) or time_of(chosen.start_ns), time_of(chosen.start_ns)
+
+    def _before_request(self, key: SpanKey) -> str | None:
+        above = self.families.parent[key]
+        asked = (self.parts[each].start_ns for each in (key, above) if each is not None)
+        return time_of(min((at for at in asked if at is not None), default=None))
 
     def _interaction(self, keys: list[SpanKey], session: str | None) -> str | None:
         turns = [key.trace for key in keys if self.is_turn[key.trace]]

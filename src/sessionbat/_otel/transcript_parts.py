@@ -13,7 +13,7 @@ from typing import Any
 from sessionbat._otel import names, transcripts, values
 from sessionbat._otel.chat import Message, words_of
 from sessionbat._otel.content_facts import with_content
-from sessionbat._otel.envelopes import envelope_of, time_of
+from sessionbat._otel.envelopes import envelope_of
 from sessionbat._otel.host_metadata import HostMetadata
 from sessionbat._otel.model import LogRecord, Scope, SpanKey
 from sessionbat._otel.parts import Event, Facts, Part
@@ -44,7 +44,6 @@ class Asker:
         event = envelope_of("tool", key, self.scope, {}, self.host)
         event["app"] = app
         _fill(event, pair.call, pair.result)
-        event["created_at"] = time_of(self.at_ns)
         _say_whence(event, self.key, self.scope)
         own = pair.call.id is not None
         facts = replace(
@@ -70,7 +69,6 @@ def pieces(
         event["app"], event["context"] = said["app"], said["context"]
         is_call = isinstance(piece, transcripts.Call)
         _fill(event, piece if is_call else None, None if is_call else piece)
-        event["created_at"] = time_of(record.time_ns)
         _say_whence(event, key, record.scope)
         is_piece = replace(
             _facts(facts, key, record.time_ns), call_id=piece.id, is_piece=True, logged=()
