@@ -80,15 +80,13 @@ def _of_both(name: str, a: Any, b: Any) -> Any:
 def _joined_events(one: Part, other: Part, facts: Facts) -> Event | None:
     if one.event is None or other.event is None:
         lone = other.event if one.event is None else one.event
-        return None if lone is None else _of_kind(unplaced(lone), facts)
+        return None if lone is None else _marked(unplaced(lone), facts)
     a, b = unplaced(one.event), unplaced(other.event)
     made = _merged(a, b)
     observation = made["observation"]
     for side, key in _SIDES:
         observation[key] = _content(one, other, (a, b), side, key)
-    made = _of_kind(made, facts)
-    mark_content(made, facts)
-    return made
+    return _marked(made, facts)
 
 
 def _content(one: Part, other: Part, events: tuple[Event, Event], side: str, key: str) -> Any:
@@ -125,6 +123,12 @@ def _are_these(messages: list[Any], entries: list[tuple[int, str, str]]) -> bool
         return False
     digests = (values.digest(values.canonical({"messages": [each]})) for each in messages)
     return all(made == entry[2] for made, entry in zip(digests, entries, strict=True))
+
+
+def _marked(event: Event, facts: Facts) -> Event:
+    event = _of_kind(event, facts)
+    mark_content(event, facts)
+    return event
 
 
 def _of_kind(event: Event, facts: Facts) -> Event:

@@ -57,7 +57,7 @@ def _of_message(record: LogRecord, name: str) -> Sequence[Part]:
     observation[place] = None if message is None else {"messages": [message]}
     why = {"finish_reason": reason, "finish_reason_raw": raw}
     observation["metadata"].update({k: v for k, v in why.items() if v is not None})
-    event = values.plain(event)
+    event = values.plain_event(event)
     written = values.digest(values.canonical(event["observation"][place]))
     logged = () if message is None else ((record.time_ns or 0, side, written),)
     facts = Facts(kind="log", session=host.session, user=host.user, logged=logged)
@@ -73,7 +73,7 @@ def _of_details(record: LogRecord) -> Sequence[Part]:
     host = HostMetadata(attributes)
     event = envelope_of("llm", key, record.scope, attributes.raw, host)
     talk = _fill(event, record, attributes)
-    event = values.plain(event)
+    event = values.plain_event(event)
     facts = Facts(
         kind="llm",
         parent=record.span_id if number else None,

@@ -82,7 +82,7 @@ class _Reading:
         else:
             facts = replace(facts, **self._fill_llm(observation, sums))
         self._fill_common(event, facts)
-        event = values.plain(event)
+        event = values.plain_event(event)
         mark_content(event, facts)
         return Part(self.key, with_content(facts, event), event)
 
@@ -125,7 +125,7 @@ class _Reading:
             start_ns=None,
             end_ns=None,
         )
-        event = values.plain(event)
+        event = values.plain_event(event)
         return (Part(key, with_content(facts, event), event),)
 
     def _facts(self) -> Facts:

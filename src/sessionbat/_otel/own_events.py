@@ -45,7 +45,7 @@ def own_part(span: Span, attributes: Attributes) -> Part | None:
         scope=span.scope.name,
         metrics={},
     )
-    return Part(SpanKey(span.trace_id, span.span_id), facts, values.plain(event))
+    return Part(SpanKey(span.trace_id, span.span_id), facts, values.plain_event(event))
 
 
 def _envelope(attributes: Attributes) -> dict[str, Any]:

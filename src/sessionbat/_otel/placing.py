@@ -218,7 +218,7 @@ class _Placing:
 
     def _parent(self, keys: list[SpanKey]) -> str | None:
         own = set(keys)
-        for key in keys:
+        for key in keys[:MAX_SPAN_IDS]:
             above = self.container[key]
             while above is not None and above in own:
                 above = self.container[above]

@@ -52,7 +52,7 @@ class Asker:
             call_id=pair.call.id,
             pair=digest if own else values.digest(self.key.trace, digest),
         )
-        event = values.plain(event)
+        event = values.plain_event(event)
         return Part(key, with_content(facts, event), event)
 
 
@@ -73,7 +73,7 @@ def pieces(
         is_piece = replace(
             _facts(facts, key, record.time_ns), call_id=piece.id, is_piece=True, logged=()
         )
-        event = values.plain(event)
+        event = values.plain_event(event)
         made.append(Part(own, with_content(is_piece, event), event))
     return made
 

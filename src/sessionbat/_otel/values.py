@@ -138,6 +138,14 @@ def plain(value: Any) -> Any:
     return _Plain(MAX_VALUES).of(value, 0)
 
 
+def plain_event(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy an event as JSON can hold it; each of its parts has room of its own."""
+    observation = event["observation"]
+    made = {key: plain(value) for key, value in event.items() if key != "observation"}
+    made["observation"] = {key: plain(value) for key, value in observation.items()}
+    return made
+
+
 _JSON_ENDS: Final = (("{", "}"), ("[", "]"), ('"', '"'))
 
 
