@@ -64,6 +64,8 @@ def answers_in(value: Any, depth: int = 0) -> list[Message] | None:
     if depth > _MAX_NESTING or not value:
         return None
     if isinstance(value, Mapping):
+        if "parts" in values.mapping(value.get("content")):
+            return [as_message(value["content"], "assistant")]  # Gemini
         for key in _ANSWER_LISTS:
             inner = value.get(key)
             if isinstance(inner, list | tuple) and inner:

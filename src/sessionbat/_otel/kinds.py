@@ -60,6 +60,8 @@ _AI_SDK: Final = {
         for made in ("generateText", "streamText", "generateObject", "streamObject")
         for done in ("doGenerate", "doStream")
     },
+    "ai.embed": EMBEDDINGS,
+    "ai.embedMany": EMBEDDINGS,
     "ai.embed.doEmbed": EMBEDDINGS,
     "ai.embedMany.doEmbed": EMBEDDINGS,
     "ai.rerank.doRerank": RERANK,

@@ -23,7 +23,7 @@ _ASKED: Final = ("gen_ai.input.messages",)
 _ASKED_WHOLE: Final = (
     *("langfuse.observation.input", "ai.prompt.messages", "ai.prompt", "gen_ai.prompt"),
     *("pydantic_ai.all_messages", "all_messages_events", "llm.openai.messages"),
-    *("llm.anthropic.messages", "gen_ai.request.messages"),
+    *("llm.anthropic.messages", "gen_ai.request.messages", "gcp.vertex.agent.llm_request"),
 )
 _ASKED_LAST: Final = (
     *("input.value", "traceloop.entity.input", "mlflow.spanInputs", "gen_ai.task.input"),
@@ -31,7 +31,7 @@ _ASKED_LAST: Final = (
 )
 _ANSWERED_WHOLE: Final = (
     *("langfuse.observation.output", "gen_ai.completion", "llm.openai.choices"),
-    *("llm.anthropic.content", "gen_ai.response.messages"),
+    *("llm.anthropic.content", "gen_ai.response.messages", "gcp.vertex.agent.llm_response"),
 )
 _ANSWERED_LAST: Final = (
     *("output.value", "traceloop.entity.output", "mlflow.spanOutputs", "gen_ai.task.output"),
@@ -50,6 +50,7 @@ _PATHS_TO_REASON: Final = (
     ("generations", 0, 0, "generation_info", "finish_reason"),
     ("stop_reason",),
     ("candidates", 0, "finish_reason"),
+    ("finish_reason",),
 )
 #: What an empty answer looks like in LangSmith's and other's forms.
 _NOTHING: Final[tuple[Any, ...]] = (None, "", [], {}, "null")
@@ -128,7 +129,9 @@ def embedded_in(attributes: Attributes) -> Any:
         return {"text": only} if isinstance(only, str) else given
     if given is None:
         return None
-    return {"texts": list(given)} if isinstance(given, list | tuple) else {"text": given}
+    if not isinstance(given, list | tuple):
+        return {"text": given}
+    return {"texts": [values.decoded(each) for each in given]}
 
 
 _EMBEDDINGS: Final = "embedding.embeddings"
@@ -147,7 +150,7 @@ def _asked(span: Span, attributes: Attributes) -> tuple[list[Message], Any]:
     found = _first(attributes, _ASKED_WHOLE, _messages_or_prompt)
     if found:
         return found, None
-    found = event_messages.asked_in(span.events)
+    found = event_messages.asked_in(span.events) or _written_events(attributes, answers=False)
     if found:
         return found, None
     found = _first(attributes, _ASKED_LAST, messages_in)
@@ -169,7 +172,8 @@ def _answered(span: Span, attributes: Attributes, output: Any) -> tuple[list[Mes
         if flat:
             return flat, None
     found = _of_ai_sdk(attributes) or _first(attributes, _ANSWERED_WHOLE, _answer_or_text)
-    found = found or event_messages.answered_in(span.events) or _answer_or_text(output)
+    found = found or event_messages.answered_in(span.events)
+    found = found or _written_events(attributes, answers=True) or _answer_or_text(output)
     if found:
         return found, None
     other = values.decoded(attributes.first(*_ANSWERED_WHOLE))
@@ -207,7 +211,21 @@ def _messages_or_prompt(value: Any) -> list[Message] | None:
 def _answer_or_text(value: Any) -> list[Message] | None:
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}] if value not in ("", "null") else None
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return [{"role": "assistant", "content": each} for each in value[:16] if each]  # DSPy
     return answers_in(value)
+
+
+def _written_events(attributes: Attributes, *, answers: bool) -> list[Message]:
+    """Read events that are written into one attribute, as older Pydantic AI does."""
+    found = []
+    for each in values.listed(attributes.raw.get("events"))[: event_messages.MAX_EVENTS]:
+        name = values.name(values.dig(each, "event.name"))
+        if name is None or (name == event_messages.CHOICE) != answers:
+            continue
+        message = event_messages.message_of(name, each)
+        found += [message] if message is not None else []
+    return found
 
 
 def _of_ai_sdk(attributes: Attributes) -> list[Message]:
@@ -265,7 +283,7 @@ def _reason(
 ) -> tuple[str | None, str | None]:
     candidates = [attributes.raw.get(each) for each in _REASONS]
     candidates += [message.get("finish_reason") for message in answered]
-    whole = values.decoded(attributes.raw.get("gen_ai.completion"))
+    whole = values.decoded(attributes.first(*_ANSWERED_WHOLE))
     choices = values.unrepresented(attributes.raw.get("llm.openai.choices"))
     candidates.append(values.dig(choices, 0, "finish_reason"))
     for payload in (output, whole):

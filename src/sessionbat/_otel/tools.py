@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sessionbat._otel import values
+from sessionbat._otel import chat, event_messages, transcripts, values
 from sessionbat._otel.attributes import Attributes
 from sessionbat._otel.model import Span
 
@@ -22,12 +22,13 @@ _ARGUMENTS: Final = (
     *("gen_ai.tool.call.arguments", "ai.toolCall.args", "ai.toolCall.input", "tool_arguments"),
     *("langfuse.observation.input", "traceloop.entity.input", "input.value", "gen_ai.prompt"),
     *("gen_ai.tool.arguments", "gen_ai.task.input", "mcp.request.argument", "mlflow.spanInputs"),
+    *("gcp.vertex.agent.tool_call_args", "gen_ai.tool.input", "tool.input"),
 )
 _RESULTS: Final = (
     *("gen_ai.tool.call.result", "ai.toolCall.result", "ai.toolCall.output", "tool_response"),
     *("langfuse.observation.output", "traceloop.entity.output", "output.value"),
     *("gen_ai.completion", "gen_ai.tool.output", "gen_ai.task.output", "mcp.response.value"),
-    "mlflow.spanOutputs",
+    *("mlflow.spanOutputs", "gcp.vertex.agent.tool_response"),
 )
 #: ``MCP send tools/call get_order``, ``execute_tool get_order``, ``get_order.tool``.
 _SPAN_NAMES: Final = (
@@ -70,7 +71,7 @@ def arguments_of(span: Span, attributes: Attributes) -> Any:
     if given is None:
         given = _of_event(span, "gen_ai.tool.message", "content")
     if given is None:
-        given = _of_event(span, "gen_ai.tool.call", "arguments")
+        given = _of_details(span, transcripts.Call)
     if given is None:
         schema = values.mapping(attributes.raw.get("tool.parameters"))  # or the arguments
         given = schema if schema and not {"type", "properties"} & set(schema) else None
@@ -83,7 +84,7 @@ def raw_result_of(span: Span, attributes: Attributes) -> Any:
     if given is None:
         given = _of_event(span, "gen_ai.choice", "message")
     if given is None:
-        given = _of_event(span, "gen_ai.tool.message", "result")
+        given = _of_details(span, transcripts.Result)
     return values.unrepresented(given)
 
 
@@ -96,6 +97,19 @@ def _of_event(span: Span, event_name: str, key: str) -> Any:
     for event in span.events[:1000]:
         if event.name == event_name:
             return event.attributes.get(key)
+    return None
+
+
+def _of_details(span: Span, wanted: type[transcripts.Call] | type[transcripts.Result]) -> Any:
+    """Find a call's arguments, or its result, in the messages of the whole call's event."""
+    details = event_messages.details_in(span.events)
+    for side in ("gen_ai.input.messages", "gen_ai.output.messages"):
+        for message in chat.messages_in(details.get(side), "tool") or ():
+            for piece in transcripts.pieces_of(message):
+                if isinstance(piece, wanted):
+                    return (
+                        piece.output if isinstance(piece, transcripts.Result) else piece.arguments
+                    )
     return None
 
 

@@ -86,7 +86,7 @@ def pieces_of(message: Message) -> Iterator[Call | Result]:
         yield _call(message)
     elif kind in _RESULTS:
         yield _result(message)
-    elif values.text(message.get("role")) == "tool" and not _holds_results(message):
+    elif values.text(message.get("role")) == "tool" and not _holds_pieces(message):
         content = message.get("content", message.get("parts"))
         yield Result(_id(message), values.name(message.get("name")), _joined(content))
     for call in _listed(message.get("tool_calls")):
@@ -128,10 +128,13 @@ def _of_block(block: Mapping[str, Any]) -> Iterator[Call | Result]:
             yield _result(block[key])
 
 
-def _holds_results(message: Message) -> bool:
+def _holds_pieces(message: Message) -> bool:
     return any(
         isinstance(block, Mapping)
-        and (values.text(block.get("type")) in _RESULTS or any(k in block for k in _RESULT_BLOCKS))
+        and (
+            values.text(block.get("type")) in _RESULTS | _CALLS
+            or any(key in block for key in (*_RESULT_BLOCKS, *_CALL_BLOCKS))
+        )
         for block in blocks_of(message)[:_LOOKED_AT]
     )
 
