@@ -7,7 +7,7 @@ Attributes are looked through once: those that spell a list or an object in thei
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from sessionbat._otel import values
@@ -43,8 +43,17 @@ TREES: Final = (
     "metadata",
     "sessionbat.context",
 )
+#: Single attributes that hold the host's metadata, as JSON.
+_HOLDERS: Final = frozenset(
+    {
+        *("metadata", "langfuse.observation.metadata", "langfuse.trace.metadata"),
+        "llm.invocation_parameters",
+    }
+)
 _BY_DEPTH: Final = sorted({tree.count(".") + 1 for tree in TREES}, reverse=True)
 _TREES: Final = frozenset(TREES)
+_EMPTY: Final[Mapping[str, Any]] = {}
+_NOT_READ: Final = object()
 
 
 class Attributes:
@@ -52,6 +61,15 @@ class Attributes:
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.raw = raw
+
+    @cached_property
+    def may_have_metadata(self) -> bool:
+        """Whether there is anything in which a host's metadata may be."""
+        return bool(self._trees) or self.has_any(_HOLDERS)
+
+    def has_any(self, known: frozenset[str]) -> bool:
+        """Whether any of these is there; cheaper than asking for each."""
+        return not known.isdisjoint(self.raw)
 
     def first(self, *names: str) -> Any:
         """Give the value of the first name that holds anything but an empty text or list."""
@@ -64,9 +82,10 @@ class Attributes:
 
     def name(self, *names: str) -> str | None:
         """Give the first of these that is a name: text that is not empty."""
+        raw = self.raw
         for each in names:
-            found = values.name(self.raw.get(each))
-            if found is not None:
+            value = raw.get(each)
+            if value is not None and (found := values.name(value)) is not None:
                 return found
         return None
 
@@ -81,30 +100,57 @@ class Attributes:
         """
         return in_order(self._trees.get(prefix, {}))
 
+    def decoded(self, *names: str) -> Any:
+        """Give the first of these with JSON in it read; each text is read once only."""
+        value = self.first(*names)
+        if type(value) is not str:
+            return values.decoded(value)
+        known = self._decoded.get(value, _NOT_READ)
+        if known is _NOT_READ:
+            known = self._decoded[value] = values.decoded(value)
+        return known
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """Give an object by its name, also one that is JSON; anything else as empty."""
+        found = self.decoded(name)
+        return found if isinstance(found, dict) else _EMPTY
+
+    @cached_property
+    def _decoded(self) -> dict[str, Any]:
+        return {}
+
     @cached_property
     def _trees(self) -> dict[str, dict[str, Any]]:
         trees: dict[str, dict[str, Any]] = {}
         for place, (each, value) in enumerate(self.raw.items()):
             if place >= MAX_LOOKED_THROUGH:
                 break
-            if not isinstance(each, str) or "." not in each or len(each) > MAX_NAME:
-                continue
-            steps = each.split(".")
-            if len(steps) > MAX_STEPS:
-                continue
-            for depth in _BY_DEPTH:
-                prefix = ".".join(steps[:depth])
-                if depth < len(steps) and prefix in _TREES:
-                    _grow(trees.setdefault(prefix, {}), steps[depth:], value)
-                    break
+            where = _place_of(each) if type(each) is str and len(each) <= MAX_NAME else None
+            if where is not None:
+                _grow(trees.setdefault(where[0], {}), where[1], value)
         return trees
+
+
+@lru_cache(16_384)
+def _place_of(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """Say in which tree an attribute is, and where; the same names come again and again."""
+    if not name.startswith(TREES):
+        return None
+    steps = name.split(".")
+    if len(steps) > MAX_STEPS:
+        return None
+    for depth in _BY_DEPTH:
+        prefix = ".".join(steps[:depth])
+        if depth < len(steps) and prefix in _TREES:
+            return prefix, tuple(steps[depth:])
+    return None
 
 
 def in_order(tree: Any) -> Sequence[Any]:
     """Give an object with numbers for keys as a list, in their order; a list as it is."""
     if isinstance(tree, list | tuple):
         return tree
-    if not isinstance(tree, Mapping):
+    if not isinstance(tree, dict):
         return ()
     numbered = [(int(key), value) for key, value in tree.items() if _is_index(key)]
     return [value for _, value in sorted(numbered, key=lambda pair: pair[0])]

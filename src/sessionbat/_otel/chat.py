@@ -40,7 +40,7 @@ def messages_in(value: Any, default_role: str = "user", depth: int = 0) -> list[
     value = values.decoded(value)
     if depth > _MAX_NESTING or not value:
         return None
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         if _is_message(value):
             return [as_message(value, default_role)]
         for key in _LISTS:
@@ -53,7 +53,7 @@ def messages_in(value: Any, default_role: str = "user", depth: int = 0) -> list[
         return None
     if all(isinstance(each, list | tuple) for each in value):
         value = [each for inner in value for each in inner]
-    if not all(isinstance(each, Mapping) for each in value) or not _is_message(value[0]):
+    if not all(isinstance(each, dict) for each in value) or not _is_message(value[0]):
         return None
     return [as_message(each, default_role) for each in value[-MAX_MESSAGES:]]
 
@@ -63,7 +63,7 @@ def answers_in(value: Any, depth: int = 0) -> list[Message] | None:
     value = values.decoded(value)
     if depth > _MAX_NESTING or not value:
         return None
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         if "parts" in values.mapping(value.get("content")):
             return [as_message(value["content"], "assistant")]  # Gemini
         for key in _ANSWER_LISTS:
@@ -77,7 +77,7 @@ def answers_in(value: Any, depth: int = 0) -> list[Message] | None:
         text = value.get("text")
         if isinstance(text, str) and text and not _is_message(value):
             return [{"role": "assistant", "content": text}]
-    if isinstance(value, list | tuple) and isinstance(values.dig(value, 0, "message"), Mapping):
+    if isinstance(value, list | tuple) and isinstance(values.dig(value, 0, "message"), dict):
         return _answers_of(value, depth)
     found = messages_in(value, "assistant", depth)
     return [each for each in found if says_anything(each)] or None if found else None
@@ -85,7 +85,7 @@ def answers_in(value: Any, depth: int = 0) -> list[Message] | None:
 
 def as_message(raw: Any, default_role: str = "user") -> Message:
     """Write one message with its role; dumps of LangChain become chat completions."""
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict):
         return {"role": default_role, "content": raw}
     raw = _opened(raw)
     kind = values.text(raw.get("type")).lower()
@@ -104,8 +104,8 @@ def as_message(raw: Any, default_role: str = "user") -> Message:
 def from_tree(tree: Any, default_role: str) -> Message:
     """Write one flattened message (``message.role``, ``message.content``) as chat completions."""
     inner = values.dig(tree, "message")
-    tree = inner if isinstance(inner, Mapping) else tree
-    if not isinstance(tree, Mapping):
+    tree = inner if isinstance(inner, dict) else tree
+    if not isinstance(tree, dict):
         return {"role": default_role, "content": tree}
     role = values.text(tree.get("role")) or default_role
     made: Message = as_message({"role": role})
@@ -114,7 +114,7 @@ def from_tree(tree: Any, default_role: str) -> Message:
         made["content"] = content
     calls = [call for each in in_order(tree.get("tool_calls")) if (call := _call_of_tree(each))]
     function = tree.get("function_call")
-    if not calls and isinstance(function, Mapping):
+    if not calls and isinstance(function, dict):
         calls = [call] if (call := _call_of_tree(function)) else []
     if not calls and values.text(tree.get("function_call_name")):
         calls = [_call(None, tree["function_call_name"], tree.get("function_call_arguments_json"))]
@@ -153,7 +153,7 @@ _TEXT_TYPES: Final = frozenset({"", "text", "input_text", "output_text"})
 
 
 def _is_message(value: Any) -> bool:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return False
     if isinstance(value.get("role"), str):
         return True
@@ -180,13 +180,13 @@ def _names_a_message(value: Mapping[str, Any]) -> bool:
 def _opened(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """Take a message out of what wraps it: a dump of LangChain, a choice."""
     kwargs, data, message = raw.get("kwargs"), raw.get("data"), raw.get("message")
-    if "lc" in raw and isinstance(kwargs, Mapping):
+    if "lc" in raw and isinstance(kwargs, dict):
         place = raw.get("id")
         last = values.text(place[-1]) if isinstance(place, list) and place else ""
         return {"type": last.lower(), **kwargs}
-    if isinstance(data, Mapping) and values.text(raw.get("type")).lower() in _LANGCHAIN:
+    if isinstance(data, dict) and values.text(raw.get("type")).lower() in _LANGCHAIN:
         return {"type": raw["type"], **data}
-    if isinstance(message, Mapping) and "role" not in raw:
+    if isinstance(message, dict) and "role" not in raw:
         return _opened(message) if "lc" in message else message
     return raw
 
@@ -217,7 +217,7 @@ def _answers_of(choices: Sequence[Any], depth: int) -> list[Message] | None:
             found += _answers_of(each, depth + 1) or [] if depth < _MAX_NESTING else []
         elif isinstance(each, str):
             found.append({"role": "assistant", "content": each})
-        elif isinstance(each, Mapping):
+        elif isinstance(each, dict):
             found.append(_answer_of(each))
     return [each for each in found if says_anything(each)] or None
 
@@ -236,7 +236,7 @@ def _answer_of(choice: Mapping[str, Any]) -> Message:
 def _content_of_tree(tree: Mapping[str, Any]) -> Any:
     contents = in_order(tree.get("contents"))
     content = tree.get("content")
-    if isinstance(content, Mapping):  # message.content.0, one each
+    if isinstance(content, dict):  # message.content.0, one each
         words = [each for each in in_order(content) if isinstance(each, str)]
         content = "\n\n".join(words) or content.get("")
     if not contents or (isinstance(content, str) and content):
@@ -248,7 +248,7 @@ def _content_of_tree(tree: Mapping[str, Any]) -> Any:
 
 def _block_of_tree(tree: Any) -> dict[str, Any]:
     inner = values.dig(tree, "message_content")
-    inner = inner if isinstance(inner, Mapping) else {}
+    inner = inner if isinstance(inner, dict) else {}
     url = values.dig(inner, "image", "image", "url")
     if url is not None:
         return {"type": "image_url", "image_url": {"url": url}}
@@ -259,10 +259,10 @@ def _block_of_tree(tree: Any) -> dict[str, Any]:
 
 def _call_of_tree(tree: Any) -> dict[str, Any] | None:
     inner = values.dig(tree, "tool_call")
-    tree = inner if isinstance(inner, Mapping) else tree
+    tree = inner if isinstance(inner, dict) else tree
     function = values.dig(tree, "function")
-    source = function if isinstance(function, Mapping) else tree
-    if not isinstance(source, Mapping) or not values.text(source.get("name")):
+    source = function if isinstance(function, dict) else tree
+    if not isinstance(source, dict) or not values.text(source.get("name")):
         return None
     return _call(values.dig(tree, "id"), source["name"], source.get("arguments"))
 
@@ -283,7 +283,7 @@ def _words(message: Mapping[str, Any]) -> Iterator[str]:
     for block in blocks_of(message)[:MAX_MESSAGES]:
         if isinstance(block, str):
             yield block
-        elif isinstance(block, Mapping) and values.text(block.get("type")) in _TEXT_TYPES:
+        elif isinstance(block, dict) and values.text(block.get("type")) in _TEXT_TYPES:
             said = block.get("text", block.get("content"))
             if isinstance(said, str) and block.get("thought") is not True:
                 yield said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from sessionbat._otel import content_switches, names, values
@@ -18,8 +17,11 @@ _TOKENS: Final = ("input_tokens", "output_tokens", "total_tokens")
 
 def with_content(facts: Facts, event: Event | None) -> Facts:
     """Give the facts with all that the event's content adds to them."""
-    if event is None:
-        return facts
+    return facts if event is None else facts._replace(**content_of(facts, event))
+
+
+def content_of(facts: Facts, event: Event) -> dict[str, Any]:
+    """Give the facts that an event's content tells, by their names."""
     observation = event["observation"]
     asked = _messages(observation.get("input"))
     answered = _messages(observation.get("output"))
@@ -31,23 +33,23 @@ def with_content(facts: Facts, event: Event | None) -> Facts:
     metadata = observation["metadata"]
     has_tokens = any(name in metrics for name in _TOKENS)
     error = observation.get("error")
-    if facts.is_piece:
-        facts = replace(facts, pair=_pair_of(observation), tool=values.name(observation["name"]))
-    return replace(
-        facts,
-        twin=_twin_of(facts, asked, answered, failed=error is not None),
-        has_tokens=has_tokens,
-        has_messages=bool(asked or answered),
-        richness=_richness(observation, bool(asked), bool(answered), has_tokens),
-        asked=asked_digest(asked) or facts.asked,
-        error_type=values.name(error.get("type")) if isinstance(error, Mapping) else None,
-        metrics=metrics,
-        about={
+    found = {
+        "twin": _twin_of(facts, asked, answered, failed=error is not None),
+        "has_tokens": has_tokens,
+        "has_messages": bool(asked or answered),
+        "richness": _richness(observation, bool(asked), bool(answered), has_tokens),
+        "asked": asked_digest(asked) or facts.asked,
+        "error_type": values.name(error.get("type")) if isinstance(error, dict) else None,
+        "metrics": metrics,
+        "about": {
             name: value[:200]
             for name in _LENT
             if isinstance(value := metadata.get(name), str) and value
         },
-    )
+    }
+    if facts.is_piece:
+        found |= {"pair": _pair_of(observation), "tool": values.name(observation["name"])}
+    return found
 
 
 def mark_content(event: Event, facts: Facts) -> None:
@@ -93,17 +95,16 @@ def _twin_of(facts: Facts, asked: list[Any], answered: list[Any], *, failed: boo
     if facts.kind != "llm" or facts.operation or facts.start_ns is None:
         return None
     question = next((w for each in reversed(asked) if (w := _said_by_user(each))), "")
-    answer = " ".join(words_of(each).strip() for each in answered).strip()
-    calls = [
-        (piece.name, piece.arguments)
-        for each in answered
-        for piece in pieces_of(each)
-        if isinstance(piece, Call)
-    ]
-    if not question or not (answer or calls or failed):
+    if not question:
         return None
-    minute = str(facts.start_ns // _MINUTE_NS)
-    return values.digest(question, answer, values.canonical(calls), minute)
+    answer = " ".join(words_of(each).strip() for each in answered).strip()
+    if not answer:
+        pieces = [piece for each in answered for piece in pieces_of(each)]
+        calls = [(each.name, each.arguments) for each in pieces if isinstance(each, Call)]
+        if not calls and not failed:
+            return None
+        answer = values.canonical(calls)
+    return values.digest(question, answer, str(facts.start_ns // _MINUTE_NS))
 
 
 _MINUTE_NS: Final = 60 * 10**9
@@ -115,15 +116,15 @@ def _said_by_user(message: Mapping[str, Any]) -> str:
 
 
 def _messages(payload: Any) -> list[Any]:
-    found = payload.get("messages") if isinstance(payload, Mapping) else None
-    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    found = payload.get("messages") if isinstance(payload, dict) else None
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 def _richness(
     observation: Mapping[str, Any], has_asked: bool, has_answered: bool, has_tokens: bool
 ) -> int:
     error = observation.get("error")
-    message = error.get("message") if isinstance(error, Mapping) else None
+    message = error.get("message") if isinstance(error, dict) else None
     return (
         8 * (observation.get("input") is not None)
         + 8 * (observation.get("output") is not None)
@@ -140,4 +141,4 @@ def _richness(
 
 def _fields_of_documents(output: Any) -> int:
     first = values.dig(output, "documents", 0)
-    return len(first) - 1 if isinstance(first, Mapping) else 0
+    return len(first) - 1 if isinstance(first, dict) else 0

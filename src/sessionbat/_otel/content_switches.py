@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 _GENAI: Final = (
@@ -35,6 +36,7 @@ SWITCHES: Final[dict[str, str]] = {
 }
 
 
+@lru_cache(256)
 def switch_for(scope: str) -> str | None:
     """Say how to switch messages on for an instrumentation, by its scope's name."""
     for prefix in sorted(SWITCHES, key=len, reverse=True):

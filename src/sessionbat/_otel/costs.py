@@ -13,13 +13,19 @@ _TOTALS: Final = (
 )
 
 
+_DETAILS: Final = "langfuse.observation.cost_details"
+_ALL: Final = frozenset((*_TOTALS, _DETAILS))
+
+
 def cost_of(attributes: Attributes) -> float | None:
     """Give the cost in US dollars; None where none is named."""
+    if not attributes.has_any(_ALL):
+        return None
     for each in _TOTALS:
         cost = values.number(attributes.raw.get(each))
         if cost is not None and cost >= 0:
             return float(cost)
-    details = values.mapping(attributes.raw.get("langfuse.observation.cost_details"))
+    details = attributes.mapping(_DETAILS)
     total = values.number(details.get("total"))
     if total is None:
         parts = [values.number(details.get(side)) for side in ("input", "output")]

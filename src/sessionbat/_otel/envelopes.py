@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from sessionbat._otel import names, values
@@ -30,8 +31,13 @@ def time_of(at_ns: int | None) -> str | None:
     """Write nanoseconds since 1970 as RFC 3339 in UTC; None for a time that is not sane."""
     if at_ns is None or not 0 < at_ns < _YEAR_9999_NS:
         return None
-    at = _EPOCH + timedelta(microseconds=at_ns // 1000)
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(at_ns, 10**9)
+    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(1024)
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="seconds")[:19]
 
 
 def app_of(scope: Scope, attributes: Mapping[str, Any]) -> str:

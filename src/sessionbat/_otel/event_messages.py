@@ -59,7 +59,7 @@ def message_of(name: str, said: Mapping[str, Any]) -> Message | None:
     """Write one event as a message; None when nothing is said in it, as with content off."""
     role = ASKED.get(name, "assistant")
     whole = values.decoded(said.get("message"))
-    if isinstance(whole, Mapping):
+    if isinstance(whole, dict):
         message = as_message({**whole, "content": values.decoded(whole.get("content"))}, role)
     else:
         message = _of_content(said, whole, role)
@@ -78,7 +78,7 @@ def message_of(name: str, said: Mapping[str, Any]) -> Message | None:
 def _of_content(said: Mapping[str, Any], whole: Any, role: str) -> Message:
     content = values.decoded(said.get("content") if whole is None else whole)
     role = values.text(said.get("role")) or role
-    if isinstance(content, Mapping) and "parts" in content:  # Gemini
+    if isinstance(content, dict) and "parts" in content:  # Gemini
         role = values.text(content.get("role")) or role
         return as_message({"role": role, "parts": content["parts"]})
     if content is None and "parts" in said:

@@ -20,6 +20,8 @@ _SPELLINGS: Final = {
 
 def normalised(raw: Any) -> tuple[str | None, str | None]:
     """Give a finish reason in one spelling, and the raw one where it is another."""
+    if raw is None:
+        return None, None
     raw = values.decoded(raw)
     if isinstance(raw, list | tuple):
         raw = next((each for each in raw if values.text(each)), None)

@@ -18,6 +18,7 @@ _AFTER_START: Final = (
     ("ai.stream.msToFirstChunk", 1.0),
     ("llm.time_to_first_token", 1000.0),
 )
+_ALL: Final = frozenset(each for each, _ in _AFTER_START)
 _MOMENT: Final = "langfuse.observation.completion_start_time"
 _EVENTS: Final = frozenset(
     {
@@ -29,7 +30,7 @@ _EVENTS: Final = frozenset(
 
 def time_to_first_token_ms(span: Span, attributes: Attributes) -> float | None:
     """Give the milliseconds from the call's start to its first token; None where unknown."""
-    for each, factor in _AFTER_START:
+    for each, factor in _AFTER_START if attributes.has_any(_ALL) else ():
         after = values.number(attributes.raw.get(each))
         if after is not None and after >= 0:
             return round(after * factor, 3)

@@ -54,6 +54,8 @@ class HostMetadata:
     def __init__(self, attributes: Attributes) -> None:
         self._attributes = attributes
         self.said: dict[str, Any] = {}
+        if not attributes.may_have_metadata:
+            return
         for source in _sources(attributes):
             for key, value in source.items():
                 if isinstance(key, str) and len(self.said) < 10 * _MAX_METADATA:
@@ -113,23 +115,23 @@ class HostMetadata:
         return kept
 
     def _of(self, *keys: str) -> str | None:
-        for key in keys:
+        for key in keys if self.said else ():
             value = values.decoded(self.said.get(key))
-            found = None if isinstance(value, Mapping | list) else values.name(value)
+            found = None if isinstance(value, dict | list) else values.name(value)
             if found is not None:
                 return found
         return None
 
 
 def _sources(attributes: Attributes) -> Iterator[Mapping[str, Any]]:
-    yield values.mapping(attributes.raw.get("metadata"))  # OpenInference
+    yield attributes.mapping("metadata")  # OpenInference
     for tree in _TREES:
         yield attributes.tree(tree)
-    yield values.mapping(attributes.raw.get("langfuse.observation.metadata"))
-    yield values.mapping(attributes.raw.get("langfuse.trace.metadata"))
-    parameters = values.mapping(attributes.raw.get("llm.invocation_parameters"))
+    yield attributes.mapping("langfuse.observation.metadata")
+    yield attributes.mapping("langfuse.trace.metadata")
+    parameters = attributes.mapping("llm.invocation_parameters")
     given = parameters.get("metadata")
-    yield given if isinstance(given, Mapping) else {}  # OpenInference for LiteLLM
+    yield given if isinstance(given, dict) else {}  # OpenInference for LiteLLM
     yield attributes.tree("metadata")
 
 

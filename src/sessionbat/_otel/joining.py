@@ -5,8 +5,6 @@ Whatever the order: where both say something, a rule that does not look at the o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
 
 from sessionbat._otel import names, values
@@ -57,10 +55,9 @@ def _as_sent(part: Part) -> tuple[bool, str]:
 def _joined_facts(one: Facts, other: Facts) -> Facts:
     kind = max(one.kind, other.kind, key=lambda each: _RANK.get(each, 0))
     made: dict[str, Any] = {"kind": kind}
-    for each in fields(Facts):
-        a, b = getattr(one, each.name), getattr(other, each.name)
-        if each.name not in ("kind", "logged", "metrics", "about"):
-            made[each.name] = _of_both(each.name, a, b)
+    for name, a, b in zip(Facts._fields, one, other, strict=True):
+        if name not in ("kind", "logged", "metrics", "about"):
+            made[name] = _of_both(name, a, b)
     made["is_log"] = one.is_log and other.is_log
     made["has_sums"] = made["has_sums"] and kind == "structure"
     logged = sorted({*one.logged, *other.logged})
@@ -112,10 +109,10 @@ def _without_given_up(facts: Facts, event: Event) -> Facts:
     for side, key in _SIDES:
         own = [each for each in facts.logged if each[1] == side]
         said = event["observation"].get(key)
-        messages = said.get("messages") if isinstance(said, Mapping) else None
+        messages = said.get("messages") if isinstance(said, dict) else None
         if isinstance(messages, list) and own and _are_these(messages, own):
             kept += own
-    return replace(facts, logged=tuple(sorted(kept)))
+    return facts._replace(logged=tuple(sorted(kept)))
 
 
 def _are_these(messages: list[Any], entries: list[tuple[int, str, str]]) -> bool:

@@ -44,7 +44,7 @@ def map_log(record: LogRecord) -> Sequence[Part]:
 
 def _of_message(record: LogRecord, name: str) -> Sequence[Part]:
     body = values.decoded(record.body)
-    said = {**record.attributes, **body} if isinstance(body, Mapping) else record.attributes
+    said = {**record.attributes, **body} if isinstance(body, dict) else record.attributes
     message = event_messages.message_of(name, said)
     reason, raw = finish_reasons.normalised(said.get("finish_reason"))
     if message is None and reason is None:

@@ -8,7 +8,7 @@ and users in ``host_metadata``, ``models``, ``messages``, ``tools``, ``retrieval
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 from sessionbat._otel import (
@@ -67,24 +67,26 @@ class _Reading:
 
     def part(self) -> Part:
         """Give the span's own part."""
-        sums = tokens.sums_of(self.attributes) if self.what.kind == "structure" else {}
+        is_structure = self.what.kind == "structure"
+        sums = tokens.sums_of(self.attributes) if is_structure else {}
         facts = self._facts()
         stands_for_calls = bool(sums) or (self.what.is_agent and self.failure is not None)
-        facts = replace(facts, has_sums=stands_for_calls and not facts.is_http)
-        if self.what.kind == "structure" and not facts.has_sums:
-            return Part(self.key, facts, None)
-        event = self._event("llm" if self.what.kind == "structure" else self.what.kind)
+        if is_structure and (facts["is_http"] or not stands_for_calls):
+            return Part(self.key, Facts(**facts), None)
+        facts["has_sums"] = is_structure
+        event = self._event("llm" if is_structure else self.what.kind)
         observation = event["observation"]
         if self.what.kind == "tool":
-            facts = replace(facts, **self._fill_tool(observation))
+            facts |= self._fill_tool(observation)
         elif self.what.kind == "retrieval":
             self._fill_retrieval(observation)
         else:
-            facts = replace(facts, **self._fill_llm(observation, sums))
+            facts |= self._fill_llm(observation, sums)
         self._fill_common(event, facts)
         event = values.plain_event(event)
-        mark_content(event, facts)
-        return Part(self.key, with_content(facts, event), event)
+        made = Facts(**facts)
+        mark_content(event, made)
+        return Part(self.key, with_content(made, event), event)
 
     def transcript_tools(self, part: Part) -> Sequence[Part]:
         """Give the tool calls known only from this request's messages."""
@@ -115,38 +117,31 @@ class _Reading:
             trace_id=self.key.trace,
             span_id=self.key.span,
         )
-        facts = replace(
-            self._facts(),
-            kind="llm",
-            parent=self.key.span,
-            is_agent=False,
-            is_log=True,
-            is_question=True,
-            start_ns=None,
-            end_ns=None,
-        )
+        about: dict[str, Any] = {"kind": "llm", "parent": self.key.span, "is_agent": False}
+        about |= {"is_log": True, "is_question": True, "start_ns": None, "end_ns": None}
         event = values.plain_event(event)
-        return (Part(key, with_content(facts, event), event),)
+        return (Part(key, with_content(Facts(**self._facts() | about), event), event),)
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> dict[str, Any]:
+        """Give the facts that do not depend on the content, by their names."""
         span, host = self.span, self.host
         is_agent = self.what.is_agent
         agent = host.agent or (values.name(self._agent_from_name()) if is_agent else None)
-        return Facts(
-            kind=self.what.kind,
-            parent=span.parent_id or None,
-            session=host.session,
-            user=host.user,
-            start_ns=span.start_ns,
-            end_ns=span.end_ns,
-            scope=span.scope.name[: values.MAX_NAME_CHARACTERS],
-            operation=self.what.operation,
-            is_agent=is_agent,
-            agent=agent,
-            node=host.node,
-            error_type=self.failure.type if self.failure else None,
-            is_http=is_http(span, self.attributes),
-        )
+        return {
+            "kind": self.what.kind,
+            "parent": span.parent_id or None,
+            "session": host.session,
+            "user": host.user,
+            "start_ns": span.start_ns,
+            "end_ns": span.end_ns,
+            "scope": span.scope.name[: values.MAX_NAME_CHARACTERS],
+            "operation": self.what.operation,
+            "is_agent": is_agent,
+            "agent": agent,
+            "node": host.node,
+            "error_type": self.failure.type if self.failure else None,
+            "is_http": is_http(span, self.attributes),
+        }
 
     def _agent_from_name(self) -> str:
         said = self.attributes.name("traceloop.entity.name", "ai.telemetry.functionId")
@@ -175,7 +170,7 @@ class _Reading:
         attributes = self.attributes
         is_embedding = self.what.operation == names.EMBEDDINGS
         metadata, metrics = observation["metadata"], observation["metrics"]
-        output = values.decoded(attributes.first("output.value", "gen_ai.completion"))
+        output = attributes.decoded("output.value", "gen_ai.completion")
         if is_embedding:
             observation["input"] = messages.embedded_in(attributes)
         else:
@@ -235,19 +230,21 @@ class _Reading:
             model=self.attributes.name("reranker.model_name"),
         )
 
-    def _fill_common(self, event: Event, facts: Facts) -> None:
+    def _fill_common(self, event: Event, facts: Mapping[str, Any]) -> None:
         observation, attributes = event["observation"], self.attributes
         metadata, metrics = observation["metadata"], observation["metrics"]
         _put(
             metrics,
-            cost_usd=None if facts.is_http and self.failure else costs.cost_of(attributes),
-            http_status=None if facts.is_http else errors.http_status_of(attributes, self.failure),
+            cost_usd=None if facts["is_http"] and self.failure else costs.cost_of(attributes),
+            http_status=None
+            if facts["is_http"]
+            else errors.http_status_of(attributes, self.failure),
         )
         _put(
             metadata,
             operation=self.what.operation or None,
             step=self.host.step,
-            instrumentation=facts.scope or None,
+            instrumentation=facts["scope"] or None,
             trace_id=self.key.trace,
             span_id=self.key.span,
             attributes=_others(attributes.raw) or None,
@@ -297,15 +294,20 @@ _KNOWN_WHOLE: Final = frozenset(
 )
 
 
+@lru_cache(4096)
+def _is_the_hosts(name: str) -> bool:
+    return not name.startswith(_KNOWN) and name not in _KNOWN_WHOLE
+
+
 def _others(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what the host itself wrote on the span: a few short values."""
     kept: dict[str, Any] = {}
     for place, (key, value) in enumerate(raw.items()):
         if len(kept) >= MAX_OTHER_ATTRIBUTES or place >= 10_000:
             break
-        if not isinstance(key, str) or key.startswith(_KNOWN) or key in _KNOWN_WHOLE:
+        if type(key) is not str or len(key) > 200 or not _is_the_hosts(key):
             continue
         is_short = not isinstance(value, str) or 0 < len(value) <= MAX_OTHER_CHARACTERS
-        if isinstance(value, str | int | float) and is_short and len(key) <= 200:
+        if isinstance(value, str | int | float) and is_short:
             kept[key] = value
     return kept

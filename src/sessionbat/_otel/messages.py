@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -85,10 +85,10 @@ class Conversation:
 
 def conversation_of(span: Span, attributes: Attributes) -> Conversation:
     """Read what was asked and answered out of a span."""
-    details = event_messages.details_in(span.events)
+    details = event_messages.details_in(span.events) if span.events else None
     if details:
         attributes = Attributes({**details, **attributes.raw})
-    output = values.decoded(attributes.first(*_ANSWERED_LAST))
+    output = attributes.decoded(*_ANSWERED_LAST)
     asked, other_input = _asked(span, attributes)
     answered, other_output = _answered(span, attributes, output)
     reason, raw = _reason(attributes, answered, output)
@@ -120,11 +120,11 @@ def embedded_in(attributes: Attributes) -> Any:
     texts = [each for each in texts if each is not None]
     if texts:
         return {"texts": texts} if len(texts) > 1 else {"text": texts[0]}
-    given = values.decoded(attributes.first(*_EMBEDDED, *_ASKED_WHOLE, *_ASKED_LAST))
+    given = attributes.decoded(*_EMBEDDED, *_ASKED_WHOLE, *_ASKED_LAST)
     messages = messages_in(attributes.first(*_ASKED))
     if messages and given is None:
         return {"text": "\n".join(map(words_of, messages))}
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         only = next(iter(given.values())) if len(given) == 1 else None
         return {"text": only} if isinstance(only, str) else given
     if given is None:
@@ -156,7 +156,7 @@ def _asked(span: Span, attributes: Attributes) -> tuple[list[Message], Any]:
     found = _first(attributes, _ASKED_LAST, messages_in)
     if found:
         return found, None
-    other = _without_call(values.decoded(attributes.first(*_ASKED_WHOLE, *_ASKED_LAST)))
+    other = _without_call(attributes.decoded(*_ASKED_WHOLE, *_ASKED_LAST))
     if isinstance(other, str):
         return [{"role": "user", "content": other}], None
     return [], other
@@ -176,11 +176,11 @@ def _answered(span: Span, attributes: Attributes, output: Any) -> tuple[list[Mes
     found = found or _written_events(attributes, answers=True) or _answer_or_text(output)
     if found:
         return found, None
-    other = values.decoded(attributes.first(*_ANSWERED_WHOLE))
+    other = attributes.decoded(*_ANSWERED_WHOLE)
     other = output if other is None else other
-    if isinstance(other, Mapping) and all(value in _NOTHING for value in other.values()):
+    if isinstance(other, dict) and all(value in _NOTHING for value in other.values()):
         return [], None
-    if isinstance(other, Mapping) and set(other) & {"generations", "choices"}:
+    if isinstance(other, dict) and set(other) & {"generations", "choices"}:
         return [], None  # an answer that says nothing, as that of a call that failed
     return [], None if other in _NOTHING else other
 
@@ -198,7 +198,7 @@ def _first(
 
 def _messages_or_prompt(value: Any) -> list[Message] | None:
     found = messages_in(value)
-    if found and isinstance(value, Mapping) and values.text(value.get("system")):
+    if found and isinstance(value, dict) and values.text(value.get("system")):
         return [{"role": "system", "content": value["system"]}, *found]
     prompt = values.dig(value, "prompt")
     if not found and isinstance(prompt, str) and prompt:
@@ -252,12 +252,12 @@ def _of_ai_sdk(attributes: Attributes) -> list[Message]:
 
 
 def _with_instructions(attributes: Attributes, asked: list[Message]) -> list[Message]:
-    said = values.decoded(attributes.first(*_INSTRUCTIONS))
+    said = attributes.decoded(*_INSTRUCTIONS)
     if said is None or not asked or asked[0].get("role") in ("system", "developer"):
         return asked
     if isinstance(said, str):
         return [{"role": "system", "content": said}, *asked]
-    is_parts = isinstance(said, list) and all(isinstance(each, Mapping) for each in said)
+    is_parts = isinstance(said, list) and all(isinstance(each, dict) for each in said)
     return [as_message({"role": "system", "parts": said}), *asked] if is_parts else asked
 
 
@@ -271,7 +271,7 @@ def _tools(attributes: Attributes) -> Any:
 
 def _without_call(given: Any) -> Any:
     """Take the arguments out of a call of a Python function; nothing where it had none."""
-    if isinstance(given, Mapping) and set(given) <= {"args", "kwargs"}:
+    if isinstance(given, dict) and set(given) <= {"args", "kwargs"}:
         given = given.get("kwargs") or given.get("args")
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
         return given[0]
@@ -281,15 +281,21 @@ def _without_call(given: Any) -> Any:
 def _reason(
     attributes: Attributes, answered: list[Message], output: Any
 ) -> tuple[str | None, str | None]:
-    candidates = [attributes.raw.get(each) for each in _REASONS]
-    candidates += [message.get("finish_reason") for message in answered]
-    whole = values.decoded(attributes.first(*_ANSWERED_WHOLE))
-    choices = values.unrepresented(attributes.raw.get("llm.openai.choices"))
-    candidates.append(values.dig(choices, 0, "finish_reason"))
-    for payload in (output, whole):
-        candidates += [values.dig(payload, *path) for path in _PATHS_TO_REASON]
-    for each in candidates:
+    for each in _reasons(attributes, answered, output):
         spelt, raw = finish_reasons.normalised(each)
         if spelt is not None:
             return spelt, raw
     return None, None
+
+
+def _reasons(attributes: Attributes, answered: list[Message], output: Any) -> Iterator[Any]:
+    yield attributes.first(*_REASONS)
+    for message in answered:
+        yield message.get("finish_reason")
+    for payload in (output, attributes.decoded(*_ANSWERED_WHOLE)):
+        if isinstance(payload, dict):
+            for path in _PATHS_TO_REASON:
+                yield values.dig(payload, *path)
+    choices = attributes.raw.get("llm.openai.choices")
+    if choices is not None:
+        yield values.dig(values.unrepresented(choices), 0, "finish_reason")

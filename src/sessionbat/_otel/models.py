@@ -32,6 +32,10 @@ _PARAMETERS: Final = (
     *("temperature", "top_p", "top_k", "max_tokens", "frequency_penalty", "presence_penalty"),
     *("seed", "stream", "stop_sequences", "choice.count", "reasoning_effort", "encoding_formats"),
 )
+_REQUESTED: Final = {
+    f"gen_ai.request.{each}": each.replace("choice.count", "n") for each in _PARAMETERS
+}
+_ALL_REQUESTED: Final = frozenset(_REQUESTED)
 _SETTINGS: Final = {"maxOutputTokens": "max_tokens", "topP": "top_p", "topK": "top_k"}
 
 
@@ -42,7 +46,7 @@ def model_of(attributes: Attributes) -> str | None:
         found = attributes.name(*_REQUEST) or found
     if found is not None:
         return found
-    asked = values.mapping(attributes.raw.get("llm.invocation_parameters"))
+    asked = attributes.mapping("llm.invocation_parameters")
     return next(filter(None, (values.name(asked.get(k)) for k in ("model", "model_name"))), None)
 
 
@@ -58,13 +62,13 @@ def provider_of(attributes: Attributes) -> str | None:
 def parameters_of(attributes: Attributes) -> dict[str, Any]:
     """Give how the model was asked: temperature and the like."""
     found: dict[str, Any] = {}
-    for each in _PARAMETERS:
-        value = attributes.first(f"gen_ai.request.{each}")
+    for each, name in _REQUESTED.items() if attributes.has_any(_ALL_REQUESTED) else ():
+        value = attributes.first(each)
         if value is not None:
-            found[each.replace("choice.count", "n")] = value
+            found[name] = value
     sources = ("llm.invocation_parameters", "langfuse.observation.model.parameters")
     for source in sources:
-        for key, value in values.mapping(attributes.raw.get(source)).items():
+        for key, value in attributes.mapping(source).items():
             if key in _PARAMETERS and value is not None:
                 found.setdefault(key, value)
     for spelt in ("temperature", *_SETTINGS):

@@ -17,9 +17,11 @@ _KINDS: Final[dict[str, Kind]] = {"llm": "llm", "tool": "tool", "retrieval": "re
 def own_part(span: Span, attributes: Attributes) -> Part | None:
     """Give the event that a span carries; None for a span that carries none."""
     id_ = attributes.raw.get(names.ID)
+    if id_ is None:
+        return None
     observation = values.decoded(attributes.raw.get(names.OBSERVATION))
     type_ = attributes.name(names.TYPE) or values.name(values.dig(observation, "kind"))
-    if not is_event_id(id_) or not isinstance(observation, Mapping) or type_ is None:
+    if not is_event_id(id_) or not isinstance(observation, dict) or type_ is None:
         return None
     session, interaction = (
         values.name(attributes.raw.get(each)) for each in (names.SESSION, names.INTERACTION)
@@ -52,13 +54,13 @@ def _envelope(attributes: Attributes) -> dict[str, Any]:
     said = dict(values.mapping(attributes.raw.get(names.ENVELOPE)))
     tags, context = said.get("tags"), said.get("context")
     said["tags"] = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
-    said["context"] = context if isinstance(context, Mapping) else {}
+    said["context"] = context if isinstance(context, dict) else {}
     return said
 
 
 def _observation(said: Mapping[str, Any], type_: str) -> dict[str, Any]:
     made = {**said, "kind": type_}
     for key in ("metadata", "metrics"):
-        if not isinstance(made.get(key), Mapping):
+        if not isinstance(made.get(key), dict):
             made[key] = {}
     return made

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
 
 from sessionbat._otel import names
 from sessionbat._otel.model import SpanKey
@@ -14,8 +14,11 @@ Event = dict[str, Any]
 Kind = Literal["llm", "tool", "retrieval", "feedback", "structure", "log"]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+#: Never written to.
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Facts(NamedTuple):
     """What of a part decides where its event belongs. JSON by ``to_json``; holds no content.
 
     Texts are cut to ``MAX_FACT_CHARACTERS``; what a model was asked is here as a digest only.
@@ -61,8 +64,8 @@ class Facts:
     #: Digest of question, answer and minute: two instrumentations that tell of one call share it.
     twin: str | None = None
     #: Figures and names that a poorer record may lend to the richer one of the same call.
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    about: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = _NOTHING
+    about: Mapping[str, str] = _NOTHING
     #: A log record of a call of its own, not one that completes its span.
     is_log: bool = False
     #: Not a call but what the failed call of its parent was asked.
@@ -73,9 +76,9 @@ class Facts:
     def to_json(self) -> bytes:
         """Write it as a store keeps it; what is as usual is left out."""
         said = {
-            name: dict(value) if isinstance(value, Mapping) else value
-            for name, usual in _USUAL.items()
-            if (value := getattr(self, name)) != usual
+            name: value
+            for name, value, usual in zip(self._fields, self, _USUAL, strict=True)
+            if value != usual
         }
         return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(
             "utf-8", "surrogatepass"
@@ -85,7 +88,7 @@ class Facts:
     def from_json(cls, data: bytes) -> Facts:
         """Read what ``to_json`` wrote, also an earlier or later version's."""
         said = json.loads(data.decode("utf-8", "surrogatepass"))
-        known = {name: value for name, value in said.items() if name in _USUAL}
+        known = {name: value for name, value in said.items() if name in cls._fields}
         known["logged"] = tuple(tuple(each) for each in known.get("logged", ()))
         return cls(**{"kind": "structure", **known})
 
@@ -104,14 +107,7 @@ class Facts:
         return tuple(f"{name}:{value}" for name, value in named if value)
 
 
-_USUAL: Final[dict[str, Any]] = {
-    each.name: {}
-    if each.name in ("metrics", "about")
-    else None
-    if each.name == "kind"
-    else each.default
-    for each in fields(Facts)
-}
+_USUAL: Final = (None, *Facts._field_defaults.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sessionbat._otel import values
@@ -42,12 +42,12 @@ def query_of(attributes: Attributes) -> Any:
     found = attributes.first(*_QUERIES)
     if found is not None:
         return found
-    return _query(values.decoded(attributes.first(*_INPUTS)), 0)
+    return _query(attributes.decoded(*_INPUTS), 0)
 
 
 def documents_of(attributes: Attributes) -> list[dict[str, Any]] | None:
     """Give what was found; None where the span does not say, an empty list for nothing."""
-    spoken = values.decoded(attributes.first(*_OUTPUTS))
+    spoken = attributes.decoded(*_OUTPUTS)
     whole = _documents(spoken, 0)
     for tree in _TREES:
         flat = [values.dig(each, "document") for each in attributes.list(tree)]
@@ -61,7 +61,7 @@ def documents_of(attributes: Attributes) -> list[dict[str, Any]] | None:
 def _query(given: Any, depth: int) -> Any:
     if isinstance(given, str) or given is None:
         return given or None
-    if isinstance(given, Mapping) and depth < 4:
+    if isinstance(given, dict) and depth < 4:
         for key in _QUERY_KEYS:
             if given.get(key) not in (None, "", [], {}):
                 return _query(given[key], depth + 1)
@@ -78,7 +78,7 @@ def _query(given: Any, depth: int) -> Any:
 def _documents(given: Any, depth: int) -> Sequence[Any] | None:
     if isinstance(given, list | tuple):
         return given
-    if isinstance(given, Mapping) and depth < 3:
+    if isinstance(given, dict) and depth < 3:
         for key in _DOCUMENT_KEYS:
             if key in given:
                 return _documents(values.decoded(given[key]), depth + 1)
@@ -87,12 +87,12 @@ def _documents(given: Any, depth: int) -> Sequence[Any] | None:
 
 def _document(given: Any) -> dict[str, Any]:
     given = values.decoded(given)
-    if not isinstance(given, Mapping):
+    if not isinstance(given, dict):
         return {"content": given}
     if "kwargs" in given and "lc" in given:
         given = values.mapping(given["kwargs"])
     inner = given.get("document")
-    if isinstance(inner, Mapping):
+    if isinstance(inner, dict):
         given = {**given, **inner}
     made = {str(k): v for k, v in given.items() if k != "document" and v not in (None, "", {})}
     for key in _CONTENT:

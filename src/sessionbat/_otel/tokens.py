@@ -53,8 +53,16 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 #: Of an agent's run: the sums of its calls.
-_SUMS: Final = "gen_ai.aggregated_usage."
-_USAGE: Final = "gen_ai.usage."
+_SUMS: Final = {
+    metric: tuple(
+        each.replace("gen_ai.usage.", "gen_ai.aggregated_usage.")
+        for each in candidates
+        if each.startswith("gen_ai.usage.")
+    )
+    for metric, candidates in _NAMES.items()
+}
+_ALL_NAMES: Final = frozenset(each for candidates in _NAMES.values() for each in candidates)
+_ALL_SUMS: Final = frozenset(each for candidates in _SUMS.values() for each in candidates)
 
 #: Attributes that hold all figures in one value: JSON, or Python's spelling of a dictionary.
 _OBJECTS: Final = (
@@ -62,6 +70,7 @@ _OBJECTS: Final = (
     *("llm.openai.usage", "llm.anthropic.usage", "crewai.crew.usage_metrics"),
     *("langfuse.observation.usage", "mlflow.chat.tokenUsage", "ai.response.usage"),
 )
+_ALL_OBJECTS: Final = frozenset(_OBJECTS)
 #: In such a value, the path to each figure, best first.
 _PATHS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "input_tokens": (
@@ -97,7 +106,7 @@ _PATHS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 def tokens_of(attributes: Attributes) -> dict[str, int]:
     """Give the figures of a call by the names of the event."""
     found = _named(attributes)
-    for each in _OBJECTS:
+    for each in _OBJECTS if attributes.has_any(_ALL_OBJECTS) else ():
         value = attributes.raw.get(each)
         if value is not None:
             for metric, figure in _of_object(values.unrepresented(value)).items():
@@ -107,26 +116,19 @@ def tokens_of(attributes: Attributes) -> dict[str, int]:
 
 def sums_of(attributes: Attributes) -> dict[str, int]:
     """Give the figures of an agent's run: sums of its calls, under their own names or the usual."""
-    summed = {
-        metric: figure
-        for metric, candidates in _NAMES.items()
-        if (
-            figure := _first(
-                attributes,
-                tuple(
-                    _SUMS + each.removeprefix(_USAGE)
-                    for each in candidates
-                    if each.startswith(_USAGE)
-                ),
-            )
-        )
-        is not None
-    }
+    summed: dict[str, int] = {}
+    if attributes.has_any(_ALL_SUMS):
+        for metric, candidates in _SUMS.items():
+            figure = _first(attributes, candidates)
+            if figure is not None:
+                summed[metric] = figure
     return summed or tokens_of(attributes)
 
 
 def _named(attributes: Attributes) -> dict[str, int]:
-    found = {}
+    found: dict[str, int] = {}
+    if not attributes.has_any(_ALL_NAMES):
+        return found
     for metric, candidates in _NAMES.items():
         figure = _first(attributes, candidates)
         if figure is not None:
@@ -136,14 +138,14 @@ def _named(attributes: Attributes) -> dict[str, int]:
 
 def _first(attributes: Attributes, candidates: tuple[str, ...]) -> int | None:
     for each in candidates:
-        figure = values.count(attributes.raw.get(each))
-        if figure is not None:
+        value = attributes.raw.get(each)
+        if value is not None and (figure := values.count(value)) is not None:
             return figure
     return None
 
 
 def _of_object(usage: Any) -> dict[str, int]:
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return {}
     found = {}
     for metric, paths in _PATHS.items():

@@ -114,7 +114,7 @@ def _of_details(span: Span, wanted: type[transcripts.Call] | type[transcripts.Re
 
 
 def _unwrapped_arguments(given: Any) -> Any:
-    if not isinstance(given, Mapping):
+    if not isinstance(given, dict):
         return given
     if "input_str" in given:  # OpenLLMetry for LangChain
         inputs = given.get("inputs")
@@ -137,7 +137,7 @@ def _unwrapped_result(given: Any, depth: int) -> Any:
     message = _message(given)
     if message is not None:
         return _unwrapped_result(message.get("content"), depth + 1)
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         if "raw_output" in given and "tool_name" in given:  # LlamaIndex
             return _unwrapped_result(given["raw_output"], depth + 1)
         if "response" in given and set(given) <= {"id", "name", "response"}:  # Gemini
@@ -153,7 +153,7 @@ def _unwrapped_result(given: Any, depth: int) -> Any:
         if isinstance(words, str) and set(block) <= {"text", "type", "annotations"}:
             return _unwrapped_result(words, depth + 1)
         inner = values.dig(block, "toolResult")
-        if isinstance(inner, Mapping):
+        if isinstance(inner, dict):
             return _unwrapped_result(inner.get("content"), depth + 1)
     return given
 
@@ -162,14 +162,14 @@ def _message(given: Any) -> Mapping[str, Any] | None:
     """Give the tool message in a result, whichever way LangChain writes it."""
     given = values.decoded(given)
     for _ in range(4):
-        if not isinstance(given, Mapping):
+        if not isinstance(given, dict):
             return None
         if "tool_call_id" in given and "content" in given:
             return given
         kwargs, data, output = (given.get(key) for key in ("kwargs", "data", "output"))
-        if "lc" in given and isinstance(kwargs, Mapping):
+        if "lc" in given and isinstance(kwargs, dict):
             given = kwargs
-        elif given.get("type") == "tool" and isinstance(data, Mapping):
+        elif given.get("type") == "tool" and isinstance(data, dict):
             given = data
         elif "output" in given and set(given) <= {"output", "kwargs"}:
             given = values.decoded(output)

@@ -7,7 +7,7 @@ them become events.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sessionbat._otel import names, transcripts, values
@@ -30,10 +30,11 @@ class Asker:
 
     def tools(self, asked: list[Message], facts: Facts, app: str) -> Sequence[Part]:
         """Give the tool calls in what it was asked, each as a part."""
-        spoken = _last_words(asked)
+        pairs = transcripts.pairs_in(asked)
+        spoken = _last_words(asked) if pairs else ""
         seen: dict[str, int] = {}
         made = []
-        for pair in transcripts.pairs_in(asked):
+        for pair in pairs:
             found = pair.digest(spoken)
             seen[found] = seen.get(found, 0) + 1
             made.append(self._part(facts, pair, f"{found}{'+' * (seen[found] - 1)}", app))
@@ -46,8 +47,7 @@ class Asker:
         _fill(event, pair.call, pair.result)
         _say_whence(event, self.key, self.scope)
         own = pair.call.id is not None
-        facts = replace(
-            _facts(facts, self.key, self.at_ns),
+        facts = _facts(facts, self.key, self.at_ns)._replace(
             tool=values.name(event["observation"]["name"]),
             call_id=pair.call.id,
             pair=digest if own else values.digest(self.key.trace, digest),
@@ -70,8 +70,8 @@ def pieces(
         is_call = isinstance(piece, transcripts.Call)
         _fill(event, piece if is_call else None, None if is_call else piece)
         _say_whence(event, key, record.scope)
-        is_piece = replace(
-            _facts(facts, key, record.time_ns), call_id=piece.id, is_piece=True, logged=()
+        is_piece = _facts(facts, key, record.time_ns)._replace(
+            call_id=piece.id, is_piece=True, logged=()
         )
         event = values.plain_event(event)
         made.append(Part(own, with_content(is_piece, event), event))

@@ -92,7 +92,7 @@ def pieces_of(message: Message) -> Iterator[Call | Result]:
     for call in _listed(message.get("tool_calls")):
         yield _call(call)
     for block in blocks_of(message)[:_LOOKED_AT]:
-        if isinstance(block, Mapping):
+        if isinstance(block, dict):
             yield from _of_block(block)
 
 
@@ -121,16 +121,16 @@ def _of_block(block: Mapping[str, Any]) -> Iterator[Call | Result]:
     elif kind in _RESULTS:
         yield _result(block)
     for key in _CALL_BLOCKS:
-        if isinstance(block.get(key), Mapping):
+        if isinstance(block.get(key), dict):
             yield _call(block[key])
     for key in _RESULT_BLOCKS:
-        if isinstance(block.get(key), Mapping):
+        if isinstance(block.get(key), dict):
             yield _result(block[key])
 
 
 def _holds_pieces(message: Message) -> bool:
     return any(
-        isinstance(block, Mapping)
+        isinstance(block, dict)
         and (
             values.text(block.get("type")) in _RESULTS | _CALLS
             or any(key in block for key in (*_RESULT_BLOCKS, *_CALL_BLOCKS))
@@ -141,7 +141,7 @@ def _holds_pieces(message: Message) -> bool:
 
 def _call(raw: Any) -> Call:
     function = values.dig(raw, "function")
-    source = function if isinstance(function, Mapping) else raw
+    source = function if isinstance(function, dict) else raw
     keys = ("arguments", "args", "input")
     arguments = next((v for k in keys if (v := values.dig(source, k)) is not None), None)
     said = values.name(values.dig(source, "name")) or values.name(values.dig(source, "toolName"))
@@ -151,7 +151,7 @@ def _call(raw: Any) -> Call:
 def _result(raw: Mapping[str, Any]) -> Result:
     keys = ("result", "response", "output", "content")
     output = next((raw[key] for key in keys if raw.get(key) is not None), None)
-    if isinstance(output, Mapping) and set(output) == {"type", "value"}:
+    if isinstance(output, dict) and set(output) == {"type", "value"}:
         output = output["value"]
     is_error = raw.get("is_error") is True or values.text(raw.get("status")) == "error"
     id_ = next((n for k in _RESULT_IDS if (n := values.name(raw.get(k)))), None)
@@ -184,6 +184,6 @@ def _joined(content: Any) -> Any:
         words = words if words is not None else values.dig(block, "content")
         if isinstance(words, str):
             content = words
-        elif isinstance(values.dig(block, "json"), Mapping | list):
+        elif isinstance(values.dig(block, "json"), dict | list):
             content = block["json"]
     return values.decoded(content)

@@ -39,12 +39,16 @@ def text(value: Any) -> str:
 
 def name(value: Any) -> str | None:
     """Give a name: text without space around it, cut to ``MAX_NAME_CHARACTERS``; None if empty."""
+    if value is None:
+        return None  # nearly always: most names of a table are not there
     words = _without_surrogates(text(value)[: MAX_NAME_CHARACTERS + 64].strip())
     return words[:MAX_NAME_CHARACTERS] or None
 
 
 def number(value: Any) -> float | int | None:
     """Give a finite number, also one in a string; True and False are none."""
+    if value is None:
+        return None
     if isinstance(value, str) and len(value) <= 40:
         try:
             value = float(value) if not value.strip().isdecimal() else int(value)
@@ -59,6 +63,8 @@ def number(value: Any) -> float | int | None:
 
 def count(value: Any) -> int | None:
     """Give a whole number that is not negative."""
+    if value is None:
+        return None
     found = number(value)
     if found is None or not 0 <= found < 2**62:
         return None
@@ -67,6 +73,8 @@ def count(value: Any) -> int | None:
 
 def decoded(value: Any) -> Any:
     """Read a string that holds a JSON object, array or string as that; else as it is."""
+    if value is None:
+        return None
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if not isinstance(value, str) or len(value) > MAX_JSON_CHARACTERS:
@@ -75,7 +83,7 @@ def decoded(value: Any) -> Any:
     if (stripped[:1], stripped[-1:]) not in _JSON_ENDS:
         return value
     try:
-        return json.loads(stripped, parse_constant=_no_constant)
+        return _JSON.decode(stripped)
     except (ValueError, RecursionError):
         return value
 
@@ -95,8 +103,10 @@ def unrepresented(value: Any) -> Any:
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """Give an object as it is, also one that is JSON in a string; anything else as empty."""
+    if value is None:
+        return _EMPTY
     value = decoded(value)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def listed(value: Any) -> Sequence[Any]:
@@ -109,7 +119,7 @@ def dig(value: Any, *path: str | int) -> Any:
     """Give what lies at a path of keys and indexes, or None."""
     for step in path:
         if isinstance(step, str):
-            value = value.get(step) if isinstance(value, Mapping) else None
+            value = value.get(step) if isinstance(value, dict) else None
         else:
             is_there = isinstance(value, list | tuple) and len(value) > step
             value = value[step] if is_there else None
@@ -140,17 +150,26 @@ def plain(value: Any) -> Any:
 
 def plain_event(event: Mapping[str, Any]) -> dict[str, Any]:
     """Copy an event as JSON can hold it; each of its parts has room of its own."""
-    observation = event["observation"]
-    made = {key: plain(value) for key, value in event.items() if key != "observation"}
-    made["observation"] = {key: plain(value) for key, value in observation.items()}
+    made = {key: _part(value) for key, value in event.items() if key != "observation"}
+    made["observation"] = {key: _part(value) for key, value in event["observation"].items()}
     return made
 
 
+def _part(value: Any) -> Any:
+    if value is None or value == [] or value == {} or (type(value) is str and value.isascii()):
+        return value
+    return _Plain(MAX_VALUES).of(value, 0)
+
+
+_EMPTY: Final[Mapping[str, Any]] = {}
 _JSON_ENDS: Final = (("{", "}"), ("[", "]"), ('"', '"'))
 
 
 def _no_constant(_: str) -> None:
     return None  # NaN and the infinities are no JSON
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _digits(value: float) -> str:
@@ -180,42 +199,52 @@ class _Plain:
         self._room = room
 
     def of(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is dict or kind is list:
+            if depth >= MAX_DEPTH:
+                return "<depth>"
+            return self._object(value, depth + 1) if kind is dict else self._array(value, depth + 1)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return _text_of(value)
+            return _text_of(str(value))
         if isinstance(value, int):
             return int(value) if -(2**63) <= value < 2**64 else _digits(value) or "<number>"
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else None
+        return self._unusual(value, depth)
+
+    def _unusual(self, value: Any, depth: int) -> Any:
         if isinstance(value, bytes | bytearray):
             return _bytes(bytes(value))
-        if depth >= MAX_DEPTH:
-            return "<depth>"
         if isinstance(value, Mapping):
-            return self._object(value, depth + 1)
+            return self.of(dict(value), depth)
         if isinstance(value, list | tuple | set | frozenset):
-            return self._array(list(value), depth + 1)
+            return self.of(list(value), depth)
         return _text_of(str(value)) if isinstance(value, complex) else f"<{type(value).__name__}>"
 
-    def _object(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _object(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
         kept: dict[str, Any] = {}
+        self._room -= len(value)
         for key, inner in value.items():
-            if self._room <= 0:
+            if self._room < 0 and len(kept) >= max(0, len(value) + self._room):
                 kept["…"] = f"<{len(value) - len(kept)} more>"
                 break
-            self._room -= 1
-            kept[_text_of(key if isinstance(key, str) else str(key))] = self.of(inner, depth)
+            if type(key) is not str or not key.isascii():
+                key = _text_of(key if isinstance(key, str) else str(key))
+            is_plain = type(inner) is str and inner.isascii()  # nearly always
+            kept[key] = inner if is_plain else self.of(inner, depth)
         return kept
 
     def _array(self, values: list[Any], depth: int) -> list[Any]:
         kept: list[Any] = []
+        self._room -= len(values)
         for value in values:
-            if self._room <= 0:
+            if self._room < 0 and len(kept) >= max(0, len(values) + self._room):
                 kept.append(f"<{len(values) - len(kept)} more>")
                 break
-            self._room -= 1
-            kept.append(self.of(value, depth))
+            is_plain = type(value) is str and value.isascii()
+            kept.append(value if is_plain else self.of(value, depth))
         return kept
 
 
