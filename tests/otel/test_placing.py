@@ -13,7 +13,7 @@ from sessionbat._otel.content_switches import switch_for
 from sessionbat._otel.joining import join
 from sessionbat._otel.mapping import map_log, map_span
 from sessionbat._otel.model import LogRecord, Scope, Span
-from sessionbat._otel.parts import Facts
+from sessionbat._otel.parts import Facts, Place
 from sessionbat._otel.placing import place
 
 RESPONSE = {"gen_ai.response.id": "r-1"}
@@ -156,6 +156,22 @@ def test_the_richer_record_wins_and_borrows_what_the_poorer_alone_says() -> None
         "metrics.output_tokens",
     ]
     assert metadata(event)["span_ids"] == ["t-inner", "t-outer"]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        Place("s", "i", metrics={"http_status": 400.0}, about={"provider": "p"}, error_type="E"),
+        Place("s", "i", parent="p", agent="a", node="n", span_ids=("x", "y"), user="u"),
+        Place("s", "i", session_from="trace", times=("2026-11-29T00:00:00.000000Z", None)),
+    ],
+)
+def test_nothing_of_an_earlier_place_is_left(first: Place) -> None:
+    event = {**(map_span(genai())[0].event or {}), "created_at": None}
+    event["observation"] = {**event["observation"], "started_at": None}
+    later = Place("later", None, agent="b")
+    assert first.apply(event) != later.apply(event)
+    assert later.apply(first.apply(event)) == later.apply(event)
 
 
 def test_a_call_around_several_calls_is_their_sum_and_no_event() -> None:
