@@ -152,10 +152,11 @@ def test_of_many_unread_answers_the_longest_waiting_goes(
             reader.close()
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_read_steadily_is_given_whole(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_limits, "LOOK_EACH", 0.2)
+    monkeypatch.setattr(connection_limits, "LOOK_EACH", 1.0)
     server = start_server()
     server.send([event(f"e{n}", observation__input="x" * 500_000) for n in range(15)])
     with connect(server) as connection:
@@ -165,7 +166,7 @@ def test_an_answer_that_is_read_steadily_is_given_whole(
         read = 0
         while part := response.read(100_000):
             read += len(part)
-            time.sleep(0.01)  # 0.8 s for 7.5 MB: several looks
+            time.sleep(0.04)  # 3 s for 7.5 MB: several looks
     assert read == int(response.headers["Content-Length"]) > 7_000_000
 
 
