@@ -11,9 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
-from captures import FOLDER, logs_of, names, spans_of
-from telling import FOLDER as EXPECTED
-from telling import agree, expected, told
 
 from sessionbat._otel.assembling import assemble
 from sessionbat._otel.joining import join
@@ -21,6 +18,9 @@ from sessionbat._otel.mapping import map_log, map_span
 from sessionbat._otel.model import SpanKey
 from sessionbat._otel.parts import Part
 from sessionbat._otel.placing import place
+from tests.otel.captures import FOLDER, logs_of, names, spans_of
+from tests.otel.telling import FOLDER as EXPECTED
+from tests.otel.telling import agree, expected, told
 
 CAPTURES = sorted(path.stem for path in EXPECTED.glob("*.json"))
 each_capture = pytest.mark.parametrize("name", CAPTURES)

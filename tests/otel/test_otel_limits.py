@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from making import events, genai, span
 
 from sessionbat._otel import chat, retrievals, transcripts, values
 from sessionbat._otel.attributes import MAX_LOOKED_THROUGH, Attributes
 from sessionbat._otel.errors import MAX_MESSAGE_CHARACTERS
 from sessionbat._otel.mapping import map_span
+from tests.otel.making import events, genai, span
 
 at_the_limit = pytest.mark.parametrize("beyond", [0, 1])
 

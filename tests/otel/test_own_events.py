@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from making import events, span
 
 from sessionbat import SessionBat
 from sessionbat._otel import names
 from sessionbat._otel.model import Span
 from sessionbat.transports import MemoryTransport
+from tests.otel.making import events, span
 
 
 def recorded() -> list[dict[str, Any]]:

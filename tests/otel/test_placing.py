@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from making import ANSWERED, ASKED, ORDER, SHIPPED, START, Q, events, genai, happened, span
 
 from sessionbat._otel.assembling import assemble
 from sessionbat._otel.content_switches import switch_for
@@ -15,6 +14,18 @@ from sessionbat._otel.mapping import map_log, map_span
 from sessionbat._otel.model import LogRecord, Scope, Span
 from sessionbat._otel.parts import Facts, Place
 from sessionbat._otel.placing import place
+from tests.otel.making import (
+    ANSWERED,
+    ASKED,
+    ORDER,
+    SHIPPED,
+    START,
+    Q,
+    events,
+    genai,
+    happened,
+    span,
+)
 
 RESPONSE = {"gen_ai.response.id": "r-1"}
 
