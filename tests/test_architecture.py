@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "errors": set(),
     "event": set(),
     "transports": {"accounting", "event"},
-    "testing": {"client", "testing", "transports"},
+    "testing": {"client", "event", "testing", "transports"},
     "integrations": {
         "_clock", "_current", "_encoding", "_host_log", "_measure", "_timestamp", "event",
         "integrations",
@@ -63,7 +63,7 @@ MAY_IMPORT = {
 #: Inside the encoder, each imports those before it only.
 ENCODING = (
     "cutting", "class_facts", "known_types", "exception_messages", "fields", "records",
-    "plain_values", "well_formed", "encoder",
+    "plain_values", "well_formed", "encoder", "feedback",
 )  # fmt: skip
 
 #: Imports inside functions, and why each is there.

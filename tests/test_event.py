@@ -136,7 +136,7 @@ def test_an_event_has_no_problem() -> None:
     [
         ("interaction_id", ...), ("created_at", ...), ("tags", ...), ("context", None),
         ("observation.metadata", ...), ("observation.metrics", None), ("unknown", {"any": 1}),
-        ("type", "feedback"),
+        ("type", "handoff"),
     ],
 )  # fmt: skip
 def test_what_may_be_missing_or_unknown_is_no_problem(path: str, value: object) -> None:

@@ -1,4 +1,4 @@
-"""One completed observation → an encoded event in the transport's hands, and the counts.
+"""One completed observation, or feedback → an encoded event in the transport's hands, and counts.
 
 The heart of a client, behind its API: here the host is protected from everything that can go
 wrong. Loaded by the first client, because the encoder is.
@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sessionbat._encoding import Snapshot, encode_event
+from sessionbat._encoding.feedback import encode_feedback, feedback_object, plain_feedback
 from sessionbat._encoding.plain_values import to_plain
 from sessionbat._encoding.well_formed import as_object, error_object, rfc3339, usable_id, with_model
 from sessionbat._host_log import host_log
@@ -20,6 +21,7 @@ from sessionbat._scope import Scope
 from sessionbat._timestamp import utc_now
 from sessionbat.accounting import WITHHELD, FlushResult, Ledger, Stats
 from sessionbat.event import (
+    FEEDBACK,
     MAX_EVENT_BYTES,
     RETRIEVAL,
     EncodedEvent,
@@ -29,7 +31,7 @@ from sessionbat.event import (
 from sessionbat.transports import CountingTransport, Transport
 
 if TYPE_CHECKING:
-    from sessionbat._masking.mask import Mask
+    from sessionbat._masking.mask import Mask, Masked
 
 _log = host_log
 
@@ -146,13 +148,54 @@ class Recorder:
             return event_id
         try:
             self._hand_over(event_id, line)
-        except RefusedError as refused:
-            self._drop(refused.reason, refused.message)
-        except (RecursionError, MemoryError) as failure:  # the host is out of stack or memory
-            self._drop("not-encoded", f"queueing raised {type(failure).__name__}")
         except Exception as failure:  # noqa: BLE001 - the transport may be the host's own
-            self._drop("transport-error", f"the transport raised {type(failure).__name__}")
+            self._drop_refused(failure)
         return event_id
+
+    def record_feedback(self, scope: Scope, **given: Any) -> str:
+        """Encode what somebody says of a session; as ``record`` otherwise.
+
+        Args:
+            scope: Of the session or turn that it is about.
+            given: Fields of ``feedback``; those that are missing are null.
+        """
+        event_id = new_event_id()
+        if self._is_choosy and not self._wants(scope):
+            return event_id
+        try:
+            line = self._encoded_feedback(event_id, scope, given)
+        except Exception as failure:  # noqa: BLE001 - the host is protected here
+            self._drop("not-encoded", f"encoding raised {type(failure).__name__}")
+            return event_id
+        try:
+            if line is not None:
+                self._hand_over(event_id, line)
+        except Exception as failure:  # noqa: BLE001 - the transport may be the host's own
+            self._drop_refused(failure)
+        return event_id
+
+    def _encoded_feedback(self, event_id: str, scope: Scope, given: dict[str, Any]) -> bytes | None:
+        envelope = {
+            "type": FEEDBACK,
+            "id": event_id,
+            "created_at": utc_now(),
+            "app": scope.app,
+            "session_id": scope.session_id,
+            "interaction_id": scope.interaction_id or None,
+            "tags": scope.tags_json,
+            "context": scope.context_json,
+        }
+        if self._mask is not None:
+            plain = {**envelope, "tags": scope.tags, "context": scope.context}
+            masked = self._mask.apply_to_feedback(plain, plain_feedback(given))
+            fields = self._settle_mask(masked, envelope)
+            if fields is None:
+                return None
+            given = fields["feedback"]
+        feedback, trouble = feedback_object(given)
+        if trouble is not None:
+            self._mend(trouble, _FEEDBACK_TROUBLES[trouble])
+        return encode_feedback(envelope, feedback, self._max_event_bytes)
 
     def _wants(self, scope: Scope) -> bool:
         """Whether to record at all; what is not recorded is counted here."""
@@ -171,15 +214,19 @@ class Recorder:
     ) -> dict[str, Any] | None:
         """Mask an observation, and the envelope's tags and context in place; None: do not send."""
         plain = {**envelope, "tags": scope.tags, "context": scope.context}
-        fields, trouble = mask.apply(plain, observation)
+        fields = self._settle_mask(mask.apply(plain, observation), envelope)
+        return None if fields is None else fields["observation"]
+
+    def _settle_mask(self, masked: Masked, envelope: dict[str, Any]) -> dict[str, Any] | None:
+        """Count what a mask came to, and put its tags and context in place; None: do not send."""
+        fields, trouble = masked
         if fields is None:
             self._drop(WITHHELD, "the mask returned None for it")
             return None
         if trouble is not None:
             self._mend(trouble, _MASK_TROUBLES[trouble])
         envelope["tags"], envelope["context"] = fields["tags"], fields["context"]
-        masked: dict[str, Any] = fields["observation"]
-        return masked
+        return fields
 
     def measurement(
         self,
@@ -299,6 +346,16 @@ class Recorder:
             self.ledger.recorded += 1
             self.ledger.deliver()
 
+    def _drop_refused(self, failure: Exception) -> None:
+        """Count an event that could not be handed over, by why."""
+        kind = type(failure).__name__
+        if isinstance(failure, RefusedError):
+            self._drop(failure.reason, failure.message)
+        elif isinstance(failure, (RecursionError, MemoryError)):  # the host is out of stack, memory
+            self._drop("not-encoded", f"queueing raised {kind}")
+        else:
+            self._drop("transport-error", f"the transport raised {kind}")
+
     def _drop(self, reason: str, message: str) -> None:
         if self.ledger.record_dropped(reason):
             _log.warning("dropped an event: %s; more are counted only. [%s]", message, reason)
@@ -312,6 +369,13 @@ _MASK_TROUBLES: Final = {
     "mask-failed": "the mask raised or returned no event; what it should have masked is not sent",
     "mask-slow": "a pattern of the mask takes too long; what it was to search is masked whole",
     "mask-identity": "the mask changed an event's id, time, app or session; they are sent as given",
+}
+
+
+_FEEDBACK_TROUBLES: Final = {
+    "bad-score": "a feedback's score was no finite number; the rest of it is recorded",
+    "bad-observation-id": "a feedback's observation_id was unusable; it is recorded without",
+    "empty-feedback": "a feedback said nothing; pass a score, a label or a comment",
 }
 
 

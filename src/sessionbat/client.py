@@ -1,7 +1,8 @@
 """SessionBat, Session, Interaction: the recording API. Start reading here.
 
 A client makes sessions, a session makes interactions, an interaction records completed
-observations. After construction nothing raises and nothing waits, except ``flush`` and ``close``.
+observations; both record what is said of them. After construction nothing raises and nothing
+waits, except ``flush`` and ``close``.
 """
 
 from __future__ import annotations
@@ -261,6 +262,67 @@ class Session:
         usable = self._client._recorder.usable_id(interaction_id, "interaction")
         return Interaction(self, usable, tags, context)
 
+    def feedback(
+        self,
+        *,
+        score: float | None = None,
+        label: str | None = None,
+        comment: str | None = None,
+        observation_id: str | None = None,
+        source: str = "user",
+        tags: Iterable[str] | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Record what somebody says of this session; it is feedback, and no observation.
+
+        Never waits and never raises; given several times, the last counts.
+
+        Args:
+            score: A finite number, on whatever scale the app has; True is 1 and False is 0.
+            label: A word to count by, ``"thumbs_up"``; at most 256 characters.
+            comment: Their words; at most 8,192 characters.
+            observation_id: The observation that it is about; else it is the whole session.
+            source: Who says so: ``"user"``, ``"app"``, ``"agent"``, or a word of the host's.
+            tags: Added to the session's.
+            context: Merged over the session's.
+
+        Returns:
+            The id of the feedback's own event.
+        """
+        return self._client._recorder.record_feedback(
+            self._scope.extended(tags, context),
+            score=score,
+            label=label,
+            comment=comment,
+            observation_id=observation_id,
+            source=source,
+        )
+
+    def outcome(
+        self,
+        outcome: str,
+        *,
+        reason: str | None = None,
+        tags: Iterable[str] | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Record what the app itself knows of the session's end, as feedback of source ``"app"``.
+
+        Never waits and never raises; said several times, the last counts.
+
+        Args:
+            outcome: ``"helped"``, ``"failed"``, or a word of the host's; at most 256 characters.
+            reason: How the app knows; at most 8,192 characters.
+            tags: Added to the session's.
+            context: Merged over the session's.
+
+        Returns:
+            The id of its event.
+        """
+        return self._client._recorder.record_feedback(
+            self._scope.extended(tags, context), outcome=outcome, reason=reason, source="app"
+        )
+
     def langchain_callback(
         self,
         *,
@@ -451,6 +513,42 @@ class Interaction:
             error,
             metadata,
             metrics,
+        )
+
+    def feedback(
+        self,
+        *,
+        score: float | None = None,
+        label: str | None = None,
+        comment: str | None = None,
+        observation_id: str | None = None,
+        source: str = "user",
+        tags: Iterable[str] | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Record what somebody says of this turn; it is feedback, and no observation.
+
+        Never waits and never raises; given several times, the last counts.
+
+        Args:
+            score: A finite number, on whatever scale the app has; True is 1 and False is 0.
+            label: A word to count by, ``"thumbs_up"``; at most 256 characters.
+            comment: Their words; at most 8,192 characters.
+            observation_id: The observation that it is about; else it is the whole turn.
+            source: Who says so: ``"user"``, ``"app"``, ``"agent"``, or a word of the host's.
+            tags: Added to the turn's.
+            context: Merged over the turn's.
+
+        Returns:
+            The id of the feedback's own event.
+        """
+        return self._recorder.record_feedback(
+            self._scope.extended(tags, context),
+            score=score,
+            label=label,
+            comment=comment,
+            observation_id=observation_id,
+            source=source,
         )
 
     def measure_llm(

@@ -1,4 +1,4 @@
-"""What an event is: one completed observation in its envelope, and the rules for its ids.
+"""What an event is: an observation, or feedback, in its envelope; and the rules for its ids.
 
 The SDK writes by these rules and the server reads by them; nothing else defines an event.
 Standard library only, and no I/O.
@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 LLM: Final = "llm"
 TOOL: Final = "tool"
 RETRIEVAL: Final = "retrieval"
-FEEDBACK: Final = "feedback"  # reserved: stored as it comes, recorded by nothing yet
+#: What somebody says of a session, a turn or an observation; no observation itself.
+FEEDBACK: Final = "feedback"
 
 #: Context keys that every server filters by without being told to.
 RESERVED_CONTEXT: Final = ("user_id", "workspace_id", "environment", "release")
@@ -23,6 +24,9 @@ MAX_ID_CHARACTERS: Final = 128
 #: Of an event's app, session, interaction and type: each stands in lists of a thousand.
 MAX_NAME_CHARACTERS: Final = 1024
 MAX_EVENT_BYTES: Final = 1024 * 1024
+#: Of a feedback's label, outcome and source, and of its comment and reason.
+MAX_LABEL_CHARACTERS: Final = 256
+MAX_COMMENT_CHARACTERS: Final = 8192
 #: No event is cut below this; room for its envelope.
 MIN_EVENT_BYTES: Final = 16 * 1024
 
@@ -87,7 +91,8 @@ def find_problem(event: object) -> Problem | None:
     """Say why a decoded JSON value is not an event, or None when it is one.
 
     Only what the store needs to file an event is required: ``type``, ``id``, ``app``,
-    ``session_id`` and ``observation.kind``. The rest may be missing; unknown fields are welcome.
+    ``session_id``, and ``observation.kind`` or, where the type is feedback, ``feedback``. The rest
+    may be missing; unknown fields are welcome.
     """
     if not isinstance(event, dict):
         return Problem("", f"an event is a JSON object, not {_json_type(event)}")
@@ -99,7 +104,8 @@ def find_problem(event: object) -> Problem | None:
             return problem
     if not is_event_id(event["id"]):
         return Problem("id", "an id is 1 to 128 printable ASCII characters")
-    return _shape_problem(event) or _observation_problem(event)
+    inside = _feedback_problem if event["type"] == FEEDBACK else _observation_problem
+    return _shape_problem(event) or inside(event)
 
 
 def _is_usual(event: dict[str, Any]) -> bool:
@@ -113,6 +119,7 @@ def _is_usual(event: dict[str, Any]) -> bool:
     kind, tags = get("type"), get("tags")
     return (
         type(kind) is str
+        and kind != FEEDBACK
         and observation.get("kind") == kind != ""
         and is_event_id(get("id"))
         and type(app := get("app")) is str
@@ -164,6 +171,13 @@ def _shape_problem(event: dict[str, Any]) -> Problem | None:
     if context is not None and not isinstance(context, dict):
         return Problem("context", f"must be an object, not {_json_type(context)}")
     return None
+
+
+def _feedback_problem(event: dict[str, Any]) -> Problem | None:
+    feedback = event.get("feedback")
+    if isinstance(feedback, dict):
+        return None
+    return Problem("feedback", f"must be an object, not {_json_type(feedback)}")
 
 
 def _observation_problem(event: dict[str, Any]) -> Problem | None:

@@ -40,6 +40,19 @@ def measured(client: SessionBat) -> None:
         found.output = [{"content": SECRET}]
 
 
+def feedback(client: SessionBat) -> None:
+    session = client.session(tags=[SECRET], context={"user": SECRET})
+    session.feedback(score=1, label=SECRET, comment="x" * 8180 + SECRET, source=SECRET)
+    session.feedback(
+        label={SECRET: SECRET},  # type: ignore[arg-type]
+        comment=json.dumps({"q": SECRET}),
+        tags=[SECRET],
+        context={"c": SECRET},
+    )
+    session.interaction(context={"u": SECRET}).feedback(score=SECRET, comment=SECRET)  # type: ignore[arg-type]
+    session.outcome(SECRET, reason=[SECRET])  # type: ignore[arg-type]
+
+
 def langchain(client: SessionBat) -> None:
     from langchain_core.language_models.fake_chat_models import FakeListChatModel
     from langchain_core.messages import HumanMessage
@@ -76,6 +89,7 @@ def langchain(client: SessionBat) -> None:
 RECORDERS: dict[str, Callable[[SessionBat], None]] = {
     "by hand": by_hand,
     "measured": measured,
+    "feedback": feedback,
     "langchain": langchain,
 }
 

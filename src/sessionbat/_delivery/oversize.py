@@ -14,7 +14,7 @@ MAX_CUT_BYTES: Final = 128 * 1024
 def cut_line(line: bytes) -> bytes | None:
     """Shorten an event to a quarter, at most ``MAX_CUT_BYTES``; None if it was cut before."""
     event = json.loads(line)
-    observation = event.get("observation")
+    observation = event.get("observation")  # feedback has none; it is short, and never cut here
     if not isinstance(observation, dict) or "refused_bytes" in observation.get("truncated", {}):
         return None
     original = observation.get("truncated", {}).get("original_bytes", len(line))

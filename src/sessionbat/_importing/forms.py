@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from sessionbat._importing.json_values import Json
 from sessionbat._importing.transcripts import holds_messages
+from sessionbat.event import FEEDBACK
 
 Form = Literal[
     "events", "chat", "anthropic", "responses", "gemini", "bedrock", "langchain", "sharegpt"
@@ -27,7 +28,7 @@ NAMES: Final[dict[Form, str]] = {
 
 def tell_form(record: object) -> Form | None:
     """Tell what a record holds by the keys that only one form has; None when it has none."""
-    if isinstance(record, dict) and "observation" in record:
+    if isinstance(record, dict) and ("observation" in record or _is_feedback(record)):
         return "events"
     if not holds_messages(record):
         return None
@@ -38,6 +39,10 @@ def tell_form(record: object) -> Form | None:
     if isinstance(record, dict):
         return "gemini" if "contents" in record else "responses" if "input" in record else "chat"
     return "chat"
+
+
+def _is_feedback(record: Json) -> bool:
+    return record.get("type") == FEEDBACK and isinstance(record.get("feedback"), dict)
 
 
 _ANTHROPIC: Final = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"})

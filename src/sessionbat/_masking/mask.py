@@ -10,6 +10,7 @@ import inspect
 import re
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
@@ -44,7 +45,7 @@ _CUT: Final = re.compile(r"…\[\+\d+ characters\]$")
 class Masked(NamedTuple):
     """What a mask made of an event: the fields that it may change; why not, if not."""
 
-    #: ``tags`` and ``context``, as JSON, and ``observation``; None: do not send.
+    #: ``tags`` and ``context``, as JSON, and ``observation`` or ``feedback``; None: do not send.
     fields: dict[str, Any] | None
     #: A slug to count; None when everything went as it should.
     trouble: str | None = None
@@ -74,22 +75,39 @@ class Mask:
         """
         try:
             event = _plain_event(envelope, observation)
-            if self._function is None:
-                return self._ruled(event)
-            answer = self._asked(self._function, event)
-            if answer is None:
-                return Masked(None, WITHHELD)
-            changed = _well_formed(answer, observation["kind"])
-            kept = all(answer.get(name, envelope[name]) == envelope[name] for name in IDENTITY)
-            return Masked(changed, None if kept else IDENTITY_KEPT)
+            return self._applied(event, envelope, partial(_well_formed, kind=observation["kind"]))
         except Exception:  # noqa: BLE001 - the mask is the host's own code
             return Masked(_without_payload(observation), FAILED)
 
-    def _ruled(self, event: dict[str, Any]) -> Masked:
-        assert self._rules is not None
-        in_time = self._rules.apply(event)
-        changed = _well_formed(event, event["observation"]["kind"])
-        return Masked(changed, None if in_time else SLOW)
+    def apply_to_feedback(self, envelope: dict[str, Any], feedback: dict[str, Any]) -> Masked:
+        """Do the same for an event of feedback.
+
+        Args:
+            envelope: The outer fields as plain values.
+            feedback: All its fields as plain values, whole. Neither is changed.
+        """
+        try:
+            event = _copied({**envelope, "feedback": feedback})
+            return self._applied(event, envelope, _well_formed_feedback)
+        except Exception:  # noqa: BLE001 - the mask is the host's own code
+            return Masked(_without_words(feedback), FAILED)
+
+    def _applied(
+        self,
+        event: dict[str, Any],
+        envelope: dict[str, Any],
+        well_formed: Callable[[Any], dict[str, Any]],
+    ) -> Masked:
+        if self._function is None:
+            assert self._rules is not None
+            in_time = self._rules.apply(event)
+            return Masked(well_formed(event), None if in_time else SLOW)
+        answer = self._asked(self._function, event)
+        if answer is None:
+            return Masked(None, WITHHELD)
+        changed = well_formed(answer)
+        kept = all(answer.get(name, envelope[name]) == envelope[name] for name in IDENTITY)
+        return Masked(changed, None if kept else IDENTITY_KEPT)
 
     def _asked(self, function: MaskFunction, event: dict[str, Any]) -> Any:
         if getattr(self._running, "inside", False):
@@ -124,6 +142,18 @@ def _without_payload(observation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _without_words(feedback: dict[str, Any]) -> dict[str, Any]:
+    """Do the same for feedback: its number stays, and which observation it is about."""
+    kept = {
+        name: value if value is None or name in _NO_WORDS else MASKED
+        for name, value in feedback.items()
+    }
+    return {"tags": _EMPTY_ARRAY, "context": _EMPTY_OBJECT, "feedback": kept}
+
+
+_NO_WORDS: Final = ("score", "observation_id")
+
+
 def _numbers_only(metrics: Any) -> dict[str, Any]:
     numbers, _ = only_numbers(metrics, {})
     return {name: number for name, number in numbers.items() if _METRIC_NAME.fullmatch(name)}
@@ -144,7 +174,10 @@ def _plain_event(envelope: dict[str, Any], observation: dict[str, Any]) -> dict[
     )
     if not is_plain(observation.values()):
         observation = _converted(observation)
-    event = {**envelope, "observation": observation}
+    return _copied({**envelope, "observation": observation})
+
+
+def _copied(event: dict[str, Any]) -> dict[str, Any]:
     try:
         copied: dict[str, Any] = orjson.loads(orjson.dumps(event))  # a twentieth of a conversion
     except TypeError:  # a lone surrogate, a wide integer
@@ -182,15 +215,25 @@ def _well_formed(answer: Any, kind: str) -> dict[str, Any]:
     observation = {**_ALL_FIELDS, **answer["observation"], "kind": kind}
     metrics, metadata = split_metrics(observation["metrics"], observation["metadata"])
     observation |= {"metrics": metrics, "metadata": metadata}
+    if not (type(metadata) is type(metrics) is dict):
+        raise TypeError("metadata and metrics are objects")
+    return {**_well_formed_envelope(answer), "observation": observation}
+
+
+def _well_formed_feedback(answer: Any) -> dict[str, Any]:
+    """Do the same for feedback; its fields are brought into their form where they are encoded."""
+    return {**_well_formed_envelope(answer), "feedback": dict(answer["feedback"])}
+
+
+def _well_formed_envelope(answer: Any) -> dict[str, Any]:
     tags, context = answer.get("tags", []), answer.get("context", {})
-    if not (type(context) is type(metadata) is type(metrics) is dict):
-        raise TypeError("context, metadata and metrics are objects")
+    if type(context) is not dict:
+        raise TypeError("context is an object")
     if type(tags) is not list or not all(type(tag) is str for tag in tags):
         raise TypeError("tags are a list of strings")
     return {
         "tags": orjson.Fragment(encode_value(tags)),
         "context": orjson.Fragment(encode_value(context)),
-        "observation": observation,
     }
 
 

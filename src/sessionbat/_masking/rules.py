@@ -97,10 +97,21 @@ class _Search:
         self.slow_texts = 0
 
     def event(self, event: dict[str, Any]) -> None:
-        observation = event["observation"]
-        for owner, name in ((event, "context"), (observation, "metadata")):
-            owner[name] = {} if self._is_named(name) else self._object(owner[name], 0)
+        event["context"] = self._named_or_object("context", event["context"])
         event["tags"] = [] if self._is_named("tags") else self._value(event["tags"], 0)
+        if "feedback" in event:
+            self._feedback(event["feedback"])
+        else:
+            self._observation(event["observation"])
+
+    def _feedback(self, feedback: dict[str, Any]) -> None:
+        # ``observation_id`` stays: it is the id of another event, where no mask changes it either.
+        for name in feedback.keys() - {"observation_id"}:
+            value = self._field(name, feedback[name], 0)
+            feedback[name] = None if name == "score" and value == MASKED else value
+
+    def _observation(self, observation: dict[str, Any]) -> None:
+        observation["metadata"] = self._named_or_object("metadata", observation["metadata"])
         error = observation["error"]
         if error is not None and self._is_named("error"):
             observation["error"] = {"type": "Error", "message": MASKED}
@@ -109,6 +120,9 @@ class _Search:
         observation["metrics"] = self._metrics(observation["metrics"])
         for name in observation.keys() - {"kind", "metadata", "error", "metrics"}:
             observation[name] = self._field(name, observation[name], 0)
+
+    def _named_or_object(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
+        return {} if self._is_named(name) else self._object(value, 0)
 
     def _metrics(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Mask the names of numbers; the numbers stay."""

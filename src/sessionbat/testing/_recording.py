@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sessionbat.client import SessionBat
+from sessionbat.event import FEEDBACK
 from sessionbat.transports import MemoryTransport
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Recording:
         """Get what was recorded so far, in order; of it only what matches everything given.
 
         Args:
-            kind: ``"llm"``, ``"tool"`` or ``"retrieval"``.
+            kind: ``"llm"``, ``"tool"``, ``"retrieval"`` or ``"feedback"``.
             name: The observation's name; of a tool call, the tool's.
             session_id: Whose conversation.
             interaction_id: Which turn of it.
@@ -47,7 +48,7 @@ class Recording:
             event
             for event in self.transport.events
             if kind in (None, event["type"])
-            and name in (None, event["observation"]["name"])
+            and name in (None, _name(event))
             and session_id in (None, event["session_id"])
             and interaction_id in (None, event["interaction_id"])
         ]
@@ -69,9 +70,11 @@ class Recording:
     def steps(self, *, session_id: str | None = None) -> list[str]:
         """List what was done, in order: ``["retrieval", "tool lookup_account", "llm"]``.
 
-        A step is the kind, and the name where there is one.
+        A step is the kind, and the name where there is one. Feedback is no step; ask for it with
+        ``events(kind="feedback")``.
         """
-        return [_step(event) for event in self.events(session_id=session_id)]
+        events = self.events(session_id=session_id)
+        return [_step(event) for event in events if event["type"] != FEEDBACK]
 
     def assert_recorded(self, *steps: str, session_id: str | None = None) -> None:
         """Require that these steps were recorded in this order; others may stand between.
@@ -113,5 +116,10 @@ class Recording:
 
 
 def _step(event: dict[str, Any]) -> str:
-    name = event["observation"]["name"]
+    name = _name(event)
     return event["type"] if name is None else f"{event['type']} {name}"
+
+
+def _name(event: dict[str, Any]) -> str | None:
+    name: str | None = event.get("observation", {}).get("name")
+    return name
