@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 Span = Literal["hour", "day"]
 SessionSort = Literal["last_activity", "duration", "cost", "errors"]
 Group = Literal["app", "model", "tool"]
-KeyKind = Literal["ingest", "read", "admin"]
+KeyKind = Literal["ingest", "read", "admin", "feedback"]
 #: gone: moved, deleted or replaced while open. failing: the disk answers with errors.
 StoreState = Literal["well", "gone", "damaged", "full", "read-only", "failing", "slow"]
 
@@ -92,13 +92,20 @@ class SessionSummary:
     #: False if an event was imported without its time: ``first_at`` and ``last_at`` are then times
     #: of the import.
     times_known: bool = True
+    #: What users and the app say of it: events that are no observations. Their times count.
+    feedback: int = 0
+
+    @property
+    def events(self) -> int:
+        """How many events are stored of it."""
+        return self.observations + self.feedback
 
 
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
     """A filter for the session list; a session has to meet every condition given.
 
-    A session has a label when any of its observations has it.
+    A session has a label when any of its events has it.
     """
 
     #: Keys and values; only the reserved keys and those that the store was opened with.
@@ -224,6 +231,8 @@ class StoredKey:
     created_at: str
     #: None while the key is valid.
     revoked_at: str | None = None
+    #: From which web pages a feedback key may be used: as browsers name them, ``https://host``.
+    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

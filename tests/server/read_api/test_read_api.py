@@ -40,6 +40,7 @@ def test_a_session_has_exactly_the_promised_fields(server: Wire) -> None:
         "cost_usd": 0.0,
         "title": "",
         "times_known": True,
+        "feedback": 0,
     }
 
 

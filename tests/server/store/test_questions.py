@@ -26,6 +26,7 @@ ASKED: dict[str, Question[Any]] = {
     "session": questions.SessionQuery("b", "s"),
     "events": questions.EventsQuery("b", "s"),
     "event": questions.EventQuery("b", "s", "e"),
+    "feedback": questions.FeedbackQuery("b", "s"),
     "search": questions.SearchQuery("word"),
     "search in b": questions.SearchQuery("word", app="b"),
     "statistics": questions.StatisticsQuery(by="day", **DAY),  # type: ignore[arg-type]
@@ -53,10 +54,18 @@ def received(app: str) -> ReceivedEvent:
     return ReceivedEvent(json.dumps(event).encode(), event, 1_800_000_000_000_000)
 
 
+def said(app: str) -> ReceivedEvent:
+    event = {
+        "id": "f", "type": "feedback", "created_at": "2026-11-22T10:00:00Z", "app": app,
+        "session_id": "s", "feedback": {"score": 1},
+    }  # fmt: skip
+    return ReceivedEvent(json.dumps(event).encode(), event, 1_800_000_000_000_000)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with closing(open_store(f"sqlite:///{tmp_path / 'store.db'}")) as opened:
-        opened.append([received("a"), received("b")])
+        opened.append([received("a"), received("b"), said("a"), said("b")])
         opened.rebuild()  # so that search and statistics have it
         yield opened
 

@@ -69,7 +69,7 @@ def foresee(store: Store, retention: Retention, now: datetime) -> Removed:
     """Return what ``enforce`` would delete, without deleting; the size is an estimate."""
     size, count = store.size_bytes(), max(1, store.count_events())
     old = _idle_since(store, _oldest_kept(retention, now))
-    events = sum(session.observations for session in old.values())
+    events = sum(session.events for session in old.values())
     left = size - events * size / count
     sessions = len(old)
     if retention.max_bytes is not None and left > retention.max_bytes:
@@ -77,7 +77,7 @@ def foresee(store: Store, retention: Retention, now: datetime) -> Removed:
         for app, share in _shares(_without(store.measure_apps(), old), part).items():
             for session in _first(_idle_of(store, app, old), share):
                 sessions += 1
-                events += session.observations
+                events += session.events
     return Removed(sessions, events, round(events * size / count))
 
 
@@ -213,7 +213,7 @@ def _delete_idle(
         if not idle:
             break
         removed += store.delete_sessions(_keys(idle), on_progress=on_progress)
-        events -= sum(session.observations for session in idle)
+        events -= sum(session.events for session in idle)
     return removed
 
 
@@ -250,7 +250,7 @@ def _idle_since(store: Store, before: datetime | None) -> _Sessions:
 def _without(apps: Sequence[AppMeasures], gone: _Sessions) -> list[AppMeasures]:
     events: Counter[str] = Counter()
     for (app, _), session in gone.items():
-        events[app] += session.observations
+        events[app] += session.events
     return [
         AppMeasures(
             each.app,
@@ -281,7 +281,7 @@ def _first(sessions: Iterable[SessionSummary], events: float) -> list[SessionSum
         if events <= 0:
             break
         taken.append(session)
-        events -= session.observations
+        events -= session.events
     return taken
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sessionbat.event import LLM, RETRIEVAL
+from sessionbat.event import FEEDBACK, LLM, RETRIEVAL
 from sessionbat.server.reading.chat import (
     Chat,
     answer_of,
@@ -62,6 +62,8 @@ def read_event(stored: StoredEvent, values: Values | None = None) -> EventReadin
     created_at = parse_time(event.get("created_at"))
     kind = text(observation.get("kind")) or text(event.get("type"))
     given_in, given_out = observation.get("input"), observation.get("output")
+    if kind == FEEDBACK:  # shown alone, it is all there is
+        given_out = event.get("feedback")
     tags = event.get("tags")
     return EventReading(
         id=stored.id,

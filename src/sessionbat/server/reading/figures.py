@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sessionbat.event import LLM, TOOL
+from sessionbat.event import FEEDBACK, LLM, TOOL
 from sessionbat.server.reading.times import are_unknown, read_time
 from sessionbat.server.reading.title import BEST, first_words
 
@@ -27,6 +27,8 @@ _MAX_COST_USD: Final = 10**6
 _MAX_LABELS: Final = 64
 
 Label = tuple[str, str]
+
+_NO_OBSERVATION: Final[Mapping[str, Any]] = {"kind": FEEDBACK}
 
 #: The label of sessions with an event that was imported without its time.
 TIMES_UNKNOWN: Final[Label] = ("times", "unknown")
@@ -53,6 +55,7 @@ class EventFigures(NamedTuple):
 
     event_id: str
     session_id: str
+    #: None of feedback, too: what is said of a turn makes no turn.
     interaction_id: str | None
     at_us: int
     received_at_us: int
@@ -96,7 +99,8 @@ def read(
         received_at_us: The time to use when the event has none.
         context_keys: The context keys that become labels.
     """
-    observation = event["observation"]
+    is_feedback = event["type"] == FEEDBACK
+    observation = _NO_OBSERVATION if is_feedback else event["observation"]
     metrics = observation.get("metrics") or {}
     at_us = _parse_time(event.get("created_at"), otherwise=received_at_us)
     name = _text(observation.get("name"))
@@ -106,7 +110,7 @@ def read(
     return EventFigures(
         event["id"],
         event["session_id"],
-        event.get("interaction_id") or None,
+        None if is_feedback else event.get("interaction_id") or None,
         at_us,
         received_at_us,
         kind,

@@ -78,6 +78,9 @@ class Keys(Protocol):
     def has_keys(self) -> bool:
         """Whether a key was ever added, revoked or not; once true, always true."""
 
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a feedback key that is not revoked names this origin; asked as ``find_key``."""
+
     def revoke_key(self, key_id: str) -> bool:
         """Revoke a key, effective when this returns; False when no key has that id.
 

@@ -1,8 +1,8 @@
 """Extracts the searchable text of an event, and parses search queries; independent of the index.
 
-Searchable are the strings and numbers in input, output and error, and a tool's name; object keys,
-ids, context and metadata are not. Text and query are both folded before they are compared: see
-``reading/folding``.
+Searchable are the strings and numbers in input, output and error, a tool's name, and the words of
+feedback; object keys, ids, context and metadata are not. Text and query are both folded before they
+are compared: see ``reading/folding``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from sessionbat.event import FEEDBACK
+from sessionbat.server.reading.feedback import feedback_words
 from sessionbat.server.reading.folding import first_words, fold, holds_word
 
 MAX_TERMS: Final = 32
@@ -39,6 +41,8 @@ class Term(NamedTuple):
 
 def text_of(event: Mapping[str, Any]) -> str:
     """Return the searchable text of a decoded event, not folded; deterministic."""
+    if event.get("type") == FEEDBACK:
+        return _text_of_all(feedback_words(event), 0)
     observation = event.get("observation")
     if not isinstance(observation, dict):
         return ""

@@ -116,6 +116,19 @@ class EventQuery(_AskingForOne[StoredEvent]):
 
 
 @dataclass(frozen=True, slots=True)
+class FeedbackQuery(_AskingForList[StoredEvent]):
+    """List what was said of a session, the latest ``limit`` of it, oldest first.
+
+    Feedback comes after what it is about, in a long session many pages after.
+    """
+
+    app: str
+    session_id: str
+    _: KW_ONLY
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class SearchQuery(_AskingForPage[SearchHit]):
     """Find events by their words, last received first, of one app or of all.
 
@@ -199,6 +212,7 @@ class Asking(ABC):
     get_session = _asks(SessionQuery)
     list_events = _asks(EventsQuery)
     find_event = _asks(EventQuery)
+    list_feedback = _asks(FeedbackQuery)
     search = _asks(SearchQuery)
     statistics = _asks(StatisticsQuery)
     list_idle_sessions = _asks(IdleSessionsQuery)

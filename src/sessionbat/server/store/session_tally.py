@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from sessionbat.event import LLM, RETRIEVAL, TOOL
+from sessionbat.event import FEEDBACK, LLM, RETRIEVAL, TOOL
 from sessionbat.server.reading.figures import EventFigures, Label, Title
 
 #: An app's name, or its number in a store.
@@ -22,6 +22,7 @@ class Tally:
     first_at_us: int
     last_at_us: int
     title: Title = _NO_TITLE
+    feedback: int = 0
     observations: int = 0
     llm_calls: int = 0
     tool_calls: int = 0
@@ -41,7 +42,10 @@ class Tally:
             self.first_at_us = at_us
         if at_us > self.last_at_us:
             self.last_at_us = at_us
-        self.observations += 1
+        if kind == FEEDBACK:
+            self.feedback += 1
+        else:
+            self.observations += 1
         if kind == LLM:
             self.llm_calls += 1
         elif kind == TOOL:

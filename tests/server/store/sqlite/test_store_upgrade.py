@@ -102,6 +102,19 @@ def test_a_file_of_schema_2_counts_and_finds_as_before(tmp_path: Path) -> None:
     assert found == ["e1", "e2"]  # each by a message that the other does not have, or had first
 
 
+def test_a_file_of_schema_5_counts_feedback_apart_from_observations(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{old_file(tmp_path, 5)}")
+    found = store.get_session("support-bot", "s1")
+    assert found is not None
+    assert (found.observations, found.feedback, found.llm_calls) == (3, 1, 2)
+    assert [each.id for each in store.list_feedback("support-bot", "s1")] == ["f1"]
+    day = datetime(2025, 11, 22, tzinfo=UTC)
+    assert eventually(lambda: not store.measure().events_behind)
+    counted = store.statistics(by="day", since=day, until=day + timedelta(days=366))
+    store.close()
+    assert sum(each.count for each in counted) == 5  # and the feedback was counted, too
+
+
 def test_a_file_of_schema_4_takes_an_id_once_a_session_and_numbers_go_on(tmp_path: Path) -> None:
     path = old_file(tmp_path, 4)
     store = open_store(f"sqlite:///{path}")

@@ -18,6 +18,7 @@ ANSWERS: Final[Mapping[type[Question[Any]], Callable[[Reader, Any], Any]]] = {
     questions.AppActivityQuery: session_list.list_app_activity,
     questions.EventsQuery: event_list.list_events,
     questions.EventQuery: event_list.find_event,
+    questions.FeedbackQuery: event_list.list_feedback,
     questions.SearchQuery: text_search.search,
     questions.StatisticsQuery: rollups.sum_up,
 }

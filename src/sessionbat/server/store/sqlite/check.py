@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 _COMPARED: Final = {
     "payloads": ("SELECT count(*) FROM payloads", "SELECT count(*) FROM events"),
     "sums of sessions": (
-        "SELECT coalesce(sum(observations), 0) FROM sessions",
+        "SELECT coalesce(sum(observations + feedback), 0) FROM sessions",
         "SELECT count(*) FROM events",
     ),
     "errors of sessions": (
@@ -42,8 +42,8 @@ _COMPARED: Final = {
     ),
     "statistics": (
         "SELECT coalesce(sum(count), 0) FROM rollups WHERE span = 'day' AND dimension = ''",
-        "SELECT count(*) FROM events"
-        " WHERE id <= (SELECT up_to FROM progress WHERE name = 'statistics')",
+        "SELECT count(*) FROM events WHERE kind <> 'feedback'"
+        " AND id <= (SELECT up_to FROM progress WHERE name = 'statistics')",
     ),
     "messages": (
         "SELECT count(*) FROM messages",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from sessionbat.errors import StoreError
-from sessionbat.event import LLM, RETRIEVAL, TOOL
+from sessionbat.event import FEEDBACK, LLM, RETRIEVAL, TOOL
 from sessionbat.server.records import Removed
 from sessionbat.server.store.sqlite.compaction import Compaction
 from sessionbat.server.store.sqlite.derived import Derived
@@ -259,7 +259,8 @@ _SUMS: Final = {
     "first_at_us": "min(min(at_us, received_at_us))",
     "last_at_us": "max(min(at_us, received_at_us))",
     "interactions": "count(DISTINCT interaction)",
-    "observations": "count(*)",
+    "observations": f"sum(kind <> '{FEEDBACK}')",
+    "feedback": f"sum(kind = '{FEEDBACK}')",
     "llm_calls": f"sum(kind = '{LLM}')",
     "tool_calls": f"sum(kind = '{TOOL}')",
     "retrievals": f"sum(kind = '{RETRIEVAL}')",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sessionbat.event import FEEDBACK
 from sessionbat.server.records import Page, StoredEvent
-from sessionbat.server.store.questions import EventQuery, EventsQuery
+from sessionbat.server.store.questions import EventQuery, EventsQuery, FeedbackQuery
 from sessionbat.server.store.sqlite.append import pack_id, unpack_id
 from sessionbat.server.store.sqlite.connections import Reader
 from sessionbat.server.store.sqlite.paging import Filling, Place, read_cursor
@@ -41,6 +42,21 @@ def list_events(reader: Reader, query: EventsQuery) -> Page[StoredEvent]:
         raw = reader.payloads.decode(reader.connection, row.codec, row.data)
         filling.add(Place(row.at_us, row.id), StoredEvent(unpack_id(row.event_id), raw), len(raw))
     return filling.page(is_cut=False)
+
+
+def list_feedback(reader: Reader, query: FeedbackQuery) -> list[StoredEvent]:
+    """List what was said of a session: the latest of it, oldest first."""
+    rows = reader.connection.execute(
+        "SELECT event_id, codec, data FROM events INDEXED BY events_of_feedback"
+        f" CROSS JOIN payloads ON event = events.id"
+        f" WHERE session = {_ITS_SESSION} AND kind = '{FEEDBACK}'"
+        " ORDER BY at_us DESC, events.id DESC LIMIT ?",
+        (query.app, query.session_id, query.limit),
+    ).fetchall()
+    return [
+        StoredEvent(unpack_id(event_id), reader.payloads.decode(reader.connection, codec, data))
+        for event_id, codec, data in reversed(rows)
+    ]
 
 
 def find_event(reader: Reader, query: EventQuery) -> StoredEvent | None:

@@ -29,6 +29,7 @@ class _Row(NamedTuple):
     digest: bytes
     created_at_us: int
     revoked_at_us: int | None
+    origins: str
 
 
 _COLUMNS: Final = columns(_Row)
@@ -37,7 +38,9 @@ _COLUMNS: Final = columns(_Row)
 def add(connection: sqlite3.Connection, key: StoredKey) -> None:
     """Insert a key, inside the caller's transaction."""
     created_at_us = microseconds(datetime.fromisoformat(key.created_at))
-    row = _Row(key.id, key.kind, key.app, key.name, key.digest, created_at_us, None)
+    row = _Row(
+        key.id, key.kind, key.app, key.name, key.digest, created_at_us, None, " ".join(key.origins)
+    )
     connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES {places_of(_Row)}", row)
 
 
@@ -95,6 +98,14 @@ class KeyReader:
         """Whether the file has a key, revoked or not."""
         return self._first("SELECT 1 FROM keys LIMIT 1") is not None
 
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a key that may be used names this origin."""
+        query = (
+            "SELECT 1 FROM keys WHERE kind = 'feedback' AND revoked_at_us IS NULL"
+            " AND instr(' ' || origins || ' ', ' ' || ? || ' ') LIMIT 1"
+        )
+        return " " not in origin and self._first(query, (origin,)) is not None
+
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
@@ -117,4 +128,7 @@ class KeyReader:
 def _key(row: _Row) -> StoredKey:
     revoked_at = None if row.revoked_at_us is None else rfc3339(row.revoked_at_us)
     created_at = rfc3339(row.created_at_us)
-    return StoredKey(row.id, row.kind, row.app, row.name, row.digest, created_at, revoked_at)
+    origins = tuple(row.origins.split())
+    return StoredKey(
+        row.id, row.kind, row.app, row.name, row.digest, created_at, revoked_at, origins
+    )

@@ -6,9 +6,13 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from sessionbat.server.records import AppMeasures, StoreMeasures
 from sessionbat.server.store.sqlite.progress import behind
+
+#: Of a session.
+_EVENTS: Final = "observations + feedback"
 
 
 def measure(connection: sqlite3.Connection, path: Path, derived: Sequence[str]) -> StoreMeasures:
@@ -19,7 +23,7 @@ def measure(connection: sqlite3.Connection, path: Path, derived: Sequence[str]) 
         path: Its file.
         derived: The names of the derived data.
     """
-    (events,) = connection.execute("SELECT coalesce(sum(observations), 0) FROM sessions").fetchone()
+    (events,) = connection.execute(f"SELECT coalesce(sum({_EVENTS}), 0) FROM sessions").fetchone()
     events_behind, since_us = behind(connection, derived)
     return StoreMeasures(
         events=events,
@@ -33,7 +37,7 @@ def measure(connection: sqlite3.Connection, path: Path, derived: Sequence[str]) 
 def measure_apps(connection: sqlite3.Connection) -> list[AppMeasures]:
     """Measure each app that has sessions."""
     rows = connection.execute(
-        "SELECT name, sum(observations), bytes FROM sessions JOIN apps ON apps.id = app"
+        f"SELECT name, sum({_EVENTS}), bytes FROM sessions JOIN apps ON apps.id = app"
         " GROUP BY app ORDER BY app"
     )
     return [AppMeasures(app=name, events=events, bytes=size) for name, events, size in rows]

@@ -283,12 +283,15 @@ def _payload(raw: bytes, compressed: bytes) -> Payload:
     return Payload(SHAPED, compressed) if len(compressed) < len(raw) else Payload(PLAIN, raw)
 
 
+_NOTHING: Final[dict[str, Any]] = {}
+
+
 def _find_messages(received: ReceivedEvent) -> Conversation | None:
     """Find a model call's messages in the JSON of its event.
 
     Only if encoding them again gives the same bytes, so that the JSON is returned unchanged.
     """
-    given = received.event["observation"].get("input")
+    given = received.event.get("observation", _NOTHING).get("input")
     listed: Any = given.get("messages") if isinstance(given, dict) else given
     if not isinstance(listed, list) or not _are_messages(listed, len(received.raw)):
         return None

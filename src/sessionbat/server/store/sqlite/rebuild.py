@@ -59,10 +59,11 @@ def rebuild_rows(
         last = rows[-1].id
         done += len(rows)
         on_progress(done, total)
+    empty = "observations = 0 AND feedback = 0"
     connection.execute(
-        "DELETE FROM interactions WHERE session IN (SELECT id FROM sessions WHERE observations = 0)"
+        f"DELETE FROM interactions WHERE session IN (SELECT id FROM sessions WHERE {empty})"
     )
-    connection.execute("DELETE FROM sessions WHERE observations = 0")
+    connection.execute(f"DELETE FROM sessions WHERE {empty}")
 
 
 def _empty(connection: sqlite3.Connection) -> None:
@@ -75,9 +76,9 @@ def _empty(connection: sqlite3.Connection) -> None:
         """
         UPDATE sessions SET
             first_at_us = 9223372036854775807, last_at_us = 0, interactions = 0, observations = 0,
-            llm_calls = 0, tool_calls = 0, retrievals = 0, errors = 0, input_tokens = 0,
-            output_tokens = 0, cost_nanos = 0, latency_ms = 0, title = '', title_rank = 0,
-            title_at_us = 0
+            feedback = 0, llm_calls = 0, tool_calls = 0, retrievals = 0, errors = 0,
+            input_tokens = 0, output_tokens = 0, cost_nanos = 0, latency_ms = 0, title = '',
+            title_rank = 0, title_at_us = 0
         """
     )
 

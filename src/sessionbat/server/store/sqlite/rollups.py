@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sessionbat.event import LLM, TOOL
+from sessionbat.event import FEEDBACK, LLM, TOOL
 from sessionbat.server.reading.figures import microseconds, rfc3339
 from sessionbat.server.records import Span, Statistic
 from sessionbat.server.store.latency_histogram import (
@@ -259,6 +259,8 @@ def _gather(rows: Sequence[EventRow], most: int) -> _Gathered:
     hour_us = _SPANS["hour"]
     sums: dict[_Alike, _Sum] = {}
     for place, row in enumerate(rows):
+        if row.kind == FEEDBACK:  # no observation
+            continue
         key = _Alike(row.app, row.active_at_us // hour_us, row.kind, row.name, row.model)
         alike = sums.get(key)
         if alike is None:

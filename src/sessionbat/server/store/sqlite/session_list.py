@@ -31,6 +31,7 @@ class _Row(NamedTuple):
     last_at_us: int
     interactions: int
     observations: int
+    feedback: int
     llm_calls: int
     tool_calls: int
     retrievals: int
@@ -161,6 +162,7 @@ def _summary(row: _Row) -> SessionSummary:
         last_at=rfc3339(row.last_at_us),
         interactions=row.interactions,
         observations=row.observations,
+        feedback=row.feedback,
         llm_calls=row.llm_calls,
         tool_calls=row.tool_calls,
         retrievals=row.retrievals,

@@ -73,6 +73,7 @@ class _SessionRow(NamedTuple):
     interactions: int
     first_at_us: int
     last_at_us: int
+    feedback: int
     observations: int
     llm_calls: int
     tool_calls: int
@@ -103,6 +104,7 @@ _OR_ADD: Final = f"""
         interactions = interactions + excluded.interactions,
         first_at_us = min(first_at_us, excluded.first_at_us),
         last_at_us = max(last_at_us, excluded.last_at_us),
+        feedback = feedback + excluded.feedback,
         observations = observations + excluded.observations,
         llm_calls = llm_calls + excluded.llm_calls,
         tool_calls = tool_calls + excluded.tool_calls,
@@ -128,6 +130,7 @@ def _row(tally: Tally, number: int, key: _Key, interactions: int) -> _SessionRow
         interactions=interactions,
         first_at_us=tally.first_at_us,
         last_at_us=tally.last_at_us,
+        feedback=tally.feedback,
         observations=tally.observations,
         llm_calls=tally.llm_calls,
         tool_calls=tally.tool_calls,

@@ -213,6 +213,10 @@ class SqliteStore(Store):
         """Whether a key was ever added; see ``Store.has_keys``."""
         return self._keys.has_any()
 
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a key names this origin; see ``Store.allows_origin``."""
+        return self._keys.allows_origin(origin)
+
     def revoke_key(self, key_id: str) -> bool:
         """Revoke a key; see ``Store.revoke_key``."""
         with self._writer.transaction() as connection:
