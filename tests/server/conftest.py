@@ -39,8 +39,8 @@ def server(start_server: Callable[..., Wire]) -> Wire:
 def make_key(tmp_path: Path) -> Callable[..., str]:
     """Make keys in the store of the test's server, as another process would."""
 
-    def make(kind: KeyKind, app: str | None = None) -> str:
-        key, stored = new_key(kind, app, "")
+    def make(kind: KeyKind, app: str | None = None, *origins: str) -> str:
+        key, stored = new_key(kind, app, "", origins)
         store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
         store.add_key(stored)
         store.close()

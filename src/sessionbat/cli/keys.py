@@ -30,15 +30,25 @@ def keys() -> None:
 @keys.command("create")
 @click.option(
     "--kind",
-    type=click.Choice(["ingest", "read", "admin"]),
+    type=click.Choice(["ingest", "read", "admin", "feedback"]),
     default="ingest",
     show_default=True,
-    help="ingest writes to one app; read reads one app, or all; admin may do everything.",
+    help="ingest writes to one app; read reads one app, or all; admin may do everything; feedback"
+    " sends what users say from the web pages of one app.",
 )
 @click.option("--app", metavar="NAME", help="The app; a read key without one is for every app.")
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Of a feedback key: pages that may use it, https://shop.example.com; may be repeated.",
+)
 @click.option("--name", default="", metavar="TEXT", help="What the key is used for.")
 @store_option
-def create_key(kind: KeyKind, app: str | None, name: str, store_url: str) -> None:
+def create_key(
+    kind: KeyKind, app: str | None, origins: tuple[str, ...], name: str, store_url: str
+) -> None:
     """Create a key and print it; it is shown only once, as only its hash is stored.
 
     The key alone goes to standard output, everything else to standard error. The store is made
@@ -47,7 +57,7 @@ def create_key(kind: KeyKind, app: str | None, name: str, store_url: str) -> Non
     from sessionbat.server.access.keys import new_key
     from sessionbat.server.store.opening import open_store
 
-    key, stored = new_key(kind, app, name)
+    key, stored = new_key(kind, app, name, origins)
     with closing(open_store(store_url)) as store:
         store.add_key(stored)
     click.echo(key)
@@ -66,12 +76,20 @@ def list_keys(store_url: str) -> None:
         click.echo(f"No keys in {store_url}: its server is open, on loopback.")
         return
     table = Table(box=SIMPLE)
-    for heading in ("Id", "Kind", "App", "Name", "Created", "Revoked"):
+    for heading in ("Id", "Kind", "App", "Name", "Origins", "Created", "Revoked"):
         table.add_column(heading, overflow="fold")
     for key in found:
         app = "every app" if key.app is None else key.app
         revoked = "" if key.revoked_at is None else _moment(key.revoked_at)
-        row = (key.id, key.kind, app, key.name, _moment(key.created_at), revoked)
+        row = (
+            key.id,
+            key.kind,
+            app,
+            key.name,
+            " ".join(key.origins),
+            _moment(key.created_at),
+            revoked,
+        )
         table.add_row(*map(Text, row))
     Console().print(table)
 
@@ -94,8 +112,14 @@ def revoke_key(key_id: str, store_url: str) -> None:
 
 def _what_for(key: StoredKey) -> str:
     app = "every app" if key.app is None else f"the app {key.app}"
-    does = {"ingest": "writes to", "read": "reads", "admin": "may do everything with"}[key.kind]
-    return f"Key {key.id} {does} {app}"
+    does = {
+        "ingest": "writes to",
+        "read": "reads",
+        "admin": "may do everything with",
+        "feedback": "sends feedback to",
+    }[key.kind]
+    pages = f" from {', '.join(key.origins)}" if key.origins else ""
+    return f"Key {key.id} {does} {app}{pages}"
 
 
 def _moment(at: str) -> str:

@@ -22,12 +22,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessionbat.errors import StoreError
 from sessionbat.server.access import login
+from sessionbat.server.access.cross_origin import CrossOrigin, preflight_route
 from sessionbat.server.access.door import HEADERS, Door
 from sessionbat.server.access.login_cookie import LoginCookie
 from sessionbat.server.access.opening import open_guarded_store
 from sessionbat.server.access.permissions import Guard
 from sessionbat.server.access.routes import Face, GuardedRoute, Need, Routes
-from sessionbat.server.ingest import operation
+from sessionbat.server.ingest import feedback, operation
 from sessionbat.server.ingest.endpoint import Ingestion
 from sessionbat.server.ingest.events import Events
 from sessionbat.server.ingest.protocol import Protocol
@@ -127,6 +128,12 @@ def _application(
                 METRICS.path, _metrics(store, measures), need=Need.READ_EVERY_APP, face=Face.MACHINE
             ),
             *(ingestion.route(protocol) for protocol in protocols(settings)),
+            preflight_route(store, feedback.PATH),
+            ingestion.route(
+                feedback.FeedbackForm(),
+                need=Need.FEEDBACK,
+                max_body_bytes=feedback.MAX_BODY_BYTES,
+            ),
             *logins.routes(),
             GuardedRoute(
                 openapi.PATH,
@@ -159,6 +166,7 @@ def _application(
                 requests=measures.requests,
                 log=settings.access_log,
             ),
+            Middleware(CrossOrigin, store=store, path=feedback.PATH),
             _door(guard, settings, routes),
             Middleware(_RefuseWhileStopping, stopping=stopping, routes=routes),
         ],
@@ -183,6 +191,7 @@ def operations(store: Store, settings: Settings) -> list[Operation]:
     """List every operation that programs may call, for OpenAPI; pages are not among them."""
     return [
         operation.describe(settings),
+        feedback.describe(),
         *(endpoint.operation for endpoint in endpoints.endpoints(store.context_keys)),
         openapi.DOCUMENT,
         HEALTH,
@@ -233,7 +242,7 @@ def _openapi(
     # Made at the first request: most servers are never asked.
     @functools.lru_cache(maxsize=8)
     def document(root: str) -> bytes:
-        schemas = {**read_operations.SCHEMAS, **operation.SCHEMAS}
+        schemas = {**read_operations.SCHEMAS, **operation.SCHEMAS, **feedback.SCHEMAS}
         return orjson.dumps(openapi.document(described, schemas, security, root))
 
     async def respond(request: Request) -> Response:

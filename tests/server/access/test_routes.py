@@ -24,13 +24,14 @@ from tests.server.wire import Wire
 
 #: Which of them is let in by a route of each need. The word is the key; None: there is none.
 LETS_IN: dict[Need, set[str | None]] = {
-    Need.NOTHING: {None, "ingest", "read-one", "read-all", "admin"},
+    Need.NOTHING: {None, "ingest", "read-one", "read-all", "admin", "feedback"},
+    Need.FEEDBACK: {"ingest", "admin", "feedback"},
     Need.INGEST: {"ingest", "admin"},
     Need.READ_ONE_APP: {"read-one", "read-all", "admin"},
     Need.READ_EVERY_APP: {"read-all", "admin"},
     Need.ADMIN: {"admin"},
 }
-HOLDERS = (None, "ingest", "read-one", "read-all", "admin")
+HOLDERS = (None, "ingest", "read-one", "read-all", "admin", "feedback")
 OTHER_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -81,8 +82,9 @@ def holders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str | Non
         "read-one": ("read", "support-bot"),
         "read-all": ("read", None),
         "admin": ("admin", None),
+        "feedback": ("feedback", "support-bot", ["https://shop.example.com"]),
     }
-    made = {name: new_key(kind, app, "") for name, (kind, app) in kinds.items()}
+    made = {name: new_key(kind, app, "", *origins) for name, (kind, app, *origins) in kinds.items()}
     for _, stored in made.values():
         store.add_key(stored)
     store.close()

@@ -101,6 +101,7 @@ ODD_VALUES: list[Any] = [
     {"latency_ms": 10**40, "http_status": 10**40},
 ]
 
+FIELDS = ("score", "label", "comment", "source", "observation_id", "outcome", "reason")
 KINDS = ("llm", "tool", "retrieval", "feedback")
 
 
@@ -109,20 +110,22 @@ def odd_events(kind: str) -> list[dict[str, Any]]:
     events = []
     for number, value in enumerate(ODD_VALUES):
         inner = value if isinstance(value, dict) else {"odd": value}
-        events.append(
-            event(
-                f"{kind}-{number}",
-                type=kind,
-                session_id=f"odd-{kind}",
-                context={"odd": value},
-                observation__input=value,
-                observation__output=value,
-                observation__error=value,
-                observation__metadata=inner,
-                observation__metrics=inner,
-                observation__started_at=value if isinstance(value, str) else None,
-            )
+        odd = event(
+            f"{kind}-{number}",
+            type=kind,
+            session_id=f"odd-{kind}",
+            context={"odd": value},
+            observation__input=value,
+            observation__output=value,
+            observation__error=value,
+            observation__metadata=inner,
+            observation__metrics=inner,
+            observation__started_at=value if isinstance(value, str) else None,
         )
+        if kind == "feedback":  # which has any of it, and no observation
+            odd["feedback"] = {**dict.fromkeys(FIELDS, value), **inner}
+            del odd["observation"]
+        events.append(odd)
     return events
 
 

@@ -38,6 +38,7 @@ def test_the_document_is_openapi_3_1(document: Any) -> None:
 def test_every_address_below_the_api_is_described(document: Any) -> None:
     assert set(document["paths"]) == {
         "/api/v1/ingestion/events",
+        "/api/v1/feedback",
         "/api/v1/sessions",
         "/api/v1/session",
         "/api/v1/apps",
@@ -202,6 +203,7 @@ NEEDS = {
     "/healthz": [],
     "/metrics": [{"key": ["read-every-app"]}, {}],
     "/api/v1/ingestion/events": [{"key": ["ingest"]}, {}],
+    "/api/v1/feedback": [{"key": ["feedback"]}, {}],
 }
 
 

@@ -120,9 +120,9 @@ class Door:
 
     def _misses_ingestion(self, scope: Scope) -> bool:
         """Whether this looks like events that were sent to the wrong address."""
-        return (
-            scope["method"] == "POST"
-            and self._routes.need(route_path(scope), "POST") is not Need.INGEST
+        return scope["method"] == "POST" and self._routes.need(route_path(scope), "POST") not in (
+            Need.INGEST,
+            Need.FEEDBACK,
         )
 
     def _is_private(self, scope: Scope, says_itself: bool) -> bool:

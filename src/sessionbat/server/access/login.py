@@ -17,7 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from sessionbat.server.access.login_cookie import LOGIN_SECONDS, LoginCookie
-from sessionbat.server.access.permissions import Guard, access_with, login_cookie_of, not_allowed
+from sessionbat.server.access.permissions import (
+    Guard,
+    access_with,
+    feedback_only,
+    login_cookie_of,
+    not_allowed,
+)
 from sessionbat.server.access.routes import Face, GuardedRoute, Need
 from sessionbat.server.web.addresses import LOGIN, LOGOUT, addresses_of
 from sessionbat.server.web.host_header import came_over_https
@@ -103,6 +109,8 @@ class Login:
 
     def _key_id(self, request: Request, key: str) -> str:
         stored = self._guard.check_key(key, request.scope)
+        if access_with(stored).is_for_feedback_only:
+            raise feedback_only()
         if not access_with(stored).may_read:
             raise not_allowed("this key writes; to look at sessions, use a read or an admin key")
         return stored.id

@@ -23,6 +23,7 @@ from sessionbat.server.records import StoredKey
 from sessionbat.server.settings import is_loopback
 from sessionbat.server.store.protocol import Store
 from sessionbat.server.store.scoped import Visible
+from sessionbat.server.web.addresses import FEEDBACK_PATH
 from sessionbat.server.web.refusal import Refused
 
 _log = logging.getLogger("sessionbat.server")
@@ -42,6 +43,10 @@ class Access:
     is_open: bool = False
     #: The token that the logout form has to send; empty for a request with a key.
     logout_token: str = ""
+    #: Whether it may say what a user thinks of a session; whoever may write may do that, too.
+    may_send_feedback: bool = False
+    #: The web pages from which a browser may do so; empty: that is not asked.
+    origins: tuple[str, ...] = ()
 
     @property
     def may_read_every_app(self) -> bool:
@@ -49,12 +54,17 @@ class Access:
         return self.may_read and self.app is None
 
     @property
+    def is_for_feedback_only(self) -> bool:
+        """Whether it may do nothing else."""
+        return self.may_send_feedback and not (self.may_read or self.may_write)
+
+    @property
     def may_do_all(self) -> bool:
         """Whether it has every permission, for every app."""
         return self.may_read_every_app and self.may_write
 
 
-EVERYTHING: Final = Access(may_read=True, may_write=True, is_open=True)
+EVERYTHING: Final = Access(may_read=True, may_write=True, is_open=True, may_send_feedback=True)
 
 
 def access_of(scope: Scope) -> Access:
@@ -216,6 +226,8 @@ def access_with(stored: StoredKey) -> Access:
         may_read=stored.kind in ("read", "admin"),
         may_write=stored.kind in ("ingest", "admin"),
         app=stored.app,
+        may_send_feedback=stored.kind in ("ingest", "admin", "feedback"),
+        origins=stored.origins,
     )
 
 
@@ -227,6 +239,15 @@ def not_allowed(message: str) -> Refused:
         message,
         headers={"WWW-Authenticate": 'Bearer realm="SessionBat", error="insufficient_scope"'},
     )
+
+
+def feedback_only() -> Refused:
+    """Make the refusal of anything else to a key that web pages send feedback with."""
+    refused = not_allowed(
+        f"this key sends feedback to {FEEDBACK_PATH} and does nothing else; use a read or an ingest"
+        " key"
+    )
+    return Refused(403, "feedback-only", refused.message, headers=refused.headers)
 
 
 def login_cookie_of(scope: Scope, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from starlette.routing import BaseRoute, Route
 
-from sessionbat.server.access.permissions import Access, not_allowed
+from sessionbat.server.access.permissions import Access, feedback_only, not_allowed
 
 _READING: Final = ("GET", "HEAD")
 
@@ -23,6 +23,8 @@ class Need(Enum):
 
     NOTHING = "nothing"
     INGEST = "ingest"
+    #: A feedback or an ingest key.
+    FEEDBACK = "feedback"
     #: Any key that can read; the route shows a key of one app only that app.
     READ_ONE_APP = "read"
     READ_EVERY_APP = "read-every-app"
@@ -34,7 +36,12 @@ class Need(Enum):
         Raises:
             Refused: The key does not permit it (403).
         """
-        if self is Need.INGEST:
+        if self is not Need.NOTHING and self is not Need.FEEDBACK and access.is_for_feedback_only:
+            raise feedback_only()
+        if self is Need.FEEDBACK:
+            if not access.may_send_feedback:
+                raise not_allowed("this key reads; to send feedback, use a feedback key of the app")
+        elif self is Need.INGEST:
             if not access.may_write:
                 raise not_allowed("this key reads; to write, use an ingest key of the app")
         elif self is Need.ADMIN:

@@ -74,9 +74,8 @@ class Admission:
             if app is not None and not held[-1].requests:
                 self._of_apps.pop(app, None)
 
-    async def read(self, request: Request, admitted: Admitted) -> bytes:
+    async def read(self, request: Request, admitted: Admitted, limit: int) -> bytes:
         """Read a request's body. See ``Admitted.read``."""
-        limit = self._settings.max_body_bytes
         if int(request.headers.get("content-length", "0")) > limit:
             raise too_large(limit)
         chunks: list[bytes] = []
@@ -143,15 +142,15 @@ class Admitted:
         self._held = held
         self._has_begun = False
 
-    async def read(self) -> bytes:
-        """Read the body.
+    async def read(self, limit: int) -> bytes:
+        """Read the body, of so many bytes at the most.
 
         Raises:
             Refused: It is too large (413), too slow (408), there is no room for it, or the server
                 stops (503).
             ClientDisconnect: The client has disconnected.
         """
-        return await self._admission.read(self._request, self)
+        return await self._admission.read(self._request, self, limit)
 
     def begin(self) -> None:
         """Reserve room for the request itself."""

@@ -158,7 +158,7 @@ def too_large(max_bytes: int) -> Refused:
     return Refused(
         413,
         "body-too-large",
-        f"the body is longer than {max_bytes} bytes after decompression; send fewer events at once",
+        f"the body is longer than {max_bytes} bytes after decompression; send less at once",
     )
 
 

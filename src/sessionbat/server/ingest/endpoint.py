@@ -55,6 +55,7 @@ class Ingestion:
         self, store: Store, settings: Settings, measures: Measures, stopping: Stopping
     ) -> None:
         self._measures = measures
+        self._settings = settings
         self._admission = Admission(store, settings, stopping)
         self._group_commit = GroupCommit(store, on_commit=measures.note_commit)
         self._refusals = Seldom(_log, "refused-bodies", "refused %d bodies: %s")
@@ -65,12 +66,24 @@ class Ingestion:
         )
         measures.watch_waiting(self._admission.waiting_requests, self._admission.waiting_bytes)
 
-    def route(self, protocol: Protocol) -> GuardedRoute:
-        """Make the route of a protocol."""
+    def route(
+        self,
+        protocol: Protocol,
+        *,
+        need: Need = Need.INGEST,
+        max_body_bytes: int | None = None,
+    ) -> GuardedRoute:
+        """Make the route of a protocol.
+
+        Args:
+            protocol: Reads the body and writes the answer.
+            need: The permission that a request needs.
+            max_body_bytes: The limit of a body, if lower than the server's.
+        """
         return GuardedRoute(
             protocol.path,
-            _Endpoint(self, protocol),
-            need=Need.INGEST,
+            _Endpoint(self, protocol, max_body_bytes or self._settings.max_body_bytes),
+            need=need,
             face=Face.MACHINE,
             methods=None,  # so that 405 has the protocol's headers and form too
             headers=protocol.headers,
@@ -82,17 +95,17 @@ class Ingestion:
         self._refusals.close()
         self._untimed.close()
 
-    async def respond(self, request: Request, protocol: Protocol) -> Response:
+    async def respond(self, request: Request, protocol: Protocol, max_bytes: int) -> Response:
         """Answer one request."""
         started = time.perf_counter()
-        response = await self._respond(request, protocol)
+        response = await self._respond(request, protocol, max_bytes)
         response.headers.update(protocol.headers)
         self._measures.ingest_seconds.observe(time.perf_counter() - started)
         return response
 
-    async def _respond(self, request: Request, protocol: Protocol) -> Response:
+    async def _respond(self, request: Request, protocol: Protocol, max_bytes: int) -> Response:
         try:
-            stored = await self._take(request, protocol)
+            stored = await self._take(request, protocol, max_bytes)
             self._count(stored)
             # A body of 50,000 wrong lines is answered with as many reasons: half a second's work,
             # for which the event loop would serve nobody.
@@ -114,14 +127,14 @@ class Ingestion:
                 Refused(500, "internal-error", "the server failed; its log says why")
             )
 
-    async def _take(self, request: Request, protocol: Protocol) -> Stored:
+    async def _take(self, request: Request, protocol: Protocol, max_bytes: int) -> Stored:
         if request.method != "POST":
             raise Refused(405, "method-not-allowed", "use POST", headers={"Allow": "POST"})
         decode, encoding = self._noting_times(protocol.decode(request)), _encoding(request)
         with self._admission.admit(request) as admitted:
             # Not named here: whoever names a body holds it until the answer.
             return await self._group_commit.commit(
-                Body(await admitted.read(), encoding, decode, admitted.app)
+                Body(await admitted.read(max_bytes), encoding, decode, admitted.app)
             )
 
     def _count(self, stored: Stored) -> None:
@@ -149,12 +162,15 @@ class Ingestion:
 class _Endpoint:
     """One protocol's ASGI endpoint; for a function, Starlette itself would answer 405 and 500."""
 
-    def __init__(self, ingestion: Ingestion, protocol: Protocol) -> None:
+    def __init__(self, ingestion: Ingestion, protocol: Protocol, max_bytes: int) -> None:
         self._ingestion = ingestion
         self._protocol = protocol
+        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._ingestion.respond(Request(scope, receive), self._protocol)
+        response = await self._ingestion.respond(
+            Request(scope, receive), self._protocol, self._max_bytes
+        )
         await response(scope, receive, send)
 
 

@@ -2,7 +2,8 @@
 
 The server checks the value that its own parser sees but hands out the original bytes, which another
 parser may read differently. So an event is rejected when one of these objects repeats a name: the
-event, its context, its observation, and the observation's metadata, metrics and error.
+event, its context, its feedback, its observation, and the observation's metadata, metrics and
+error.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _WHITESPACE: Final = b" \t\r\n"
 _LOOKED_INTO: Final = frozenset(
     (
         "context",
+        "feedback",
         "observation",
         "observation.metadata",
         "observation.metrics",
@@ -38,6 +40,7 @@ _READ: Final = {
             "tags",
             "context",
             "observation",
+            "feedback",
         )
     ),
     "observation": frozenset(

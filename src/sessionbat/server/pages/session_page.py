@@ -13,6 +13,7 @@ from sessionbat.server.access.routes import Face, GuardedRoute, Need
 from sessionbat.server.pages import event_page
 from sessionbat.server.pages.rendering import as_json, page, render, twin
 from sessionbat.server.pages.view.budget import ON_A_PAGE, WORDS_ONLY
+from sessionbat.server.pages.view.feedback import FeedbackView
 from sessionbat.server.pages.view.session import Place, Turn, present_session
 from sessionbat.server.records import Page, SessionSummary, StoredEvent
 from sessionbat.server.store.protocol import Store
@@ -63,6 +64,8 @@ class _Found(NamedTuple):
     events: Page[StoredEvent]
     #: The position of these events in the session.
     place: Place
+    #: The latest feedback of the whole session.
+    said: list[StoredEvent]
 
     @property
     def is_one_event(self) -> bool:
@@ -80,7 +83,7 @@ class _Sessions:
         found = self._find(request)
         if found.is_one_event:
             return event_page.show(request, found.session, found.events.items)
-        view = present_session(found.events.items, found.place, ON_A_PAGE)
+        view = present_session(found.events.items, found.place, ON_A_PAGE, found.said)
         address = here(request.scope)
         has_before = found.query.get(AFTER) is not None
         session = found.session
@@ -101,10 +104,12 @@ class _Sessions:
     def data(self, request: Request) -> bytes:
         """Return the page's data: figures, turns, and the events as received."""
         found = self._find(request)
-        view = present_session(found.events.items, found.place, WORDS_ONLY)
+        view = present_session(found.events.items, found.place, WORDS_ONLY, found.said)
         head = {
             "session": asdict(found.session),
             "next": found.events.next,
+            "outcome": view.said.outcome and _said(view.said.outcome),
+            "feedback": [_said(each) for each in view.said.feedback],
             "turns": [_turn(turn) for turn in view.turns],
         }
         # Events are passed on byte for byte: a decoder between would cost time and digits.
@@ -124,12 +129,14 @@ class _Sessions:
             raise no_such_session(name.name)
         wanted = query.get(_EVENT)
         if wanted is not None:
-            return _Found(query, session, event_page.find(visible, session, wanted), _place(query))
+            found = event_page.find(visible, session, wanted)
+            return _Found(query, session, found, _place(query), [])
         with refused_cursors():
             events = visible.list_events(
                 app, session_id, limit=query.require(_LIMIT), after=query.get(AFTER)
             )
-        return _Found(query, session, events, _place(query))
+        said = visible.list_feedback(app, session_id) if session.feedback else []
+        return _Found(query, session, events, _place(query), said)
 
 
 def _name_of_id(query: Query) -> Text:
@@ -155,6 +162,19 @@ def _turn(turn: Turn) -> dict[str, Any]:
         "answered": turn.answered and turn.answered.text,
         "status": turn.status,
         "events": [step.observation.id for step in turn.steps],
+    }
+
+
+def _said(view: FeedbackView) -> dict[str, Any]:
+    return {
+        "id": view.id,
+        "source": view.said.source,
+        "score": view.said.score,
+        "label": view.said.label,
+        "outcome": view.said.outcome,
+        "words": view.words and view.words.text,
+        "interaction_id": view.interaction_id,
+        "observation_id": view.observation_id,
     }
 
 

@@ -16,6 +16,7 @@ from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
 INGESTION_PATH: Final = "/api/v1/ingestion/events"
+FEEDBACK_PATH: Final = "/api/v1/feedback"
 START: Final = "/"
 SESSIONS: Final = "/sessions"
 SESSIONS_DATA: Final = "/sessions.json"

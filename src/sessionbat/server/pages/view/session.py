@@ -14,9 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sessionbat.event import LLM, RESERVED_CONTEXT
+from sessionbat.event import FEEDBACK, LLM, RESERVED_CONTEXT
 from sessionbat.server.pages.view import units
 from sessionbat.server.pages.view.budget import ON_A_PAGE, Limits, Room
+from sessionbat.server.pages.view.feedback import (
+    FeedbackView,
+    SaidOfSession,
+    present_feedback,
+)
 from sessionbat.server.pages.view.history import History
 from sessionbat.server.pages.view.json_text import Clipped
 from sessionbat.server.pages.view.observation import (
@@ -62,6 +67,7 @@ class Step:
 
     observation: ObservationView
     bar: Bar | None
+    feedback: list[FeedbackView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Turn:
     steps: list[Step]
     tally: list[str]
     errors: int
+    feedback: list[FeedbackView]
 
     @property
     def title(self) -> str:
@@ -117,10 +124,15 @@ class SessionView:
     last_observation: int
     #: The position of the next page.
     next_place: Place
+    #: Of the whole session: the outcome, and all feedback.
+    said: SaidOfSession
 
 
 def present_session(
-    events: Sequence[StoredEvent], place: Place | None = None, limits: Limits = ON_A_PAGE
+    events: Sequence[StoredEvent],
+    place: Place | None = None,
+    limits: Limits = ON_A_PAGE,
+    said: Sequence[StoredEvent] | None = None,
 ) -> SessionView:
     """Build the view of one page of a session.
 
@@ -128,14 +140,19 @@ def present_session(
         events: The events of this page, oldest first.
         place: The page's position in the session.
         limits: The limits on how much is shown.
+        said: All feedback of the session; an event among it is shown only there. If None, an event
+            of feedback is shown like any other.
     """
     place = place or Place()
     values = Values(limits.page_values, limits.event_values)
     readings = [read_event(event, values) for event in events]
+    if said is not None:
+        readings = [reading for reading in readings if reading.kind != FEEDBACK]
     context, tags = _shared_context(readings), _shared_tags(readings)
     room = Room(limits)
     observations = _present_all(readings, room, context, set(tags))
-    turns = list(_present_turns(readings, observations, place, room))
+    presented = present_feedback(said or (), (r.id for r in readings), values, room)
+    turns = list(_present_turns(readings, observations, place, room, presented))
     return SessionView(
         turns=turns,
         failures=_failures(readings),
@@ -150,6 +167,7 @@ def present_session(
             max([place.turns, *(turn.number for turn in turns if turn.number is not None)]),
             _turn_key(readings[-1]) if readings else place.last_turn,
         ),
+        said=presented,
     )
 
 
@@ -178,14 +196,20 @@ def _by_interaction(readings: list[EventReading]) -> list[list[EventReading]]:
 
 
 def _present_turns(
-    readings: list[EventReading], observations: dict[int, ObservationView], place: Place, room: Room
+    readings: list[EventReading],
+    observations: dict[int, ObservationView],
+    place: Place,
+    room: Room,
+    said: SaidOfSession,
 ) -> Iterator[Turn]:
     number = place.turns
     for index, group in enumerate(_by_interaction(readings)):
         continued = index == 0 and _turn_key(group[0]) == place.last_turn
         is_named = group[0].interaction_id is not None
         number += is_named and not continued
-        yield _present_turn(group, observations, number if is_named else None, continued, room)
+        yield _present_turn(
+            group, observations, number if is_named else None, continued, room, said
+        )
 
 
 def _turn_key(reading: EventReading) -> str:
@@ -199,6 +223,7 @@ def _present_turn(
     number: int | None,
     continued: bool,
     room: Room,
+    said: SaidOfSession,
 ) -> Turn:
     start, end = _extent(group)
     answer = next((r for r in reversed(group) if answered(r)), None)
@@ -220,9 +245,13 @@ def _present_turn(
         status=status_of(answer or group[-1]),
         started=start,
         duration_ms=(end - start).total_seconds() * 1000 if start and end else None,
-        steps=[Step(observations[id(r)], _bar(r, start, end)) for r in group],
+        steps=[
+            Step(observations[id(r)], _bar(r, start, end), said.of_observations.get(r.id, []))
+            for r in group
+        ],
         tally=_tally(group),
         errors=sum(r.error is not None for r in group),
+        feedback=said.of_turns.get(group[0].interaction_id or "", []),
     )
 
 
