@@ -5,6 +5,7 @@ Start reading the server here. ``serving`` runs it. It opens no outgoing connect
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sessionbat.errors import StoreError
 from sessionbat.server.access import login
@@ -167,6 +168,7 @@ def _application(
                 log=settings.access_log,
             ),
             Middleware(CrossOrigin, store=store, path=feedback.PATH),
+            Middleware(_AnswerWhenCancelled, stopping=stopping, routes=routes),
             _door(guard, settings, routes),
             Middleware(_RefuseWhileStopping, stopping=stopping, routes=routes),
         ],
@@ -206,11 +208,7 @@ def _retention(settings: Settings) -> Retention:
 
 
 def _door(guard: Guard, settings: Settings, routes: Routes) -> Middleware:
-    def answer(scope: Scope, refused: Refused) -> Response:
-        if refused.status == 503 and routes.is_page(route_path(scope)):
-            return refusal_page(Request(scope), refused)
-        return _turned_away(scope, refused, routes)
-
+    answer = functools.partial(_refusal_in_kind, routes)
     return Middleware(Door, hosts=Hosts(settings), guard=guard, routes=routes, answer=answer)
 
 
@@ -227,6 +225,44 @@ class _RefuseWhileStopping:
             await _turned_away(scope, stopping_refusal(), self._routes)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+class _AnswerWhenCancelled:
+    """Answers 503 to a request that outlives the shutdown's time limits.
+
+    uvicorn cancels such a request; without this it would answer a plain 500 and log a traceback.
+    The request's events may still be stored, so a client that sends them again does no harm.
+    """
+
+    def __init__(self, app: ASGIApp, stopping: Stopping, routes: Routes) -> None:
+        self._app = app
+        self._stopping = stopping
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or not self._stopping.has_begun:
+                raise
+            if not has_started:
+                response = _refusal_in_kind(self._routes, scope, stopping_refusal())
+                response.headers.update(HEADERS)  # it is made outside the door
+                await response(scope, receive, send)
+
+
+def _refusal_in_kind(routes: Routes, scope: Scope, refused: Refused) -> Response:
+    """Turn a refusal by the middleware into a response: a page if a page was asked for."""
+    if refused.status == 503 and routes.is_page(route_path(scope)):
+        return refusal_page(Request(scope), refused)
+    return _turned_away(scope, refused, routes)
 
 
 def _turned_away(scope: Scope, refused: Refused, routes: Routes) -> Response:

@@ -116,6 +116,7 @@ _TITLES: Final = {
     "no-such-session": "No such session",
     "not-found": "There is nothing here",
     "query-too-slow": "That took too long",
+    "stopping": "The server is stopping",
 }
 
 
