@@ -244,6 +244,8 @@ class StoreMeasures:
     #: Events that search and statistics do not have yet, and the time the oldest has waited.
     events_behind: int
     seconds_behind: float
+    #: Events of which only the beginning is searched; at most 1,000 are counted.
+    events_in_part: int
     #: Sizes on disk: the file, and the write-ahead log.
     bytes: int
     log_bytes: int
@@ -277,6 +279,9 @@ class Page(Generic[Item]):
     next: str | None
     #: The number of items skipped because of damage; only an export skips items.
     unreadable: int = 0
+    #: For a search: the number of events that it may miss, because only the beginning of each is
+    #: searched; at most 1,000 are counted.
+    searched_in_part: int = 0
 
 
 def _parse_int(digits: str) -> int | str:

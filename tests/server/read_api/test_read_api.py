@@ -9,6 +9,7 @@ import pytest
 
 from sessionbat.server.serving import running
 from sessionbat.server.settings import Settings
+from sessionbat.server.store import query_terms
 from tests.conftest import eventually
 from tests.server.wire import Wire, event
 
@@ -175,6 +176,18 @@ def test_a_search_result_has_exactly_the_promised_fields(server: Wire) -> None:
             "highlights": [[8, 13], [14, 18]],
         }
     ]
+
+
+def test_a_search_says_how_many_events_it_may_miss(
+    server: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.send(event("e1", observation__output="Use the reset link."))
+    items_within_two_seconds(server, f"{API}/search", q="reset link")
+    assert server.get(f"{API}/search", q="reset").json["searched_in_part"] == 0
+    monkeypatch.setattr(query_terms, "MAX_DIFFERENT_WORDS", 3)
+    server.send(event("e2", observation__output="Do use the reset link."))
+    eventually(lambda: server.get(f"{API}/search", q="reset").json["searched_in_part"] == 1)
+    assert "sessionbat_search_events_in_part 1" in server.get("/metrics").body.decode()
 
 
 def test_a_search_needs_words(standing_server: Wire) -> None:

@@ -158,6 +158,11 @@ def _store_metrics(store: Store) -> list[Metric]:
             "How long the oldest of them has been stored.",
             lambda: measures.seconds_behind,
         ),
+        Gauge(
+            "sessionbat_search_events_in_part",
+            "Events of which only the beginning is searched; at most 1,000 are counted.",
+            lambda: measures.events_in_part,
+        ),
         Gauge("sessionbat_store_file_bytes", "Size of the store's file.", lambda: measures.bytes),
         Gauge(
             "sessionbat_store_log_bytes",

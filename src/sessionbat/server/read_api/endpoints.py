@@ -165,7 +165,7 @@ def _search(store: Visible, query: Query) -> Any:
             limit=query.require(read_operations.SEARCH_LIMIT),
             after=query.get(AFTER),
         )
-    return _page(page.items, page.next)
+    return {**_page(page.items, page.next), "searched_in_part": page.searched_in_part}
 
 
 def _statistics(store: Visible, query: Query) -> Any:

@@ -113,13 +113,23 @@ EVENTS: Final = Operation(
     refusals=_refusals("missing-parameter", "bad-limit", "bad-after", not_found=True),
 )
 
+_IN_PART: Final[Schema] = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": 1000,
+    "description": "Events that the search may miss: only the beginning of each is searched,"
+    " because its text is very long or has very many different words. At most 1,000 are counted.",
+}
 SEARCH: Final = Operation(
     path="/api/v1/search",
     name="search",
     summary="Events that match a query, last received first",
     description="Events are found at most two seconds after they were stored.",
     parameters=(WORDS, APP, SEARCH_LIMIT, AFTER),
-    answer=Answer("A page of matching events.", page_of(reference("SearchHit"))),
+    answer=Answer(
+        "A page of matching events.",
+        page_of(reference("SearchHit"), searched_in_part=_IN_PART),
+    ),
     refusals={
         **_refusals("missing-parameter", "bad-limit", "bad-after"),
         501: ("no-search",),

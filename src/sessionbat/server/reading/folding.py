@@ -100,10 +100,41 @@ def first_words(folded: str, most: int) -> tuple[str, int]:
     return folded, count
 
 
+def different_words_end(folded: str, most: int) -> int:
+    """Return where a folded text has its first different word beyond ``most``; else its length."""
+    # One character for each, so positions are those of the text.
+    words = folded.translate(_WORD_CHARACTERS)
+    if len(set(words.split())) <= most:
+        return len(folded)
+    seen = set[str]()
+    for match in _WORD.finditer(words):
+        seen.add(match[0])
+        if len(seen) > most:
+            return match.start()
+    return len(folded)
+
+
 def is_of_word(character: str) -> bool:
     """Whether a character belongs to a word as the index's tokenizer sees it."""
     category = unicodedata.category(character)
     return category[0] in "LNM" or category == "Co"
+
+
+class _WordCharacters(dict[int, int]):
+    """Maps characters as the index's tokenizer does: to a lower-case letter, or to a space."""
+
+    def __missing__(self, code: int) -> int:
+        character = chr(code)
+        small = character.lower() if is_of_word(character) else " "
+        made = ord(small) if len(small) == 1 else code
+        if len(self) < _KEPT_CHARACTERS:
+            self[code] = made
+        return made
+
+
+_KEPT_CHARACTERS: Final = 10_000
+_WORD_CHARACTERS: Final = _WordCharacters()
+_WORD: Final = re.compile("[^ ]+")
 
 
 def _has_marks(text: str) -> bool:

@@ -87,17 +87,18 @@ def list_of(item: Schema) -> Schema:
     }
 
 
-def page_of(item: Schema) -> Schema:
-    """Describe a page of a list: its items, and the cursor of the next page."""
+def page_of(item: Schema, **further: Schema) -> Schema:
+    """Describe a page of a list: its items, the cursor of the next page, and further fields."""
     return {
         "type": "object",
-        "required": ["items", "next"],
+        "required": ["items", "next", *further],
         "properties": {
             "items": {"type": "array", "items": item},
             "next": {
                 "type": ["string", "null"],
                 "description": "Pass it as `after` for the following page; null: this is the last.",
             },
+            **further,
         },
     }
 

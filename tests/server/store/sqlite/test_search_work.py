@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,36 +12,20 @@ from typing import Any
 import pytest
 
 from sessionbat.errors import StoreError
-from sessionbat.server.records import ReceivedEvent, SearchHit
+from sessionbat.server.records import SearchHit
 from sessionbat.server.store import query_terms
 from sessionbat.server.store.query_terms import parse_query
 from sessionbat.server.store.snippets import find_window
 from sessionbat.server.store.sqlite import deletion, payloads, text_index, text_search
 from sessionbat.server.store.sqlite.store import SqliteStore
 from tests.conftest import eventually
+from tests.server.store.sqlite.texts import put, received, words_in_index
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     with closing(SqliteStore(str(tmp_path / "store.db"))) as opened:
         yield opened
-
-
-def received(id: str, output: Any, given: Any = None, session: str = "s") -> ReceivedEvent:
-    event = {
-        "type": "tool",
-        "id": id,
-        "app": "bot",
-        "session_id": session,
-        "observation": {"kind": "tool", "name": None, "input": given, "output": output},
-    }
-    raw = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
-    return ReceivedEvent(raw, event, 1)
-
-
-def put(store: SqliteStore, *events: ReceivedEvent) -> None:
-    store.append(events)
-    eventually(lambda: store.measure().events_behind == 0)
 
 
 def cost_of_search(store: SqliteStore, query: str) -> tuple[float, list[SearchHit]]:
@@ -128,15 +111,6 @@ def test_a_search_is_given_up_between_two_events_too(tmp_path: Path) -> None:
 # --- The index
 
 
-def words_in_index(store: SqliteStore) -> int:
-    connection: Any = store._writer.connection
-    with store._writer.lock:
-        connection.execute(
-            "CREATE VIRTUAL TABLE IF NOT EXISTS temp.v USING fts5vocab(main, texts, row)"
-        )
-        return int(connection.execute("SELECT count(*) FROM temp.v WHERE cnt > 0").fetchone()[0])
-
-
 def test_the_first_million_characters_of_an_event_are_searched(store: SqliteStore) -> None:
     text = "first " + "hay " * 260_000 + " within " + "hay " * 5_000 + " beyond"
     put(store, received("e1", text))
@@ -182,7 +156,7 @@ def test_one_step_of_indexing_takes_little_text(
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["天" * 500_000, "ﷺ" * 200_000, "hay " * 500_000])
 def test_text_that_grows_when_folded_is_indexed_up_to_the_limit(text: str) -> None:
-    assert len(query_terms.indexed(text)) <= query_terms.MAX_CHARACTERS
+    assert len(query_terms.indexed(text).text) <= query_terms.MAX_CHARACTERS
 
 
 def test_one_step_of_indexing_from_disk_takes_little_text_too(

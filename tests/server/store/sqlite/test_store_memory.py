@@ -186,7 +186,7 @@ def test_statements_of_many_rows_are_few_whatever_the_number_of_rows() -> None:
 
 
 def text(number: int, length: int = 1) -> IndexedText:
-    return IndexedText(number, 1, "x" * length)
+    return IndexedText(number, 1, "x" * length, True)
 
 
 def test_recent_texts_are_taken_in_order_and_once() -> None:
@@ -236,9 +236,9 @@ def test_recent_texts_are_bounded_by_the_memory_they_take(
 ) -> None:
     monkeypatch.setattr("sessionbat.server.store.sqlite.recent_rows._MAX_BYTES", 3_500)
     texts = recent_texts()
-    texts.add([IndexedText(n, 1, character * 1_000) for n in range(1, fit + 1)])
+    texts.add([IndexedText(n, 1, character * 1_000, True) for n in range(1, fit + 1)])
     assert len(texts.take_from(1, 10)) == fit
-    texts.add([IndexedText(n, 1, character * 1_000) for n in range(11, fit + 12)])
+    texts.add([IndexedText(n, 1, character * 1_000, True) for n in range(11, fit + 12)])
     assert texts.take_from(11, 10) == []
 
 

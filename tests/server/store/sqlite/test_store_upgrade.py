@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 
 from sessionbat.errors import StoreError
+from sessionbat.server.reading.folding import FOLDING
 from sessionbat.server.records import ReceivedEvent, Statistic
 from sessionbat.server.store.opening import Store, open_store
+from sessionbat.server.store.query_terms import MAX_CHARACTERS, MAX_DIFFERENT_WORDS
 from sessionbat.server.store.sqlite import schema
 from sessionbat.server.store.sqlite.schema import MIGRATIONS
 from tests.conftest import eventually
@@ -167,13 +169,23 @@ def test_the_text_index_of_schema_4_is_made_again_by_the_new_folding(tmp_path: P
     store.close()
 
 
-def test_an_index_of_other_tables_of_unicode_is_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "",
+        "1/9.0.0",
+        FOLDING,  # before there was a limit of different words
+        f"{FOLDING}/{MAX_CHARACTERS}/{MAX_DIFFERENT_WORDS + 1}",
+        f"{FOLDING}/{MAX_CHARACTERS - 1}/{MAX_DIFFERENT_WORDS}",
+    ],
+)
+def test_an_index_of_other_rules_is_made_again(rules: str, tmp_path: Path) -> None:
     path = old_file(tmp_path, 4)
     store = open_store(f"sqlite:///{path}")
     assert found(store, "slow") == ["e3"]
     store.close()
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE progress SET made_by = '1/9.0.0' WHERE name = 'text'")
+        connection.execute("UPDATE progress SET made_by = ? WHERE name = 'text'", (rules,))
         connection.execute("INSERT INTO texts(texts) VALUES ('delete-all')")
     connection.close()
     store = open_store(f"sqlite:///{path}")

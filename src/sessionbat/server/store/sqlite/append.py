@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from sessionbat.server.reading.figures import EventFigures, read
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
-from sessionbat.server.store.query_terms import indexed, text_of, text_of_parts
+from sessionbat.server.store.query_terms import Indexed, indexed, text_of, text_of_parts
 from sessionbat.server.store.session_tally import Tally, tally_up
 from sessionbat.server.store.sqlite.event_rows import EventRow, event_row
 from sessionbat.server.store.sqlite.known_rows import KnownRows, KnownSession
@@ -47,6 +47,7 @@ _USUAL_LABELS: Final = 8
 _BYTES_A_MICROSECOND: Final = 100
 _INSERT_EVENTS: Final = insert_into("events", EventRow)
 _INSERT_PAYLOADS: Final = insert_into("payloads", PayloadRow)
+_NOTHING: Final = Indexed("", True)
 _HEXADECIMAL = re.compile("[0-9a-f]{32}")
 
 #: Tallies by app name and session id.
@@ -61,8 +62,8 @@ class Prepared(PreparedEvent):
     figures: EventFigures
     packed_id: str | bytes
     payload: Payload | Conversation
-    #: Its searchable text; None until its new messages are known.
-    text: str | None
+    #: Its indexed text; None until its new messages are known.
+    text: Indexed | None
 
     @property
     def work(self) -> int:
@@ -220,7 +221,7 @@ def _insert_payloads(
         size = len(payload.data)
         sizes[row.app] += size
         (encoded if size <= LONG else long).append(PayloadRow(row.id, payload.codec, payload.data))
-        texts.append(IndexedText(row.id, row.app, text or ""))
+        texts.append(IndexedText(row.id, row.app, *(text or _NOTHING)))
     insert_many(connection, _INSERT_PAYLOADS, encoded)
     connection.executemany(f"{_INSERT_PAYLOADS} VALUES {places_of(PayloadRow)}", long)
     return texts, [(size, app) for app, size in sizes.items()]

@@ -10,6 +10,7 @@ from typing import Final
 
 from sessionbat.server.records import AppMeasures, StoreMeasures
 from sessionbat.server.store.sqlite.progress import behind
+from sessionbat.server.store.sqlite.text_index import count_in_part
 
 #: Of a session.
 _EVENTS: Final = "observations + feedback"
@@ -29,6 +30,7 @@ def measure(connection: sqlite3.Connection, path: Path, derived: Sequence[str]) 
         events=events,
         events_behind=events_behind,
         seconds_behind=0.0 if since_us is None else max(0.0, time.time() - since_us / 1e6),
+        events_in_part=count_in_part(connection),
         bytes=_size(path),
         log_bytes=_size(Path(f"{path}-wal")),
     )

@@ -32,6 +32,8 @@ class IndexedText(NamedTuple):
     id: int
     app: int
     text: str
+    #: See ``query_terms.Indexed``.
+    is_whole: bool
 
 
 class RecentRows(Generic[Row]):

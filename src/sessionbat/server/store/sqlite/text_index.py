@@ -13,6 +13,8 @@ from sessionbat.errors import StoreError
 from sessionbat.server.reading.folding import FOLDING
 from sessionbat.server.store.query_terms import (
     MAX_CHARACTERS,
+    MAX_DIFFERENT_WORDS,
+    Indexed,
     indexed,
     text_of_parts,
 )
@@ -34,6 +36,14 @@ _MIN_CHARACTERS: Final = _MAX_CHARACTERS // 16
 _AUTOMERGE: Final = 16
 _CRISIS_MERGE: Final = 64
 _NO_CRISIS: Final = 1999  # the most there is
+
+#: Names the rules by which an event's text is indexed. An index made by other rules is rebuilt: a
+#: deletion has to remove exactly the text that was indexed.
+RULES: Final = f"{FOLDING}/{MAX_CHARACTERS}/{MAX_DIFFERENT_WORDS}"
+# A word in `scope`, beside the app's: only the beginning of the event's text is indexed.
+_IN_PART: Final = "part"
+# Events indexed in part are counted up to this number.
+_MOST_COUNTED: Final = 1000
 
 # Marks that folding has left are parts of words: vowels of Devanagari, say.
 TOKENIZER: Final = "tokenize = \"unicode61 remove_diacritics 0 categories 'L* N* Co M*'\""
@@ -64,10 +74,10 @@ class TextIndex:
         self.is_followed = False
         self.recent = recent_texts()
         self._payloads = PayloadReader()
-        self._weighed: dict[int, str] = {}
+        self._weighed: dict[int, Indexed] = {}
 
     def create(self, connection: sqlite3.Connection) -> None:
-        """Create the index if it is missing or was made with an older schema or folding."""
+        """Create the index if it is missing or was made with an older schema or other rules."""
         self.is_followed = create_index(connection)
 
     def note(self, inserted: Inserted) -> None:
@@ -104,8 +114,8 @@ class TextIndex:
         """
         if not self._can_subtract(connection):
             return 0
-        text = self._weighed[event.id] = self._text_of(connection, event)
-        return len(text)
+        found = self._weighed[event.id] = self._text_of(connection, event)
+        return len(found.text)
 
     def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
         """Remove events; their payloads and messages must still be stored.
@@ -117,12 +127,14 @@ class TextIndex:
             return
         # In the order of their numbers: for each that is lower than the one before it, FTS5 would
         # begin a segment, and 64 of them are merged at once.
-        connection.executemany(
-            "INSERT INTO texts (texts, rowid, scope, text) VALUES ('delete', ?, ?, ?)",
-            [
-                (each.id, scope_of(each.app), _as_indexed(self._text_of(connection, each)))
-                for each in sorted(events)
-            ],
+        texts = [
+            IndexedText(each.id, each.app, *self._text_of(connection, each))
+            for each in sorted(events)
+        ]
+        connection.execute(
+            "INSERT INTO texts (texts, rowid, scope, text)"
+            f" SELECT 'delete', {_GIVEN} FROM json_each(?)",
+            (_given(texts),),
         )
         self._weighed.clear()
 
@@ -142,7 +154,7 @@ class TextIndex:
             )
         return False
 
-    def _text_of(self, connection: sqlite3.Connection, event: EventRow) -> str:
+    def _text_of(self, connection: sqlite3.Connection, event: EventRow) -> Indexed:
         """Return exactly the text that was indexed; the index itself has no copy of it."""
         if event.id in self._weighed:
             return self._weighed[event.id]
@@ -168,7 +180,7 @@ def create_index(connection: sqlite3.Connection) -> bool:
         connection.execute(_CREATE)
         connection.execute("INSERT INTO texts(texts, rank) VALUES ('hashsize', 16777216)")
         advance(connection, "text", 0)
-        connection.execute("UPDATE progress SET made_by = ? WHERE name = 'text'", (FOLDING,))
+        connection.execute("UPDATE progress SET made_by = ? WHERE name = 'text'", (RULES,))
     connection.execute("COMMIT")
     _bound_merges(connection)
     return True
@@ -199,8 +211,8 @@ def set_merging(connection: sqlite3.Connection, *, is_on: bool) -> None:
 
 
 def _is_as_now(connection: sqlite3.Connection) -> bool:
-    (folding,) = connection.execute("SELECT made_by FROM progress WHERE name = 'text'").fetchone()
-    return folding == FOLDING and _shape(connection) == _CREATE
+    (rules,) = connection.execute("SELECT made_by FROM progress WHERE name = 'text'").fetchone()
+    return rules == RULES and _shape(connection) == _CREATE
 
 
 def _exists(connection: sqlite3.Connection) -> bool:
@@ -230,13 +242,12 @@ def _read_texts(
     texts: list[IndexedText] = []
     size = 0
     for number, app, codec, data in rows:
-        text, _ = searched_text(connection, payloads, number, codec, data)
-        text = indexed(text)
-        size += len(text)
+        found = indexed(searched_text(connection, payloads, number, codec, data)[0])
+        size += len(found.text)
         if texts and size > most:
             rows.close()
             break
-        texts.append(IndexedText(number, app, text))
+        texts.append(IndexedText(number, app, *found))
     return texts
 
 
@@ -246,18 +257,43 @@ def _insert(connection: sqlite3.Connection, texts: Sequence[IndexedText]) -> Non
     With a statement for each row, the driver would take Python's lock again 2,000 times, and
     indexing and ingestion would alternate instead of running in parallel.
     """
-    given = {f"{each.id} {scope_of(each.app)}": _as_indexed(each.text) for each in texts}
     connection.execute(
-        "INSERT INTO texts (rowid, scope, text)"
-        " SELECT CAST(key AS INTEGER), substr(key, instr(key, ' ') + 1), value"
-        " FROM json_each(?)",  # in the order of the numbers, as they stand in the object
-        (orjson.dumps(given).decode(),),
+        f"INSERT INTO texts (rowid, scope, text) SELECT {_GIVEN} FROM json_each(?)",
+        (_given(texts),),
     )
+
+
+# Number, scope and text from a JSON object, in the order of the numbers.
+_GIVEN: Final = "CAST(key AS INTEGER), substr(key, instr(key, ' ') + 1), value"
+
+
+def _given(texts: Sequence[IndexedText]) -> str:
+    given = {
+        f"{each.id} {_scope(each.app, is_whole=each.is_whole)}": _as_indexed(each.text)
+        for each in texts
+    }
+    return orjson.dumps(given).decode()
 
 
 def scope_of(app: int) -> str:
     """Return the word that stands for an app in the index."""
     return f"app{app}"
+
+
+def _scope(app: int, *, is_whole: bool) -> str:
+    return scope_of(app) if is_whole else f"{scope_of(app)} {_IN_PART}"
+
+
+def count_in_part(connection: sqlite3.Connection, app: int | None = None) -> int:
+    """Count the events of one app or all that are indexed in part; at most 1,000."""
+    if not _exists(connection) or not has_fts5(connection):
+        return 0
+    words = _IN_PART if app is None else f"{_IN_PART} AND {scope_of(app)}"
+    (count,) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM texts WHERE texts MATCH ? LIMIT ?)",
+        (f"scope : ({words})", _MOST_COUNTED),
+    ).fetchone()
+    return int(count)
 
 
 def _as_indexed(text: str) -> str:

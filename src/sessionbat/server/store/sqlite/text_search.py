@@ -30,6 +30,7 @@ from sessionbat.server.store.sqlite.connections import Reader
 from sessionbat.server.store.sqlite.paging import Filling, Place, read_cursor
 from sessionbat.server.store.sqlite.text_index import (
     TOKENIZER,
+    count_in_part,
     has_fts5,
     scope_of,
     searched_text,
@@ -78,6 +79,7 @@ def search(reader: Reader, query: SearchQuery) -> Page[SearchHit]:
             "search needs an SQLite with FTS5, which this Python does not have", slug="no-search"
         )
     matching = f"text : ({_match(terms, ' AND ')})"
+    number = None
     if query.app is not None:
         found = connection.execute("SELECT id FROM apps WHERE name = ?", (query.app,)).fetchone()
         if found is None:
@@ -96,7 +98,8 @@ def search(reader: Reader, query: SearchQuery) -> Page[SearchHit]:
         filling.add(Place(row.number), (row, find_window(text, terms)), size)
     snippets = _snippets(connection, [window for _, window in filling.items], terms)
     hits = [_hit(row, each) for (row, _), each in zip(filling.items, snippets, strict=True)]
-    return Page(hits, filling.next(_MARK) if is_cut else None)
+    in_part = count_in_part(connection, number)
+    return Page(hits, filling.next(_MARK) if is_cut else None, searched_in_part=in_part)
 
 
 def _hit(row: _HitRow, snippet: Snippet) -> SearchHit:
