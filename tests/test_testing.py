@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import textwrap
@@ -218,6 +219,17 @@ def test_an_endpoint_that_hangs_can_be_released() -> None:
         endpoint.release()
         assert client.flush(timeout=5)
         client.close()
+
+
+def test_a_body_that_is_cut_off_is_no_request_of_the_endpoint() -> None:
+    with Endpoint() as endpoint:
+        host, port = endpoint.url.split("/")[2].split(":")
+        head = b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n"
+        with socket.create_connection((host, int(port))) as killed:
+            killed.sendall(head + b'{"id"')
+            killed.shutdown(socket.SHUT_WR)
+            assert killed.recv(1) == b""
+        assert endpoint.requests == endpoint.malformed == []
 
 
 def test_an_endpoint_of_single_events_refuses_anything_else() -> None:

@@ -205,7 +205,10 @@ class Endpoint:
         while (header := reader.readline()) not in (b"\r\n", b""):
             name, _, value = header.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
-        raw = reader.read(int(headers.get("content-length", 0)))
+        length = int(headers.get("content-length", 0))
+        raw = reader.read(length)
+        if len(raw) < length:  # the sender was killed, or gave up
+            return None
         with self._lock:
             request = Request(len(self.requests), path, headers, raw)
             self.requests.append(request)
