@@ -14,6 +14,7 @@ from sessionbat.errors import StoreError
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.store.sqlite import deletion
 from sessionbat.server.store.sqlite.append import Inserted
+from sessionbat.server.store.sqlite.connections import Reader, Readers
 from sessionbat.server.store.sqlite.derived import Derived, make_derived
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
 from sessionbat.server.store.sqlite.progress import advance, progress_of
@@ -41,6 +42,9 @@ class Kinds:
     def forget(self) -> None:
         self.noted = 0
 
+    def read_ahead(self, readers: Readers, limit: int) -> None:
+        pass
+
     def follow(self, connection: sqlite3.Connection, limit: int) -> bool:
         progress = progress_of(connection, self.name)
         if self.is_stuck or progress.following is None:
@@ -53,7 +57,7 @@ class Kinds:
         advance(connection, self.name, EventRow._make(rows[-1]).id)
         return EventRow._make(rows[-1]).id == progress.newest
 
-    def weigh(self, connection: sqlite3.Connection, event: EventRow) -> int:
+    def weigh(self, reader: Reader, event: EventRow) -> int:
         return self.weight
 
     def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:

@@ -23,7 +23,7 @@ COUNT = 4_000
 
 @pytest.mark.slow
 def test_events_of_a_kilobyte_take_less_room_than_their_json(tmp_path: Path) -> None:
-    """0.78 × at a million; a small file has more beside, and before it is at rest."""
+    """0.78 × at a million; a small file has more beside."""
     path = tmp_path / "store.db"
     raws = list(islice(generate(1_000_000, Words(Random(1))), COUNT))
     store = open_store(f"sqlite:///{path}")
@@ -34,5 +34,6 @@ def test_events_of_a_kilobyte_take_less_room_than_their_json(tmp_path: Path) -> 
             "observation": {"kind": "llm", "output": "lastofall"}}  # fmt: skip
     store.append([ReceivedEvent(orjson.dumps(last), last, LATER_US)])
     eventually(lambda: store.search("lastofall").items, timeout=60)
+    assert store.compact()  # else it depends on how many parts of the index are not merged yet
     store.close()
-    assert path.stat().st_size < 0.88 * sum(map(len, raws))
+    assert path.stat().st_size < 0.85 * sum(map(len, raws))

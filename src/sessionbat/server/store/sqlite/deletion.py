@@ -2,31 +2,42 @@
 
 A step deletes a session's latest events first. So a message that later model calls resend is never
 deleted before an event that needs it, and after each step the rest looks like a session that ended
-earlier.
+earlier. The texts to remove from the index are read before the step takes the lock: decoding one
+event may take half a second, in which nobody else could write.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from sessionbat.errors import StoreError
 from sessionbat.event import FEEDBACK, LLM, RETRIEVAL, TOOL
 from sessionbat.server.records import Removed
 from sessionbat.server.store.sqlite.compaction import Compaction
+from sessionbat.server.store.sqlite.connections import Readers
 from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
 from sessionbat.server.store.sqlite.writer import Writer
 
-#: The limits of a step, in events and in stored bytes: some ten milliseconds in which nobody else
-#: writes.
-STEP_EVENTS: Final = 125
+#: The limits of a step, in events and sessions, and in stored bytes.
+STEP_EVENTS: Final = 1000
 STEP_BYTES: Final = 1024 * 1024
 #: The limit in characters of indexed text; removing text costs as much as indexing it.
-STEP_CHARACTERS: Final = 512 * 1024
-#: The limit in messages of one event, or of a session without events.
+STEP_CHARACTERS: Final = 256 * 1024
+#: The limit in messages.
 STEP_MESSAGES: Final = 5000
+# The time that a step should take at most, in seconds, and the fewest events of the step after one
+# that took longer.
+_STEP_SECONDS: Final = 0.08
+_LEAST_EVENTS: Final = STEP_EVENTS // 20
+# Seconds after which a step reads no further event: reading one of many values takes half a second.
+_READ_SECONDS: Final = 0.5
 
 _ALWAYS: Final = 2**63 - 1
 
@@ -36,14 +47,26 @@ class Deletion:
 
     Args:
         writer: Writes to the file.
+        readers: Read the same file.
         compaction: Frees room while the disk is nearly full.
         derived: All derived data, from which deleted events have to be subtracted.
+        clock: Seconds.
     """
 
-    def __init__(self, writer: Writer, compaction: Compaction, derived: Sequence[Derived]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        readers: Readers,
+        compaction: Compaction,
+        derived: Sequence[Derived],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._writer = writer
+        self._readers = readers
         self._compaction = compaction
         self._derived = derived
+        self._clock = clock
+        self._most = 2 * _LEAST_EVENTS  # events of the next step
 
     def delete(
         self,
@@ -71,27 +94,49 @@ class Deletion:
     ) -> Step:
         """Delete some events in one transaction; fewer when the disk has little room."""
         self._writer.empty_log_if_needed()
-        max_events = max_events or STEP_EVENTS
+        max_events = max_events or min(self._most, STEP_EVENTS)
+        order = _Order(sessions, idle_since_us, has_begun, max_events)
+        started = self._clock()
+        weights = self._weigh(order)
         try:
-            with (
-                self._writer.short_step(),
-                self._writer.transaction(foreign_keys=False) as connection,
-            ):
-                return _delete_some(
-                    connection,
-                    self._derived,
-                    sessions,
-                    idle_since_us,
-                    has_begun=has_begun,
-                    max_events=max_events,
-                )
+            return self._delete(order, weights, others_had=self._clock() - started)
         except StoreError as exc:
             if exc.slug != "store-full" or max_events == 1:
                 raise
-        # What is deleted is written to the log first: a little may still have its place.
+        # Deleting writes to the log first; for fewer events there may still be room.
         return self.step(
             sessions, idle_since_us, has_begun=has_begun, max_events=max_events // 8 or 1
         )
+
+    def _weigh(self, order: _Order) -> dict[int, int]:
+        """Read the texts of one step's events; returns the characters of each."""
+        weights: dict[int, int] = {}
+        room = _Room(order.max_events)
+        deadline = self._clock() + _READ_SECONDS
+        # If the store fails here, it fails in the step too, which reports it.
+        with suppress(StoreError), self._readers.lend() as reader:
+            for session, _ in _sessions_of(reader.connection, order):
+                for event, size in _latest_events(reader.connection, session, room):
+                    weights[event.id] = sum(each.weigh(reader, event) for each in self._derived)
+                    room.take(weights[event.id], size)
+                    if room.is_over or self._clock() > deadline:
+                        return weights
+        return weights
+
+    def _delete(self, order: _Order, weights: Mapping[int, int], others_had: float) -> Step:
+        """Run the step, set the size of the next one, and let others write as long as it took.
+
+        ``others_had`` seconds of that have passed before the step.
+        """
+        with self._writer.transaction(foreign_keys=False) as connection:
+            started = self._clock()
+            step = _delete_some(connection, self._derived, order, weights)
+        # Not counting the wait for the lock, which is long while others write much.
+        seconds = self._clock() - started
+        change = min(1.5, _STEP_SECONDS / max(seconds, 1e-6))
+        self._most = int(max(_LEAST_EVENTS, min(order.max_events * change, STEP_EVENTS)))
+        self._writer.pause(max(0.0, seconds - others_had))
+        return step
 
 
 class Step(NamedTuple):
@@ -104,47 +149,121 @@ class Step(NamedTuple):
     has_begun: bool
 
 
+class _Order(NamedTuple):
+    """The sessions that a step may delete, and its limit."""
+
+    sessions: Sequence[tuple[str, str]]
+    idle_since_us: int | None
+    #: Whether the previous step deleted part of the first session; then it is deleted regardless of
+    #: later activity.
+    has_begun: bool
+    max_events: int
+
+
+class _Room:
+    """The rest of a step's limits."""
+
+    def __init__(self, max_events: int) -> None:
+        self.events = max_events
+        self.bytes = STEP_BYTES
+        self.characters = STEP_CHARACTERS
+        self.messages = STEP_MESSAGES
+
+    @property
+    def is_over(self) -> bool:
+        return min(self.events, self.bytes, self.characters, self.messages) <= 0
+
+    def take(self, characters: int, size: int) -> None:
+        self.events -= 1
+        self.characters -= characters
+        self.bytes -= size
+
+
+class _Chosen(NamedTuple):
+    """The events of one session that a step deletes; none if it has only messages left."""
+
+    place: int
+    number: int
+    app: str
+    events: list[EventRow]
+    #: The stored size of their JSON.
+    size: int
+
+
 def _delete_some(
     connection: sqlite3.Connection,
     derived: Sequence[Derived],
-    sessions: Sequence[tuple[str, str]],
-    idle_since_us: int | None,
-    *,
-    has_begun: bool,
-    max_events: int,
+    order: _Order,
+    weights: Mapping[int, int],
 ) -> Step:
     """Delete one step's worth of events of these sessions, in the caller's transaction.
 
-    ``has_begun`` says that the previous step deleted part of the first session; then it is deleted
-    regardless of later activity. Foreign keys have to be off: to check those of an interaction,
-    SQLite would read all events.
+    Foreign keys have to be off: to check those of an interaction, SQLite would read all events.
     """
-    removed = Removed()
-    room_events, room_bytes, room_text = max_events, STEP_BYTES, STEP_CHARACTERS
-    for done, (app, session_id) in enumerate(sessions):
-        if room_events <= 0 or room_bytes <= 0 or room_text <= 0:
-            return Step(removed, done, False)
-        goes_anyway = idle_since_us is None or (has_begun and done == 0)
-        session = _find_session(
-            connection, app, session_id, _ALWAYS if goes_anyway else idle_since_us
-        )
-        if session is None:
-            continue
-        events = _latest_events(connection, session, room_events, room_bytes)
-        gone, size, characters = _delete_events(connection, derived, events, room_text)
-        has_more = _has_events(connection, session)
-        is_gone, left_behind = (False, 0) if has_more else _delete_rest(connection, session)
-        size += left_behind
+    room = _Room(order.max_events)
+    chosen, done = _choose(connection, order, weights, room)
+    events = [event for each in chosen for event in each.events]
+    up_to = dict(connection.execute("SELECT name, up_to FROM progress"))
+    for one in derived:
+        # Events that are not in it yet will be gone before they would be added.
+        one.subtract(connection, [event for event in events if event.id <= up_to[one.name]])
+    deleted = _delete_messages_of_events(connection, events, STEP_MESSAGES)
+    left = STEP_MESSAGES - sum(count for count, _ in deleted.values())
+    _delete_rows(connection, [event.id for event in events])
+    gone, has_begun = 0, False
+    sizes: dict[str, int] = defaultdict(int)
+    for each in chosen:
+        size = each.size + sum(deleted[event.id][1] for event in each.events)
+        is_gone = False
+        if _has_events(connection, each.number):
+            _sum_up_rest(connection, each.number, sum(event.cost_nanos for event in each.events))
+        else:
+            is_gone, count, more = _delete_rest(connection, each.number, left)
+            left, size = left - count, size + more
+        sizes[each.app] += size
+        gone += is_gone
+        if not is_gone and not has_begun:  # events are left, or messages of a long conversation
+            done, has_begun = each.place, True
+    for app, size in sizes.items():
         connection.execute("UPDATE apps SET bytes = max(0, bytes - ?) WHERE name = ?", (size, app))
-        removed += Removed(int(is_gone), len(gone), size)
-        if has_more:
-            _sum_up_rest(connection, session, sum(event.cost_nanos for event in gone))
-        if not is_gone:  # without events, messages of long conversations are left
-            return Step(removed, done, True)
-        room_events -= len(gone) or 1
-        room_bytes -= size
-        room_text -= characters
-    return Step(removed, len(sessions), False)
+    return Step(Removed(gone, len(events), sum(sizes.values())), done, has_begun)
+
+
+def _choose(
+    connection: sqlite3.Connection, order: _Order, weights: Mapping[int, int], room: _Room
+) -> tuple[list[_Chosen], int]:
+    """Choose the events to delete; returns also the place of the session to continue with."""
+    chosen: list[_Chosen] = []
+    for session, place in _sessions_of(connection, order):
+        app, _ = order.sessions[place]
+        taken, size, is_all = list[EventRow](), 0, True
+        for event, length in _latest_events(connection, session, room):
+            # An event stored after the texts were read has no weight. The first event always fits.
+            fits = event.id in weights and weights[event.id] <= room.characters
+            if not fits and (chosen or taken):
+                is_all = False
+                break
+            taken.append(event)
+            room.take(weights.get(event.id, 0), length)
+            size += length
+        if not taken and not is_all:
+            return chosen, place
+        room.events -= not taken
+        room.messages -= _count_messages(connection, session, room.messages)
+        chosen.append(_Chosen(place, session, app, taken, size))
+        if room.is_over or not is_all:
+            return chosen, place + 1
+    return chosen, len(order.sessions)
+
+
+def _sessions_of(connection: sqlite3.Connection, order: _Order) -> Iterable[tuple[int, int]]:
+    """Yield the number and place of each session to delete."""
+    for place, (app, session_id) in enumerate(order.sessions):
+        goes_anyway = order.idle_since_us is None or (order.has_begun and place == 0)
+        before = _ALWAYS if goes_anyway else order.idle_since_us
+        session = _find_session(connection, app, session_id, before)
+        if session is not None:
+            yield session, place
 
 
 def _find_session(
@@ -159,79 +278,77 @@ def _find_session(
 
 
 def _latest_events(
-    connection: sqlite3.Connection, session: int, limit: int, max_bytes: int
-) -> list[EventRow]:
-    events: list[EventRow] = []
+    connection: sqlite3.Connection, session: int, room: _Room
+) -> list[tuple[EventRow, int]]:
+    """List the latest events that fit, with the stored size of their JSON."""
+    events: list[tuple[EventRow, int]] = []
     size = 0
     for *row, length in connection.execute(
         f"SELECT {EVENT_COLUMNS}, length(data) FROM events JOIN payloads ON event = id"
         " WHERE id IN (SELECT id FROM events WHERE session = ? ORDER BY id DESC LIMIT ?)"
         " ORDER BY id DESC",
-        (session, limit),
+        (session, room.events),
     ):
-        events.append(EventRow._make(row))
+        events.append((EventRow._make(row), length))
         size += length
-        if size >= max_bytes:
+        if size >= room.bytes:
             break
     return events
 
 
-def _delete_events(
-    connection: sqlite3.Connection,
-    derived: Sequence[Derived],
-    events: Sequence[EventRow],
-    room: int,
-) -> tuple[Sequence[EventRow], int, int]:
-    """Delete the first of these events, one step's worth, and the messages only they brought.
+def _delete_rows(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Delete events with one statement a table: each row of ``executemany`` releases Python's lock.
+
+    While other threads compute, getting the lock back takes two milliseconds.
+    """
+    given = (json.dumps(numbers),)
+    connection.execute(
+        "DELETE FROM payloads WHERE event IN (SELECT value FROM json_each(?))", given
+    )
+    connection.execute("DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))", given)
+
+
+def _delete_messages_of_events(
+    connection: sqlite3.Connection, events: Sequence[EventRow], room: int
+) -> dict[int, tuple[int, int]]:
+    """Delete the messages that events brought, up to ``room`` messages.
 
     If an event has more messages than a step takes, they are deleted once its session is empty.
 
     Returns:
-        The deleted events, their stored size, and the characters of their text.
+        The number of messages deleted and their stored size, for each event.
     """
-    up_to = dict(connection.execute("SELECT name, up_to FROM progress"))
-    taken = weight = 0
-    for event in events:
-        more = sum(
-            each.weigh(connection, event) for each in derived if event.id <= up_to[each.name]
-        )
-        if weight and weight + more > room:
-            break
-        taken, weight = taken + 1, weight + more
-    events = events[:taken]
-    for each in derived:
-        # What is not in it yet is not there any more when it would be.
-        each.subtract(connection, [event for event in events if event.id <= up_to[each.name]])
-    size = _delete_messages(connection, "event", [event.id for event in events])
-    numbers = [(event.id,) for event in events]
-    for number in numbers:
-        (length,) = connection.execute(
-            "SELECT length(data) FROM payloads WHERE event = ?", number
-        ).fetchone()
-        size += length
-    connection.executemany("DELETE FROM payloads WHERE event = ?", numbers)
-    connection.executemany("DELETE FROM events WHERE id = ?", numbers)
-    return events, size, weight
+    deleted = dict.fromkeys((event.id for event in events), (0, 0))
+    with_messages = connection.execute(
+        "SELECT DISTINCT event FROM messages WHERE event IN (SELECT value FROM json_each(?))",
+        (json.dumps([*deleted]),),
+    ).fetchall()
+    for (event,) in with_messages:
+        deleted[event] = _delete_messages(connection, "event", event, room)
+        room -= deleted[event][0]
+    return deleted
 
 
-def _delete_messages(connection: sqlite3.Connection, column: str, values: Sequence[int]) -> int:
-    """Delete messages of these events or this session, up to the step's limit.
+def _delete_messages(
+    connection: sqlite3.Connection, column: str, value: int, room: int
+) -> tuple[int, int]:
+    """Delete up to ``room`` messages of an event or session; returns their number and size."""
+    ids = f"SELECT id FROM messages WHERE {column} = ? LIMIT ?"
+    count, size = connection.execute(
+        f"SELECT count(*), coalesce(sum(length(data)), 0) FROM messages WHERE id IN ({ids})",
+        (value, room),
+    ).fetchone()
+    if count:
+        connection.execute(f"DELETE FROM messages WHERE id IN ({ids})", (value, room))
+    return count, size
 
-    Returns:
-        Their stored size.
-    """
-    size, room = 0, STEP_MESSAGES
-    for value in values:
-        ids = f"SELECT id FROM messages WHERE {column} = ? LIMIT ?"
-        count, length = connection.execute(
-            f"SELECT count(*), coalesce(sum(length(data)), 0) FROM messages WHERE id IN ({ids})",
-            (value, room),
-        ).fetchone()
-        if count:
-            connection.execute(f"DELETE FROM messages WHERE id IN ({ids})", (value, room))
-        size += length
-        room -= count
-    return size
+
+def _count_messages(connection: sqlite3.Connection, session: int, most: int) -> int:
+    """Count the messages of a session, up to ``most``."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM messages WHERE session = ? LIMIT ?)", (session, most)
+    ).fetchone()
+    return int(count)
 
 
 def _has_events(connection: sqlite3.Connection, session: int) -> bool:
@@ -239,11 +356,15 @@ def _has_events(connection: sqlite3.Connection, session: int) -> bool:
     return found is not None
 
 
-def _delete_rest(connection: sqlite3.Connection, session: int) -> tuple[bool, int]:
-    """Delete the rest of a session without events; returns whether all is gone, and its size."""
-    size = _delete_messages(connection, "session", [session])
+def _delete_rest(connection: sqlite3.Connection, session: int, room: int) -> tuple[bool, int, int]:
+    """Delete the rest of a session without events.
+
+    Returns:
+        Whether all is gone; the number of messages deleted, and their stored size.
+    """
+    count, size = _delete_messages(connection, "session", session, room)
     if connection.execute("SELECT 1 FROM messages WHERE session = ?", (session,)).fetchone():
-        return False, size
+        return False, count, size
     labels = connection.execute(
         "SELECT label FROM session_labels WHERE session = ?", (session,)
     ).fetchall()
@@ -252,7 +373,7 @@ def _delete_rest(connection: sqlite3.Connection, session: int) -> tuple[bool, in
     connection.executemany("DELETE FROM labels WHERE id = ? AND sessions <= 0", labels)
     for table, column in (("interactions", "session"), ("sessions", "id")):
         connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (session,))
-    return True, size
+    return True, count, size
 
 
 _SUMS: Final = {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sessionbat.server.store.sqlite.append import Inserted
+from sessionbat.server.store.sqlite.connections import Reader, Readers
 from sessionbat.server.store.sqlite.event_rows import EventRow
 from sessionbat.server.store.sqlite.rollups import Statistics
 from sessionbat.server.store.sqlite.text_index import TextIndex
@@ -40,11 +41,20 @@ class Derived(Protocol):
     def forget(self) -> None:
         """Drop everything noted; it may be outdated."""
 
-    def follow(self, connection: sqlite3.Connection, limit: int) -> bool:
-        """Add up to ``limit`` further events and ``advance``; return whether all are added."""
+    def read_ahead(self, readers: Readers, limit: int) -> None:
+        """Read what ``follow`` lacks of up to ``limit`` events. Called without the lock."""
 
-    def weigh(self, connection: sqlite3.Connection, event: EventRow) -> int:
-        """Return the cost of subtracting an event, in characters; bounds a deletion step."""
+    def follow(self, connection: sqlite3.Connection, limit: int) -> bool:
+        """Add up to ``limit`` further events and ``advance``; return whether all are added.
+
+        Adds nothing if ``read_ahead`` has to run first.
+        """
+
+    def weigh(self, reader: Reader, event: EventRow) -> int:
+        """Return the cost of subtracting an event, in characters; bounds a deletion step.
+
+        Called without the lock, before the step. It may keep what it reads for ``subtract``.
+        """
 
     def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
         """Subtract events that ``follow`` has added, before their rows are deleted."""

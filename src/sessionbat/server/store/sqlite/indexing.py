@@ -50,10 +50,12 @@ class Indexing:
         for each in self._derived:
             each.forget()
 
-    def step(self, writer: Writer) -> bool:
+    def step(self, writer: Writer, readers: Readers) -> bool:
         """Do one transaction's worth of work; True when nothing is left. Takes the lock itself."""
         self._steps += 1
         is_done = True
+        for each in self._followed:
+            each.read_ahead(readers, STEP)
         with writer.transaction(keeps_known=True, is_durable=False, grows=True) as connection:
             for each in self._followed:
                 if is_done or self._steps % each.steps_at_once == 0:

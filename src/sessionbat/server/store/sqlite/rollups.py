@@ -21,7 +21,7 @@ from sessionbat.server.store.latency_histogram import (
 )
 from sessionbat.server.store.questions import StatisticsQuery
 from sessionbat.server.store.sqlite.append import Inserted
-from sessionbat.server.store.sqlite.connections import Reader
+from sessionbat.server.store.sqlite.connections import Reader, Readers
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
 from sessionbat.server.store.sqlite.many_rows import columns, places_of
 from sessionbat.server.store.sqlite.progress import advance, progress_of
@@ -83,6 +83,9 @@ class Statistics:
         """Drop the kept rows and read from disk."""
         self._recent.forget()
 
+    def read_ahead(self, readers: Readers, limit: int) -> None:
+        """Do nothing: reading rows is quick."""
+
     def follow(self, connection: sqlite3.Connection, limit: int) -> bool:
         """Add further events; see ``Derived.follow``."""
         progress = progress_of(connection, self.name)
@@ -101,7 +104,7 @@ class Statistics:
         advance(connection, self.name, last)
         return last == progress.newest
 
-    def weigh(self, connection: sqlite3.Connection, event: EventRow) -> int:
+    def weigh(self, reader: Reader, event: EventRow) -> int:
         """Return 0: a step has few events, and most share their rollups."""
         return 0
 

@@ -88,7 +88,7 @@ class SqliteStore(Store):
         self._writer = Writer(connection, self._health, self._forget)
         self._readers = Readers(self._path, query_timeout, self._health)
         self._compaction = Compaction(self._writer, self._readers, self._health)
-        self._deletion = Deletion(self._writer, self._compaction, self._derived)
+        self._deletion = Deletion(self._writer, self._readers, self._compaction, self._derived)
         self._keys = keys.KeyReader(self._path, self._health.note_failure)
         self._follower = Follower(self._follow, is_known=self._health.has_told)
         self._follower.tell(self._indexing.count_behind(self._readers))
@@ -235,7 +235,7 @@ class SqliteStore(Store):
         self._writer.close()
 
     def _follow(self) -> bool:
-        return self._indexing.step(self._writer)
+        return self._indexing.step(self._writer, self._readers)
 
     def _rebuild_rows(
         self,

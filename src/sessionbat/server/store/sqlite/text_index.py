@@ -1,8 +1,13 @@
-"""The text index: FTS5 without a copy of the text, filled behind ingestion."""
+"""The text index: FTS5 without a copy of the text, filled behind ingestion.
+
+Texts that are not in memory are read before the lock is taken: decoding an event may take longer
+than indexing it.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -19,19 +24,22 @@ from sessionbat.server.store.query_terms import (
     text_of_parts,
 )
 from sessionbat.server.store.sqlite.append import Inserted
+from sessionbat.server.store.sqlite.connections import Reader, Readers
 from sessionbat.server.store.sqlite.event_rows import EventRow
 from sessionbat.server.store.sqlite.payloads import MAX_MESSAGES, PayloadReader
 from sessionbat.server.store.sqlite.progress import advance, progress_of
 from sessionbat.server.store.sqlite.recent_rows import IndexedText, recent_texts
 
-#: One transaction takes no more text, unless that of one event is as long: it bounds memory and how
-#: long it locks. A million characters take a tenth of a second, 0.4 s if no word repeats.
-_MAX_CHARACTERS: Final = MAX_CHARACTERS // 2
+#: The text of one transaction, unless one event has more: bounds its memory and how long it locks.
+#: So many characters take 10 ms of a processor, 50 ms if no word repeats.
+_MAX_CHARACTERS: Final = MAX_CHARACTERS // 4
 # Seconds that a step should take to index, beside its commit, and the least text of the next one if
 # it took longer. How long a text takes depends on how many different words it has and how busy the
-# machine is: half a million characters take 0.05 s, or 0.6 s.
+# machine is.
 _STEP_SECONDS: Final = 0.1
-_MIN_CHARACTERS: Final = _MAX_CHARACTERS // 16
+_MIN_CHARACTERS: Final = _MAX_CHARACTERS // 8
+# Seconds after which a step reads no further event: reading one of many values takes half a second.
+_READ_SECONDS: Final = 0.5
 
 _AUTOMERGE: Final = 16
 _CRISIS_MERGE: Final = 64
@@ -42,6 +50,8 @@ _NO_CRISIS: Final = 1999  # the most there is
 RULES: Final = f"{FOLDING}/{MAX_CHARACTERS}/{MAX_DIFFERENT_WORDS}"
 # A word in `scope`, beside the app's: only the beginning of the event's text is indexed.
 _IN_PART: Final = "part"
+# Characters kept for deletions. A step leaves at most one text; more are left by interrupted ones.
+_MOST_WEIGHED: Final = 4 * MAX_CHARACTERS
 # Events indexed in part are counted up to this number.
 _MOST_COUNTED: Final = 1000
 
@@ -74,7 +84,14 @@ class TextIndex:
         self.is_followed = False
         self.recent = recent_texts()
         self._payloads = PayloadReader()
+        # The texts that a deletion removes next, and the number of their characters.
         self._weighed: dict[int, Indexed] = {}
+        self._weight = 0
+        # After which event the next step lacks texts, and the texts read for it; they never change.
+        self._lacks: int | None = None
+        self._ahead: list[IndexedText] = []
+        # One event is read at a time: 32 MB of JSON take ten times as much memory once decoded.
+        self._reading = threading.Lock()
 
     def create(self, connection: sqlite3.Connection) -> None:
         """Create the index if it is missing or was made with an older schema or other rules."""
@@ -88,16 +105,27 @@ class TextIndex:
     def forget(self) -> None:
         """Drop the kept texts and read from disk."""
         self.recent.forget()
-        self._weighed.clear()
+
+    def read_ahead(self, readers: Readers, limit: int) -> None:
+        """Read the texts that ``follow`` lacked; see ``Derived.read_ahead``."""
+        if self._lacks is None:
+            return
+        up_to, self._lacks = self._lacks, None
+        with self._reading, readers.lend() as reader:
+            until = time.monotonic() + _READ_SECONDS
+            self._ahead = _read_texts(reader, up_to, limit, self._most, until)
 
     def follow(self, connection: sqlite3.Connection, limit: int) -> bool:
         """Index further events; see ``Derived.follow``."""
         progress = progress_of(connection, self.name)
         if progress.following is None:
             return True
-        texts = self.recent.take_from(progress.following, limit, self._most) or _read_texts(
-            connection, self._payloads, progress.up_to, limit, self._most
+        texts = self.recent.take_from(progress.following, limit, self._most) or self._still_next(
+            connection, progress.up_to
         )
+        if not texts:
+            self._lacks = progress.up_to
+            return False
         started = self._clock()
         _insert(connection, texts)
         change = min(1.5, _STEP_SECONDS / max(self._clock() - started, 1e-6))
@@ -106,15 +134,19 @@ class TextIndex:
         advance(connection, self.name, last)
         return last == progress.newest
 
-    def weigh(self, connection: sqlite3.Connection, event: EventRow) -> int:
-        """Count the characters of an event's text, and keep the text for ``subtract``.
-
-        Raises:
-            StoreError: An index exists, and this SQLite cannot write to it.
-        """
-        if not self._can_subtract(connection):
+    def weigh(self, reader: Reader, event: EventRow) -> int:
+        """Count the characters of an event's text, and keep the text for ``subtract``."""
+        if not self.is_followed:
             return 0
-        found = self._weighed[event.id] = self._text_of(connection, event)
+        found = self._weighed.get(event.id)
+        if found is None:
+            if self._weight > _MOST_WEIGHED:
+                self._weighed.clear()
+                self._weight = 0
+            with self._reading:
+                found = _text_of(reader.connection, reader.payloads, event)
+            self._weighed[event.id] = found
+            self._weight += len(found.text)
         return len(found.text)
 
     def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
@@ -127,21 +159,25 @@ class TextIndex:
             return
         # In the order of their numbers: for each that is lower than the one before it, FTS5 would
         # begin a segment, and 64 of them are merged at once.
-        texts = [
-            IndexedText(each.id, each.app, *self._text_of(connection, each))
-            for each in sorted(events)
-        ]
+        texts = [self._removed_text(connection, event) for event in sorted(events)]
         connection.execute(
             "INSERT INTO texts (texts, rowid, scope, text)"
             f" SELECT 'delete', {_GIVEN} FROM json_each(?)",
             (_given(texts),),
         )
-        self._weighed.clear()
 
     def empty(self, connection: sqlite3.Connection) -> None:
         """Delete the content of the index, if it exists."""
         if _exists(connection):
             connection.execute("INSERT INTO texts(texts) VALUES ('delete-all')")
+
+    def _still_next(self, connection: sqlite3.Connection, up_to: int) -> list[IndexedText]:
+        """Return the texts that were read ahead, up to the first event deleted since."""
+        ahead, self._ahead = self._ahead, []
+        numbers = connection.execute(
+            "SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?", (up_to, len(ahead))
+        )
+        return [text for text, (number,) in zip(ahead, numbers, strict=False) if text.id == number]
 
     def _can_subtract(self, connection: sqlite3.Connection) -> bool:
         if self.is_followed:
@@ -154,14 +190,12 @@ class TextIndex:
             )
         return False
 
-    def _text_of(self, connection: sqlite3.Connection, event: EventRow) -> Indexed:
-        """Return exactly the text that was indexed; the index itself has no copy of it."""
-        if event.id in self._weighed:
-            return self._weighed[event.id]
-        codec, data = connection.execute(
-            "SELECT codec, data FROM payloads WHERE event = ?", (event.id,)
-        ).fetchone()
-        return indexed(searched_text(connection, self._payloads, event.id, codec, data)[0])
+    def _removed_text(self, connection: sqlite3.Connection, event: EventRow) -> IndexedText:
+        found = self._weighed.pop(event.id, None)
+        self._weight -= len(found.text) if found else 0
+        return IndexedText(
+            event.id, event.app, *(found or _text_of(connection, self._payloads, event))
+        )
 
 
 def create_index(connection: sqlite3.Connection) -> bool:
@@ -232,8 +266,10 @@ def has_fts5(connection: sqlite3.Connection) -> bool:
 
 
 def _read_texts(
-    connection: sqlite3.Connection, payloads: PayloadReader, up_to: int, limit: int, most: int
+    reader: Reader, up_to: int, limit: int, most: int, until: float
 ) -> list[IndexedText]:
+    """Read the texts of the next events: at least one, however long that takes."""
+    connection = reader.connection
     rows = connection.execute(
         "SELECT events.id, app, codec, data FROM events JOIN payloads ON event = events.id"
         " WHERE events.id > ? ORDER BY events.id LIMIT ?",
@@ -242,9 +278,9 @@ def _read_texts(
     texts: list[IndexedText] = []
     size = 0
     for number, app, codec, data in rows:
-        found = indexed(searched_text(connection, payloads, number, codec, data)[0])
+        found = indexed(searched_text(connection, reader.payloads, number, codec, data)[0])
         size += len(found.text)
-        if texts and size > most:
+        if texts and (size > most or time.monotonic() > until):
             rows.close()
             break
         texts.append(IndexedText(number, app, *found))
@@ -326,6 +362,14 @@ def size_in_pages(connection: sqlite3.Connection) -> int:
         return 0
     (count,) = connection.execute("SELECT count(*) FROM texts_data").fetchone()
     return int(count)
+
+
+def _text_of(connection: sqlite3.Connection, payloads: PayloadReader, event: EventRow) -> Indexed:
+    """Return exactly the text that was indexed; the index itself has no copy of it."""
+    codec, data = connection.execute(
+        "SELECT codec, data FROM payloads WHERE event = ?", (event.id,)
+    ).fetchone()
+    return indexed(searched_text(connection, payloads, event.id, codec, data)[0])
 
 
 def searched_text(

@@ -97,7 +97,11 @@ class Writer:
         """Run a step, then sleep as long as it took, so that other writers get a turn."""
         started = time.monotonic()
         yield
-        time.sleep(min(_LONGEST_PAUSE, time.monotonic() - started))
+        self.pause(time.monotonic() - started)
+
+    def pause(self, seconds: float) -> None:
+        """Sleep as long as a step took, at most a quarter of a second: other writers get a turn."""
+        time.sleep(min(_LONGEST_PAUSE, seconds))
 
     def try_writing(self) -> None:
         """Test with a write that changes nothing whether the disk accepts writes."""
