@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sessionbat.errors import ConfigurationError
+from sessionbat.server.ops import retention
 from sessionbat.server.ops.retention import Retention, RetentionKeeper, enforce, foresee
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.store.opening import Store, open_store
@@ -241,3 +242,66 @@ def test_a_stop_does_not_wait_for_the_whole_deletion(store: Store) -> None:
     keeper.start()
     eventually(lambda: "sessionbat-retention" not in {each.name for each in threading.enumerate()})
     assert left(store)
+
+
+class Turns(RetentionKeeper):
+    """A keeper that looks at the size often and at all else once an hour; it counts its turns."""
+
+    turns = 0
+
+    def _enforce(self) -> None:
+        super()._enforce()
+        self.turns += 1
+
+
+@pytest.fixture
+def keeper(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Turns]:
+    monkeypatch.setattr(retention, "_LOOK", 0.01)
+    keeper = Turns(store, Retention(max_bytes=8 * MB), interval=3600, clock=lambda: NOW)
+    keeper.start()
+    eventually(lambda: keeper.turns == 1)
+    yield keeper
+    keeper.close()
+
+
+def test_a_store_that_grows_too_large_is_not_left_so_until_the_next_hour(
+    store: Store, keeper: Turns
+) -> None:
+    add(store, *range(20), size=MB)
+    eventually(lambda: keeper.turns > 1)
+    eventually(lambda: store.size_bytes() <= 8 * MB)
+    assert left(store)
+
+
+def test_a_store_that_stays_within_its_size_is_not_gone_through(
+    store: Store, keeper: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = count_looks(store, monkeypatch)
+    add(store, 1, 2, size=MB)
+    eventually(lambda: len(looks) > 5)
+    assert keeper.turns == 1
+
+
+def test_a_store_too_large_with_nothing_to_delete_is_gone_through_once_it_has_grown(
+    store: Store, keeper: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [9 * MB]
+    monkeypatch.setattr(store, "size_bytes", lambda: sizes[-1])
+    eventually(lambda: keeper.turns == 2)
+    looks = count_looks(store, monkeypatch)
+    eventually(lambda: len(looks) > 5)
+    assert keeper.turns == 2
+    sizes.append(10 * MB)
+    eventually(lambda: keeper.turns == 3)
+
+
+def count_looks(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    looks: list[int] = []
+    size_bytes = store.size_bytes
+
+    def counted() -> int:
+        looks.append(size_bytes())
+        return looks[-1]
+
+    monkeypatch.setattr(store, "size_bytes", counted)
+    return looks

@@ -8,6 +8,7 @@ most room lose sessions first.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,11 @@ from sessionbat.server.store.protocol import Store
 MIN_STORE_BYTES: Final = 4 * 1024 * 1024
 
 _INTERVAL: Final = 60.0
-_SESSIONS: Final = 100
+# Seconds between two checks of the size alone, and the growth since the last deletion that starts
+# the next one: a store can stay too large when there is nothing more to delete.
+_LOOK: Final = 1.0
+_GROWN: Final = 1.02
+_SESSIONS: Final = 1000
 # Below the limit, so that not each new event sets everything in motion.
 _FILLED: Final = 0.95
 # The words of deleted events leave the text index when it is merged, which writes all of it anew:
@@ -148,7 +153,27 @@ class RetentionKeeper:
             self._enforce()
         except _Stopped:
             return False
-        return not self._thread.pause(self._interval)
+        return not self._wait()
+
+    def _wait(self) -> bool:
+        """Wait for the interval, or until the store is too large; True when the thread has to end.
+
+        A hostile sender may store a hundred megabytes within a minute.
+        """
+        left = self._interval
+        most = self._size_limit()
+        while left > 0:
+            if self._thread.pause(min(left, _LOOK)):
+                return True
+            left -= _LOOK
+            if self._store.size_bytes() > most:
+                return False
+        return False
+
+    def _size_limit(self) -> float:
+        if self._retention.max_bytes is None:
+            return math.inf
+        return max(self._retention.max_bytes, self._store.size_bytes() * _GROWN)
 
     def _enforce(self) -> None:
         removed = enforce(self._store, self._retention, self._clock(), self._stop_if_closing)
