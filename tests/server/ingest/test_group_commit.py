@@ -16,7 +16,12 @@ from sessionbat.errors import StoreError
 from sessionbat.server.ingest import group_commit as group_commit_module
 from sessionbat.server.ingest.body import Body, Decode, Decoded, decode_body
 from sessionbat.server.ingest.decoder_thread import SMALL, DecodedRequest, Decoding
-from sessionbat.server.ingest.group_commit import MAX_COMMIT_WORK, GroupCommit, Stored
+from sessionbat.server.ingest.group_commit import (
+    MAX_COMMIT_WORK,
+    MAX_PART_WORK,
+    GroupCommit,
+    Stored,
+)
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.web.refusal import Refused
 from tests.conftest import eventually
@@ -167,6 +172,28 @@ def test_a_heavy_request_is_stored_in_parts_and_small_ones_go_between() -> None:
         ["heavy-3"],
         ["light"],
     ]
+
+
+HALF = MAX_PART_WORK // 2
+
+
+@pytest.mark.parametrize(
+    ("work", "parts"),
+    [
+        ((MAX_PART_WORK, MAX_PART_WORK, 1), [["a"], ["b"], ["c"]]),
+        ((HALF, HALF, MAX_COMMIT_WORK), [["a", "b"], ["c"]]),
+        ((HALF + 1, HALF, MAX_COMMIT_WORK), [["a"], ["b"], ["c"]]),
+        ((MAX_PART_WORK, MAX_PART_WORK, 0), [["a", "b", "c"]]),  # fits a commit: not divided
+    ],
+)
+def test_a_part_of_a_request_is_half_as_much_as_a_commit(
+    work: tuple[int, int, int], parts: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = {"first": 1, **dict(zip("abc", work, strict=True))}
+    monkeypatch.setattr(Ready, "work", property(lambda self: works[self.id]))
+    store = GatedStore()
+    run(store, body("a", "b", "c"))
+    assert store.appended == [["first"], *parts]
 
 
 def test_each_of_two_heavy_requests_gets_its_own_result() -> None:

@@ -34,6 +34,9 @@ _MAX_GROUP_BYTES: Final = 16 * 1024 * 1024
 #: The most work of one commit, in microseconds as the store estimates them, beside one event: a
 #: tenth of a second on a machine at rest, a half on one that is busy.
 MAX_COMMIT_WORK: Final = 100_000
+#: The work of one part of a large request. A request that comes during a part waits for the rest of
+#: it, and its own commit may wait for one more.
+MAX_PART_WORK: Final = MAX_COMMIT_WORK // 2
 # Seconds that a commit should take at most, and the least work that the next one has if it took
 # longer. An estimate knows nothing of how busy the machine is, nor of which sessions and labels are
 # new: 100,000 microseconds were 1.6 s.
@@ -134,7 +137,7 @@ class GroupCommit:
         started = time.perf_counter()
         try:
             while len(is_new) < len(request.events):
-                part = _next_part(request.events, len(is_new), self._most_work)
+                part = _next_part(request.events, len(is_new), min(self._most_work, MAX_PART_WORK))
                 is_new += self._append(part)
                 self._store_between(request.app)
         except Exception as exc:  # noqa: BLE001 - as in _store_group
