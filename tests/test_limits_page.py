@@ -34,6 +34,7 @@ NOT_IN_THE_TABLE = {
     "how work is cut into steps, within limits that the table has": {
         "_delivery/keeper.py:MAX_GROUP_BYTES",
         "server/store/sqlite/many_rows.py:_MAX_VALUES",
+        "server/store/sqlite/span_rows.py:_FORGOTTEN_AT_ONCE",
         "server/ingest/decoder_thread.py:_AT_ONCE",
         "server/store/sqlite/connections.py:_MAX_READERS",
         "server/store/sqlite/writer.py:_LONGEST_PAUSE",
@@ -89,6 +90,7 @@ NOT_IN_THE_TABLE = {
         "server/reading/figures.py:_MAX_TOKENS",
         "server/store/query_terms.py:_MAX_DEPTH",
         "server/store/sqlite/check.py:_MAX_LINES",
+        "server/store/sqlite/span_rows.py:_MAX_SHARING",
     },
     "what an algorithm or a format of others may take": {
         "server/ingest/body.py:_ZSTD_MAX_WINDOW",

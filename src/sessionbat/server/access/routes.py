@@ -11,9 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Scope
 
 from sessionbat.server.access.permissions import Access, feedback_only, not_allowed
+from sessionbat.server.web.refusal import Refused, refusal_response
 
 _READING: Final = ("GET", "HEAD")
 
@@ -75,6 +79,7 @@ class GuardedRoute(Route):
         face: Whom it serves.
         methods: The methods it takes; None takes all, and the handler itself refuses some.
         headers: Set on every answer, refusals by the middleware included.
+        refuse: Writes its refusals, those by the middleware included; None writes the usual JSON.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class GuardedRoute(Route):
         face: Face,
         methods: Sequence[str] | None = ("GET",),
         headers: Mapping[str, str] | None = None,
+        refuse: Callable[[Request, Refused], Response] | None = None,
     ) -> None:
         super().__init__(path, handler, methods=None if methods is None else list(methods))
         if methods is None:
@@ -93,6 +99,7 @@ class GuardedRoute(Route):
         self.need = need
         self.face = face
         self.headers = dict(headers or {})
+        self.refuse = refuse
 
     @property
     def name_in_logs(self) -> str:
@@ -147,6 +154,17 @@ class Routes:
     def headers(self, path: str) -> dict[str, str]:
         """Return the headers that every answer of an address has."""
         return {name: value for route in self._at(path) for name, value in route.headers.items()}
+
+    def refuse(self, scope: Scope, path: str, refused: Refused) -> Response:
+        """Write a refusal as the route of an address does, with its headers."""
+        own = next((route.refuse for route in self._at(path) if route.refuse), None)
+        response = refusal_response(refused) if own is None else own(Request(scope), refused)
+        response.headers.update(self.headers(path))
+        return response
+
+    def is_machine(self, path: str) -> bool:
+        """Whether an address is for programs with a protocol of their own."""
+        return any(route.face is Face.MACHINE for route in self._at(path))
 
     def name_in_logs(self, path: str) -> str | None:
         """Return the name of an address's route for log and metrics; None without a route."""

@@ -19,6 +19,7 @@ from sessionbat.server.ingest.repeated_names import find_repeated_name
 from sessionbat.server.ingest.value_limits import MAX_VALUES, count_roughly, holds_more_than
 from sessionbat.server.reading.json_values import MAX_EVENT_VALUES
 from sessionbat.server.records import ReceivedEvent
+from sessionbat.server.store.parts import ReceivedPart
 from sessionbat.server.web.refusal import Refused
 
 #: Deeper than the SDK ever nests, and shallow enough for every recursive reader of the event.
@@ -67,7 +68,7 @@ class Rejected(NamedTuple):
 class Decoded:
     """A decoded body: its events, and those that were rejected."""
 
-    events: list[ReceivedEvent]
+    events: list[ReceivedEvent | ReceivedPart]
     rejected: list[Rejected]
     #: Length of the body after decompression.
     size: int

@@ -16,6 +16,7 @@ from sessionbat.server.background import Background, describe_failure
 from sessionbat.server.ingest.body import Body, Decoded, inflates_to_at_most
 from sessionbat.server.ingest.results import Waiter, settle
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
+from sessionbat.server.store.parts import ReceivedPart
 from sessionbat.server.web.fair_queue import App, FairQueue
 from sessionbat.server.web.refusal import Refused
 
@@ -58,7 +59,7 @@ class Decoding:
 
     def __init__(
         self,
-        prepare: Callable[[Sequence[ReceivedEvent]], Sequence[PreparedEvent]],
+        prepare: Callable[[Sequence[ReceivedEvent | ReceivedPart]], Sequence[PreparedEvent]],
         pass_on: Callable[[DecodedRequest], None],
         has_room: Callable[[], bool] = lambda: True,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -101,7 +102,7 @@ class Decoding:
         else:
             self._pass_on(DecodedRequest(decoded, events, waiter, work, body.app))
 
-    def _prepare_all(self, events: list[ReceivedEvent]) -> list[PreparedEvent]:
+    def _prepare_all(self, events: list[ReceivedEvent | ReceivedPart]) -> list[PreparedEvent]:
         """Prepare events, some at a time, and release their decoded form.
 
         A decoded event takes many times the memory of its JSON, and may wait long to be stored.

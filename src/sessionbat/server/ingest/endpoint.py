@@ -29,6 +29,7 @@ from sessionbat.server.ops.server_metrics import Measures
 from sessionbat.server.reading.times import has_readable_time
 from sessionbat.server.records import ReceivedEvent
 from sessionbat.server.settings import Settings
+from sessionbat.server.store.parts import ReceivedPart
 from sessionbat.server.store.protocol import Store
 from sessionbat.server.web.refusal import Refused
 from sessionbat.server.web.shutdown import Stopping
@@ -87,6 +88,7 @@ class Ingestion:
             face=Face.MACHINE,
             methods=None,  # so that 405 has the protocol's headers and form too
             headers=protocol.headers,
+            refuse=protocol.refuse,
         )
 
     def close(self) -> None:
@@ -110,21 +112,21 @@ class Ingestion:
             # A body of 50,000 wrong lines is answered with as many reasons: half a second's work,
             # for which the event loop would serve nobody.
             if len(stored.rejected) > _FEW:
-                return await run_in_threadpool(protocol.answer, stored)
-            return protocol.answer(stored)
+                return await run_in_threadpool(protocol.answer, request, stored)
+            return protocol.answer(request, stored)
         except Refused as refused:
             self._measures.bodies_refused.add(1, refused.slug)
             self._refusals.note(refused.slug)
-            return protocol.refuse(refused)
+            return protocol.refuse(request, refused)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except StoreError as exc:
             self._measures.bodies_refused.add(1, exc.slug)
-            return protocol.refuse(refusal_of(exc, "the store failed; try again"))
+            return protocol.refuse(request, refusal_of(exc, "the store failed; try again"))
         except Exception as exc:  # noqa: BLE001 - here, so that 500 has the protocol's headers too
             _log.error("an ingestion request failed: %s", describe_failure(exc))
             return protocol.refuse(
-                Refused(500, "internal-error", "the server failed; its log says why")
+                request, Refused(500, "internal-error", "the server failed; its log says why")
             )
 
     async def _take(self, request: Request, protocol: Protocol, max_bytes: int) -> Stored:
@@ -151,9 +153,9 @@ class Ingestion:
 
         return decode_and_note
 
-    def _note_untimed(self, events: Sequence[ReceivedEvent]) -> None:
+    def _note_untimed(self, events: Sequence[ReceivedEvent | ReceivedPart]) -> None:
         for received in events:
-            created_at = received.event.get("created_at")
+            created_at = (received.event or {}).get("created_at")
             if created_at is not None and not has_readable_time(created_at):
                 self._measures.events_untimed.add(1)
                 self._untimed.note("created_at")

@@ -39,11 +39,11 @@ class Events:
             max_events=self._settings.max_body_events,
         )
 
-    def answer(self, stored: Stored) -> Response:
+    def answer(self, request: Request, stored: Stored) -> Response:
         """Answer 202, or 422 when the body was a single event and it was rejected."""
         if stored.is_single and stored.rejected:
             _, slug, at, message = stored.rejected[0]
-            return self.refuse(Refused(422, slug, message, at=at))
+            return self.refuse(request, Refused(422, slug, message, at=at))
         content = {
             "accepted": stored.accepted,
             "duplicates": stored.duplicates,
@@ -51,7 +51,7 @@ class Events:
         }
         return Response(orjson.dumps(content), 202, media_type="application/json")
 
-    def refuse(self, refused: Refused) -> Response:
+    def refuse(self, request: Request, refused: Refused) -> Response:
         """Answer with the error object."""
         return refusal_response(refused)
 

@@ -58,12 +58,12 @@ class FeedbackForm:
             )
         return decode_feedback
 
-    def answer(self, stored: Stored) -> Response:
+    def answer(self, request: Request, stored: Stored) -> Response:
         """Answer 202."""
         content = {"accepted": stored.accepted, "duplicates": stored.duplicates, "rejected": []}
         return Response(orjson.dumps(content), 202, media_type="application/json")
 
-    def refuse(self, refused: Refused) -> Response:
+    def refuse(self, request: Request, refused: Refused) -> Response:
         """Answer with the error object."""
         return refusal_response(refused)
 

@@ -35,8 +35,8 @@ class Protocol(typing.Protocol):
             Refused: This protocol does not support what its headers announce.
         """
 
-    def answer(self, stored: Stored) -> Response:
+    def answer(self, request: Request, stored: Stored) -> Response:
         """Make the answer for stored events; called in another thread if many were rejected."""
 
-    def refuse(self, refused: Refused) -> Response:
+    def refuse(self, request: Request, refused: Refused) -> Response:
         """Make the answer for a refused request."""

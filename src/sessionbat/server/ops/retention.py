@@ -21,6 +21,9 @@ from sessionbat.server.ops.store_watch import is_told_already
 from sessionbat.server.records import AppMeasures, Removed, SessionSummary
 from sessionbat.server.store.protocol import Store
 
+#: Parts of events are forgotten when nothing has come to their trace for so long.
+SPANS_KEPT: Final = timedelta(hours=24)
+
 #: Less than this no store needs.
 MIN_STORE_BYTES: Final = 4 * 1024 * 1024
 
@@ -110,7 +113,7 @@ def enforce(
 
 
 class RetentionKeeper:
-    """Enforces retention while a server runs, in a thread of its own.
+    """Enforces retention while a server runs, in a thread of its own, and forgets old spans.
 
     Args:
         store: The store to delete from.
@@ -140,9 +143,8 @@ class RetentionKeeper:
         )
 
     def start(self) -> None:
-        """Start the thread, unless there are no limits."""
-        if not self._retention.keeps_all:
-            self._thread.start()
+        """Start the thread."""
+        self._thread.start()
 
     def close(self) -> None:
         """Finish the current step, then stop."""
@@ -150,7 +152,9 @@ class RetentionKeeper:
 
     def _turn(self) -> bool:
         try:
-            self._enforce()
+            self._store.forget_spans(self._clock() - SPANS_KEPT)
+            if not self._retention.keeps_all:
+                self._enforce()
         except _Stopped:
             return False
         return not self._wait()

@@ -25,6 +25,7 @@ from sessionbat.server.records import (
     StoreHealth,
     StoreMeasures,
 )
+from sessionbat.server.store.parts import ReceivedPart
 from sessionbat.server.store.questions import Asking
 
 
@@ -37,22 +38,29 @@ class Events(Asking):
         """The context keys by which sessions can be filtered."""
 
     @abstractmethod
-    def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[PreparedEvent]:
+    def prepare(self, events: Sequence[ReceivedEvent | ReceivedPart]) -> Sequence[PreparedEvent]:
         """Do the part of ``append`` that needs no database; may run while another thread stores.
 
         Pass the result to ``append`` of the same store, at any later time.
         """
 
     @abstractmethod
-    def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
+    def append(self, events: Sequence[ReceivedEvent | ReceivedPart | PreparedEvent]) -> list[bool]:
         """Store events durably: once this returns, they survive a power cut.
 
         Either all are stored or, if this raises, none. An id is unique within its session: of two
         events with the same app, session and id, also within one call, the first is stored and the
         second is ignored.
 
+        A part is stored once by its app and key. Its rules say of all the parts of its trace, and
+        of those that share a key with one of them, which become events, and in which session: each
+        event is as if all had come at once, whatever came first. So an event may go to another
+        session, be replaced or go; then every answer is as if it had never been otherwise. Where
+        very many events change, that may take further transactions, done before this returns.
+
         Returns:
-            For each event in order: True if it was stored now, False if it was already there.
+            For each event in order: True if it was stored now, False if it was already there. For a
+            part: True if it says anything new.
 
         Raises:
             StoreError: The database failed; no event of this call is stored.
@@ -129,6 +137,16 @@ class Upkeep(Protocol):
             idle_since: Keep sessions with activity at or after this time.
             on_progress: Called between steps with the number of newly deleted events. It may raise
                 to stop.
+        """
+
+    def forget_spans(self, idle_since: datetime) -> int:
+        """Forget how events were put together of parts, and parts that no event came of.
+
+        Of traces to which nothing has come since that time; of one that goes on, the parts that are
+        so many back that they are not looked at. A part that comes later is placed by itself.
+
+        Returns:
+            How many were forgotten.
         """
 
     def compact(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> bool:

@@ -118,7 +118,7 @@ def insert_events(
     known: KnownRows,
 ) -> Inserted:
     """Insert new events in the caller's transaction; ``tallies`` are those of all events."""
-    apps = {name: _app_row(connection, known, name) for name, _ in tallies}
+    apps = {name: app_row(connection, known, name) for name, _ in tallies}
     keys = [(apps[app], session) for app, session in tallies]
     is_new = _find_new(connection, apps, events, find_sessions(connection, keys, known))
     if not all(is_new):
@@ -144,7 +144,8 @@ def unpack_id(stored: str | bytes) -> str:
     return stored.hex() if isinstance(stored, bytes) else stored
 
 
-def _app_row(connection: sqlite3.Connection, known: KnownRows, name: str) -> int:
+def app_row(connection: sqlite3.Connection, known: KnownRows, name: str) -> int:
+    """Give the number of an app; a new one gets its row."""
     row = known.apps.get(name)
     if row is None:
         connection.execute("INSERT OR IGNORE INTO apps (name) VALUES (?)", (name,))

@@ -23,6 +23,7 @@ from sessionbat.server.store.sqlite.compaction import Compaction
 from sessionbat.server.store.sqlite.connections import Readers
 from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
+from sessionbat.server.store.sqlite.span_rows import delete_held, delete_of_events
 from sessionbat.server.store.sqlite.writer import Writer
 
 #: The limits of a step, in events and sessions, and in stored bytes.
@@ -210,15 +211,18 @@ def _delete_some(
     deleted = _delete_messages_of_events(connection, events, STEP_MESSAGES)
     left = STEP_MESSAGES - sum(count for count, _ in deleted.values())
     _delete_rows(connection, [event.id for event in events])
+    if order.idle_since_us is None:
+        for app, session_id in order.sessions[: done + 1]:
+            delete_held(connection, app, session_id)
     gone, has_begun = 0, False
     sizes: dict[str, int] = defaultdict(int)
     for each in chosen:
         size = each.size + sum(deleted[event.id][1] for event in each.events)
         is_gone = False
-        if _has_events(connection, each.number):
+        if has_events(connection, each.number):
             _sum_up_rest(connection, each.number, sum(event.cost_nanos for event in each.events))
         else:
-            is_gone, count, more = _delete_rest(connection, each.number, left)
+            is_gone, count, more = delete_rest(connection, each.number, left)
             left, size = left - count, size + more
         sizes[each.app] += size
         gone += is_gone
@@ -306,6 +310,7 @@ def _delete_rows(connection: sqlite3.Connection, numbers: Sequence[int]) -> None
         "DELETE FROM payloads WHERE event IN (SELECT value FROM json_each(?))", given
     )
     connection.execute("DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))", given)
+    delete_of_events(connection, numbers)
 
 
 def _delete_messages_of_events(
@@ -351,12 +356,13 @@ def _count_messages(connection: sqlite3.Connection, session: int, most: int) -> 
     return int(count)
 
 
-def _has_events(connection: sqlite3.Connection, session: int) -> bool:
+def has_events(connection: sqlite3.Connection, session: int) -> bool:
+    """Whether anything is left of a session."""
     found = connection.execute("SELECT 1 FROM events WHERE session = ?", (session,)).fetchone()
     return found is not None
 
 
-def _delete_rest(connection: sqlite3.Connection, session: int, room: int) -> tuple[bool, int, int]:
+def delete_rest(connection: sqlite3.Connection, session: int, room: int) -> tuple[bool, int, int]:
     """Delete the rest of a session without events.
 
     Returns:

@@ -59,6 +59,12 @@ class Derived(Protocol):
     def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
         """Subtract events that ``follow`` has added, before their rows are deleted."""
 
+    def restore(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
+        """Put events in again that were subtracted, as they are now.
+
+        Called after each revision of stored events, also with none: texts may have changed.
+        """
+
     def empty(self, connection: sqlite3.Connection) -> None:
         """Delete all of it; also called before ``create``, during a migration."""
 

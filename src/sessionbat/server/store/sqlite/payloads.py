@@ -243,6 +243,15 @@ class PayloadReader:
         )
         return _split_head(text)[2], [self._decompress(codec, data) for codec, data in rows]
 
+    def messages_of(self, data: bytes) -> set[int]:
+        """Give the numbers of the messages to which a payload of codec ``SPLIT`` refers."""
+        _, runs, _ = _split_head(self._decompress(SPLIT, data))
+        return {
+            number
+            for first, count in zip(runs[::2], runs[1::2], strict=True)
+            for number in range(first, first + count)
+        }
+
     def forget(self) -> None:
         """Drop the cached messages."""
         self._messages.clear()

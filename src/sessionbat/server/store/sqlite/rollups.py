@@ -122,6 +122,10 @@ class Statistics:
             else:
                 connection.execute(f"DELETE FROM rollups WHERE {_IS_KEY}", key)
 
+    def restore(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
+        """Add up events again; see ``Derived.restore``."""
+        _write(connection, _add_up(_gather(events, len(events)).sums))
+
     def empty(self, connection: sqlite3.Connection) -> None:
         """Delete all rollups."""
         connection.execute("DELETE FROM rollups")

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from sessionbat.server.records import (
     StoreHealth,
     StoreMeasures,
 )
+from sessionbat.server.store.parts import ReceivedPart, Rules
 from sessionbat.server.store.protocol import Store
 from sessionbat.server.store.questions import Answer, Question
 from sessionbat.server.store.sqlite import (
@@ -37,6 +38,7 @@ from sessionbat.server.store.sqlite import (
     export,
     keys,
     measures,
+    span_rows,
 )
 from sessionbat.server.store.sqlite.append import Prepared, insert_events, prepare, tally_of
 from sessionbat.server.store.sqlite.compaction import Compaction
@@ -47,8 +49,10 @@ from sessionbat.server.store.sqlite.health import Health
 from sessionbat.server.store.sqlite.indexer_thread import Follower
 from sessionbat.server.store.sqlite.indexing import Indexing
 from sessionbat.server.store.sqlite.known_rows import KnownRows
+from sessionbat.server.store.sqlite.part_placing import PartPlacing, PreparedPart, prepare_part
 from sessionbat.server.store.sqlite.payloads import PayloadWriter
 from sessionbat.server.store.sqlite.rebuild import rebuild_rows
+from sessionbat.server.store.sqlite.revision import Revision
 from sessionbat.server.store.sqlite.schema import check_file
 from sessionbat.server.store.sqlite.writer import Writer
 
@@ -85,6 +89,13 @@ class SqliteStore(Store):
         self._preparing = _Preparing()
         self._payloads = PayloadWriter()
         self._known = KnownRows()
+        self._placing = PartPlacing(
+            self._payloads,
+            self._known,
+            Revision(self._derived, self._context_keys),
+            self._context_keys,
+            self._indexing,
+        )
         self._writer = Writer(connection, self._health, self._forget)
         self._readers = Readers(self._path, query_timeout, self._health)
         self._compaction = Compaction(self._writer, self._readers, self._health)
@@ -93,27 +104,84 @@ class SqliteStore(Store):
         self._follower = Follower(self._follow, is_known=self._health.has_told)
         self._follower.tell(self._indexing.count_behind(self._readers))
 
-    def prepare(self, events: Sequence[ReceivedEvent]) -> Sequence[Prepared]:
+    def prepare(
+        self, events: Sequence[ReceivedEvent | ReceivedPart]
+    ) -> Sequence[Prepared | PreparedPart]:
         """Read and compress events; see ``Store.prepare``."""
-        return prepare(events, self._preparing.encoder, self._context_keys)
+        whole = [each for each in events if isinstance(each, ReceivedEvent)]
+        if len(whole) == len(events):
+            return prepare(whole, self._preparing.encoder, self._context_keys)
+        made = iter(prepare(whole, self._preparing.encoder, self._context_keys))
+        return [
+            next(made) if isinstance(each, ReceivedEvent) else prepare_part(each) for each in events
+        ]
 
-    def append(self, events: Sequence[ReceivedEvent | PreparedEvent]) -> list[bool]:
+    def append(self, events: Sequence[ReceivedEvent | ReceivedPart | PreparedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
-        received = [each for each in events if isinstance(each, ReceivedEvent)]
+        received = [each for each in events if isinstance(each, ReceivedEvent | ReceivedPart)]
         # Not for nothing: meanwhile another thread may be preparing what comes next.
         fresh = iter(self.prepare(received) if received else ())
         prepared = [
-            next(fresh) if isinstance(each, ReceivedEvent) else _prepared_here(each)
+            next(fresh) if isinstance(each, ReceivedEvent | ReceivedPart) else each
             for each in events
         ]
-        tallies = tally_of(prepared)
+        whole = [each for each in prepared if isinstance(each, Prepared)]
+        parts = [each for each in prepared if isinstance(each, PreparedPart)]
+        assert len(whole) + len(parts) == len(prepared), "prepared by another store"
+        is_new = self._append_whole(whole) if not parts else self._append_parts(whole, parts)
+        if not parts or not whole:
+            return is_new
+        of_whole, of_parts = iter(is_new[: len(whole)]), iter(is_new[len(whole) :])
+        return [next(of_whole if isinstance(each, Prepared) else of_parts) for each in prepared]
+
+    def _append_whole(self, events: Sequence[Prepared]) -> list[bool]:
+        tallies = tally_of(events)
         with self._writer.transaction(keeps_known=True, grows=True) as connection:
             self._known.trim()
-            inserted = insert_events(connection, prepared, tallies, self._payloads, self._known)
+            inserted = insert_events(connection, events, tallies, self._payloads, self._known)
             self._indexing.note(inserted)
         self._health.note_written()
         self._follower.tell(sum(inserted.is_new))
         return inserted.is_new
+
+    def _append_parts(
+        self, events: Sequence[Prepared], parts: Sequence[PreparedPart]
+    ) -> list[bool]:
+        tallies = tally_of(events)
+        with self._changing_events() as connection:
+            self._known.trim()
+            inserted = insert_events(connection, events, tallies, self._payloads, self._known)
+            self._indexing.note(inserted)
+            is_new = self._placing.take_all(connection, parts)
+        self._health.note_written()
+        # Rarely anything: what one commit left, or a process that was killed.
+        while self._settle(parts[0].part.rules):
+            pass
+        self._follower.tell(len(inserted.rows) + len(parts))
+        return inserted.is_new + is_new
+
+    def _settle(self, rules: Rules) -> bool:
+        """Move some events of a trace that are not where they belong; False when none is left."""
+        with self._changing_events() as connection:
+            return self._placing.settle_some(connection, rules)
+
+    def _changing_events(self) -> AbstractContextManager[sqlite3.Connection]:
+        # Without foreign keys, as a deletion: each interaction would cost a scan of events.
+        return self._writer.transaction(keeps_known=True, grows=True, foreign_keys=False)
+
+    def forget_spans(self, idle_since: datetime) -> int:
+        """Let go of spans; see ``Store.forget_spans``."""
+        before_us, done = microseconds(idle_since), span_rows.Idle(0, 0, 0)
+        with self._readers.lend() as reader:  # mostly there are none, and nothing is locked
+            following = done if span_rows.has_idle(reader.connection, before_us) else None
+        while following is not None:
+            done = following
+            with (
+                self._writer.short_step(),
+                self._writer.transaction(keeps_known=True) as connection,
+            ):
+                following = span_rows.forget_idle(connection, before_us, done)
+        return done.forgotten
 
     @property
     def context_keys(self) -> tuple[str, ...]:
@@ -247,11 +315,6 @@ class SqliteStore(Store):
     def _forget(self) -> None:
         self._known.forget()
         self._indexing.forget()
-
-
-def _prepared_here(event: PreparedEvent) -> Prepared:
-    assert isinstance(event, Prepared), "prepared by another store"
-    return event
 
 
 class _Preparing(threading.local):

@@ -87,9 +87,14 @@ class TextIndex:
         # The texts that a deletion removes next, and the number of their characters.
         self._weighed: dict[int, Indexed] = {}
         self._weight = 0
-        # After which event the next step lacks texts, and the texts read for it; they never change.
+        # Whether texts of stored events have changed since, so that those may be old; and how often
+        # they were dropped for that.
+        self._has_changed = False
+        self._times_dropped = 0
+        # After which event the next step lacks texts, and the texts read for it.
         self._lacks: int | None = None
         self._ahead: list[IndexedText] = []
+        self._is_ahead_old = False
         # One event is read at a time: 32 MB of JSON take ten times as much memory once decoded.
         self._reading = threading.Lock()
 
@@ -141,12 +146,13 @@ class TextIndex:
         found = self._weighed.get(event.id)
         if found is None:
             if self._weight > _MOST_WEIGHED:
-                self._weighed.clear()
-                self._weight = 0
+                self._drop_weighed()
+            times_dropped = self._times_dropped
             with self._reading:
                 found = _text_of(reader.connection, reader.payloads, event)
-            self._weighed[event.id] = found
-            self._weight += len(found.text)
+            if times_dropped == self._times_dropped:
+                self._weighed[event.id] = found
+                self._weight += len(found.text)
         return len(found.text)
 
     def subtract(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
@@ -157,6 +163,8 @@ class TextIndex:
         """
         if not events or not self._can_subtract(connection):
             return
+        if self._has_changed:
+            self._drop_weighed()
         # In the order of their numbers: for each that is lower than the one before it, FTS5 would
         # begin a segment, and 64 of them are merged at once.
         texts = [self._removed_text(connection, event) for event in sorted(events)]
@@ -166,14 +174,30 @@ class TextIndex:
             (_given(texts),),
         )
 
+    def restore(self, connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
+        """Index events again whose messages have changed; see ``Derived.restore``."""
+        self._is_ahead_old = self._has_changed = True
+        if events and self._can_subtract(connection):
+            texts = [
+                IndexedText(each.id, each.app, *_text_of(connection, self._payloads, each))
+                for each in sorted(events)
+            ]
+            _insert(connection, texts)
+
     def empty(self, connection: sqlite3.Connection) -> None:
         """Delete the content of the index, if it exists."""
         if _exists(connection):
             connection.execute("INSERT INTO texts(texts) VALUES ('delete-all')")
 
+    def _drop_weighed(self) -> None:
+        self._weighed.clear()
+        self._weight, self._has_changed = 0, False
+        self._times_dropped += 1
+
     def _still_next(self, connection: sqlite3.Connection, up_to: int) -> list[IndexedText]:
         """Return the texts that were read ahead, up to the first event deleted since."""
-        ahead, self._ahead = self._ahead, []
+        ahead, self._ahead = [] if self._is_ahead_old else self._ahead, []
+        self._is_ahead_old = False
         numbers = connection.execute(
             "SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?", (up_to, len(ahead))
         )
