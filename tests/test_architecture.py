@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,12 +101,12 @@ SERVER: dict[str, set[str]] = {
         "server.settings", "server.store", "server.web",
     },
     "ingest": {
-        "errors", "event", "server.access", "server.background", "server.ops",
+        "_otel", "errors", "event", "server.access", "server.background", "server.ops",
         "server.reading", "server.records", "server.settings", "server.store", "server.web",
     },
     "read_api": {"server.access", "server.records", "server.store", "server.web"},
     "pages": {
-        "errors", "event", "server.access", "server.ops", "server.reading",
+        "_otel", "errors", "event", "server.access", "server.ops", "server.reading",
         "server.records", "server.store", "server.web",
     },
     "app": {
@@ -344,8 +345,16 @@ def test_rule_3_the_server_takes_event_and_errors_from_the_sdk() -> None:
         and (target := inner(found.name)) is not None
         and not target.startswith("server")
         and target not in ("event", "errors", "_version")
+        and not (belongs(found.module, {"server.ingest.otlp"}) and belongs(target, {"_otel"}))
+        and target != "_otel.content_switches"
     ]
     assert bad == []
+
+
+def test_rule_3_a_server_that_gets_no_spans_loads_no_mapper() -> None:
+    code = "import sys, sessionbat.server.app; print(*[m for m in sys.modules if '_otel.' in m])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["sessionbat._otel.content_switches"]  # for the pages
 
 
 def test_rule_4_only_one_place_names_a_database() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessionbat import SessionBat
+from sessionbat._otel.content_switches import SWITCHES
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -91,3 +92,11 @@ def test_every_decision_is_in_their_index() -> None:
         for path in sorted((DOCS / "decisions").glob("0*.md"))
         if f"({path.name})" not in index
     ] == []
+
+
+def test_every_switch_of_content_is_in_the_table_of_senders() -> None:
+    table = (DOCS / "opentelemetry.md").read_text()
+    named = re.findall(r"[A-Z]+(?:_[A-Z]+)+|\w+(?==True)|recordInputs", " ".join(SWITCHES.values()))
+    names = {name for name in named if "HIDE" not in name}
+    assert len(names) > 6
+    assert {name for name in names if name not in table} == set()

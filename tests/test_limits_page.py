@@ -90,6 +90,7 @@ NOT_IN_THE_TABLE = {
         "server/reading/figures.py:_MAX_TOKENS",
         "server/store/query_terms.py:_MAX_DEPTH",
         "server/store/sqlite/check.py:_MAX_LINES",
+        "server/ingest/otlp/answers.py:MAX_NAMED",
         "server/store/sqlite/span_rows.py:_MAX_SHARING",
     },
     "what an algorithm or a format of others may take": {

@@ -29,6 +29,7 @@ _ASKED_LAST: Final = (
     *("input.value", "traceloop.entity.input", "mlflow.spanInputs", "gen_ai.task.input"),
     "crewai.task.description",
 )
+_ANSWERED: Final = "gen_ai.output.messages"
 _ANSWERED_WHOLE: Final = (
     *("langfuse.observation.output", "gen_ai.completion", "llm.openai.choices"),
     *("llm.anthropic.content", "gen_ai.response.messages", "gcp.vertex.agent.llm_response"),
@@ -156,14 +157,15 @@ def _asked(span: Span, attributes: Attributes) -> tuple[list[Message], Any]:
     found = _first(attributes, _ASKED_LAST, messages_in)
     if found:
         return found, None
-    other = _without_call(attributes.decoded(*_ASKED_WHOLE, *_ASKED_LAST))
+    # The messages themselves last: they are read above, but for a text too long to be decoded.
+    other = _without_call(attributes.decoded(*_ASKED_WHOLE, *_ASKED_LAST, *_ASKED))
     if isinstance(other, str):
         return [{"role": "user", "content": other}], None
     return [], other
 
 
 def _answered(span: Span, attributes: Attributes, output: Any) -> tuple[list[Message], Any]:
-    found = answers_in(attributes.raw.get("gen_ai.output.messages"))
+    found = answers_in(attributes.raw.get(_ANSWERED))
     if found:
         return found, None
     for tree in ("llm.output_messages", "gen_ai.completion"):
@@ -178,6 +180,7 @@ def _answered(span: Span, attributes: Attributes, output: Any) -> tuple[list[Mes
         return found, None
     other = attributes.decoded(*_ANSWERED_WHOLE)
     other = output if other is None else other
+    other = attributes.decoded(_ANSWERED) if other is None else other
     if isinstance(other, dict) and all(value in _NOTHING for value in other.values()):
         return [], None
     if isinstance(other, dict) and set(other) & {"generations", "choices"}:

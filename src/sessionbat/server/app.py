@@ -32,6 +32,9 @@ from sessionbat.server.access.routes import Face, GuardedRoute, Need, Routes
 from sessionbat.server.ingest import feedback, operation
 from sessionbat.server.ingest.endpoint import Ingestion
 from sessionbat.server.ingest.events import Events
+from sessionbat.server.ingest.otlp import operations as otlp_operations
+from sessionbat.server.ingest.otlp.protocol import Otlp
+from sessionbat.server.ingest.otlp.signals import BASES, SIGNALS
 from sessionbat.server.ingest.protocol import Protocol
 from sessionbat.server.ops.prometheus import CONTENT_TYPE, write
 from sessionbat.server.ops.retention import Retention, RetentionKeeper
@@ -186,7 +189,8 @@ def _application(
 
 def protocols(settings: Settings) -> list[Protocol]:
     """List every ingestion protocol."""
-    return [Events(settings)]
+    otlp = [Otlp(signal, base, settings) for base in BASES for signal in SIGNALS]
+    return [Events(settings), *otlp]
 
 
 def operations(store: Store, settings: Settings) -> list[Operation]:
@@ -194,6 +198,7 @@ def operations(store: Store, settings: Settings) -> list[Operation]:
     return [
         operation.describe(settings),
         feedback.describe(),
+        *otlp_operations.describe_all(settings),
         *(endpoint.operation for endpoint in endpoints.endpoints(store.context_keys)),
         openapi.DOCUMENT,
         HEALTH,
@@ -267,9 +272,7 @@ def _refusal_in_kind(routes: Routes, scope: Scope, refused: Refused) -> Response
 
 def _turned_away(scope: Scope, refused: Refused, routes: Routes) -> Response:
     """Turn a refusal by the middleware into a response, with the headers of its route."""
-    response = refusal_response(refused)
-    response.headers.update(routes.headers(route_path(scope)))
-    return response
+    return routes.refuse(scope, route_path(scope), refused)
 
 
 def _openapi(
@@ -278,7 +281,12 @@ def _openapi(
     # Made at the first request: most servers are never asked.
     @functools.lru_cache(maxsize=8)
     def document(root: str) -> bytes:
-        schemas = {**read_operations.SCHEMAS, **operation.SCHEMAS, **feedback.SCHEMAS}
+        schemas = {
+            **read_operations.SCHEMAS,
+            **operation.SCHEMAS,
+            **feedback.SCHEMAS,
+            **otlp_operations.SCHEMAS,
+        }
         return orjson.dumps(openapi.document(described, schemas, security, root))
 
     async def respond(request: Request) -> Response:

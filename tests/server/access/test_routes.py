@@ -99,7 +99,8 @@ def gets_in(wire: Wire, method: str, path: str) -> bool:
     """Whether a request got past the door, whatever it was answered there."""
     answer = wire.request(method, path)
     # The form says 403 too, on a page; and logging out leads to it, with nowhere to go on to.
-    is_refused = answer.status in (401, 403) and "json" in answer.headers["content-type"]
+    is_page = "html" in answer.headers.get("content-type", "")
+    is_refused = answer.status in (401, 403) and not is_page
     return not is_refused and "/login?next=" not in answer.headers.get("location", "")
 
 

@@ -25,6 +25,10 @@ positive_data_acceptance.enabled = false
 [[operations]]
 include-path = "/api/v1/ingestion/events"
 checks.negative_data_rejection.enabled = false
+
+[[operations]]
+include-path-regex = "/v1/(traces|logs|metrics)$"
+checks.negative_data_rejection.enabled = false
 """
 
 

@@ -35,6 +35,9 @@ def test_the_document_is_openapi_3_1(document: Any) -> None:
     validate(document)
 
 
+OTLP = [f"{base}/v1/{signal}" for base in ("", "/otel") for signal in ("traces", "logs", "metrics")]
+
+
 def test_every_address_below_the_api_is_described(document: Any) -> None:
     assert set(document["paths"]) == {
         "/api/v1/ingestion/events",
@@ -48,6 +51,7 @@ def test_every_address_below_the_api_is_described(document: Any) -> None:
         "/api/v1/openapi.json",
         "/healthz",
         "/metrics",
+        *OTLP,
     }
 
 
@@ -200,6 +204,7 @@ def test_the_document_says_that_keys_are_bearer_tokens(document: Any) -> None:
 
 
 NEEDS = {
+    **{path: [{"key": ["ingest"]}, {}] for path in OTLP},
     "/healthz": [],
     "/metrics": [{"key": ["read-every-app"]}, {}],
     "/api/v1/ingestion/events": [{"key": ["ingest"]}, {}],

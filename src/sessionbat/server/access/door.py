@@ -88,7 +88,7 @@ class Door:
             self._hosts.check(scope)
             need = self._routes.need(path, method)
             if need is not Need.NOTHING:
-                access = self._guard.access(scope)
+                access = self._guard.access(scope, by_any_header=self._routes.is_machine(path))
                 need.check(access)
                 grant(scope, access)
         except Refused as refused:

@@ -10,11 +10,12 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
+from sessionbat.server.access.key_headers import header_values, keys_of
 from sessionbat.server.access.keys import id_of, is_same
 from sessionbat.server.access.login_cookie import LoginCookie
 from sessionbat.server.access.throttle import Throttle
@@ -139,8 +140,12 @@ class Guard:
             self._may_be_open = False
         return self._may_be_open
 
-    def access(self, scope: Scope) -> Access:
+    def access(self, scope: Scope, *, by_any_header: bool = False) -> Access:
         """Determine what a request may do.
+
+        Args:
+            scope: The request.
+            by_any_header: As for ``keys_of``.
 
         Raises:
             Refused: The key is missing or wrong (401); its address has sent too many wrong keys
@@ -157,7 +162,7 @@ class Guard:
                     " sessionbat keys create",
                 )
             return EVERYTHING
-        keys = _bearer_tokens(scope)
+        keys = keys_of(scope, by_any_header=by_any_header)
         if keys:
             return access_with(self.check_key(keys[0] if len(keys) == 1 else "", scope))
         access = self.access_by_login(scope)
@@ -252,7 +257,7 @@ def feedback_only() -> Refused:
 
 def login_cookie_of(scope: Scope, name: str) -> str:
     """Read the login cookie; empty when there is none."""
-    for header in _header_values(scope, b"cookie"):
+    for header in header_values(scope, b"cookie"):
         value = cookie_parser(header).get(name)
         if value:
             return value
@@ -262,18 +267,3 @@ def login_cookie_of(scope: Scope, name: str) -> str:
 def _is_here(scope: Scope) -> bool:
     client = scope.get("client")
     return client is None or is_loopback(client[0])
-
-
-def _bearer_tokens(scope: Scope) -> list[str]:
-    """Read the bearer tokens of a request; other schemes are for a proxy and are ignored."""
-    found = []
-    for value in _header_values(scope, b"authorization"):
-        scheme, _, token = value.strip().partition(" ")
-        if scheme.lower() == "bearer":
-            found.append(token.strip())
-    return found
-
-
-def _header_values(scope: Scope, name: bytes) -> list[str]:
-    headers: list[tuple[bytes, Any]] = scope["headers"]
-    return [value.decode("latin-1") for key, value in headers if key == name]

@@ -128,11 +128,12 @@ def _header(name: str, schema: Schema) -> dict[str, Any]:
 def _responses(operation: Operation) -> dict[str, Any]:
     answer = operation.answer
     content = {answer.media_type: {} if answer.schema is None else {"schema": answer.schema}}
+    also: dict[str, Any] = {} if operation.also is None else {operation.also: {}}
     responses = {
         str(answer.status): {
             "description": answer.description,
             **_headers(operation.answer_headers),
-            "content": content,
+            "content": {**content, **also},
         }
     }
     for status, slugs in operation.all_refusals().items():
@@ -144,7 +145,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         responses[str(status)] = {
             "description": ", ".join(f"`{slug}`" for slug in slugs),
             **_headers({**operation.answer_headers, **extra}),
-            "content": {"application/json": {"schema": _refusal(slugs)}},
+            "content": {"application/json": {"schema": _refusal(operation, slugs)}, **also},
         }
     return responses
 
@@ -155,6 +156,8 @@ def _headers(headers: Mapping[str, Schema]) -> dict[str, Any]:
     return {"headers": {name: {"schema": schema} for name, schema in headers.items()}}
 
 
-def _refusal(slugs: Sequence[str]) -> Schema:
+def _refusal(operation: Operation, slugs: Sequence[str]) -> Schema:
     narrowed = {"properties": {"error": {"properties": {"slug": {"enum": list(slugs)}}}}}
-    return {"allOf": [reference("Error"), narrowed]}
+    usual: Schema = {"allOf": [reference("Error"), narrowed]}
+    # What is refused before it is known where it goes has the usual form, everywhere.
+    return usual if operation.refusal is None else {"anyOf": [operation.refusal, usual]}

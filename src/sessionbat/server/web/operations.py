@@ -65,6 +65,10 @@ class Operation:
     body: Sequence[BodyForm] = ()
     #: Slugs by status, in addition to ``COMMON_REFUSALS``.
     refusals: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    #: The schema of its own refusals; None: the usual error object.
+    refusal: Schema | None = None
+    #: A further media type of its answers, for requests in it; only named in the document.
+    also: str | None = None
     #: Headers of the request, and of every answer: name to schema.
     request_headers: Mapping[str, Schema] = field(default_factory=dict)
     answer_headers: Mapping[str, Schema] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sessionbat._otel.content_switches import switch_for
 from sessionbat.server.pages.view import units
 from sessionbat.server.pages.view.budget import Room
 from sessionbat.server.pages.view.history import History, Known
@@ -117,6 +118,10 @@ class ObservationView:
     tags: list[str]
     context: list[Fact]
     metadata: JsonText | None
+    #: How to switch content on, where the sender's instrumentation keeps it to itself.
+    content_off: str
+    #: Whether there is any input or output.
+    has_content: bool
 
 
 def present_observation(
@@ -154,12 +159,22 @@ def present_observation(
         tags=[tag for tag in reading.tags if tag not in tags],
         context=context_facts({k: v for k, v in reading.context.items() if k not in shared}),
         metadata=_printed(_other_metadata(reading), room),
+        content_off=_content_off(reading),
+        has_content=reading.input is not None or reading.output is not None,
     )
 
 
 def context_facts(context: Mapping[str, Any]) -> list[Fact]:
     """List context as labels and short values."""
     return [Fact(str(key), _short(value)) for key, value in context.items()]
+
+
+def _content_off(reading: EventReading) -> str:
+    if reading.metadata.get("content") != "off":
+        return ""
+    scope = text(reading.metadata.get("instrumentation"))
+    advice = switch_for(scope)
+    return f"{advice} where {scope} runs" if advice else "its sender keeps it to itself"
 
 
 _NOTHING: Final[tuple[Any, ...]] = (None, {}, [], "")
