@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -287,13 +287,27 @@ def pinging(port: int) -> Iterator[list[float]]:
         thread.join()
 
 
-def send_all(port: int, bodies: Path) -> None:
+FORM = {"Content-Type": "application/x-ndjson", "Content-Encoding": "zstd"}
+
+
+def is_stored(answer: bytes) -> bool | None:
+    """Whether an answer says that all is stored; None while it is incomplete."""
+    if not answer.endswith(b"}"):
+        return None
+    return answer.startswith(b"HTTP/1.1 202 ") and b'"rejected":[]' in answer
+
+
+def send_all(
+    port: int,
+    bodies: Path,
+    path: str = PATH,
+    form: Mapping[str, str] = FORM,
+    is_stored: Callable[[bytes], bool | None] = is_stored,
+) -> None:
     """Post each body on one of the connections; a bare client, so that little is its own cost."""
     waiting, taking = read_bodies(bodies), threading.Lock()
-    head = (
-        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
-        "Content-Encoding: zstd\r\nContent-Length: %d\r\n\r\n"
-    )
+    headers = "".join(f"{name}: {value}\r\n" for name, value in form.items())
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: %d\r\n\r\n"
 
     def send() -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
@@ -305,9 +319,9 @@ def send_all(port: int, bodies: Path) -> None:
                     return
                 connection.sendall((head % len(body)).encode() + body)
                 answer = connection.recv(65_536)
-                while not answer.endswith(b"}"):
+                while (stored := is_stored(answer)) is None:
                     answer += connection.recv(65_536)
-                assert answer.startswith(b"HTTP/1.1 202 ") and b'"rejected":[]' in answer, answer
+                assert stored, answer
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for sending in [pool.submit(send) for _ in range(CONNECTIONS)]:
