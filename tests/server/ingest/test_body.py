@@ -102,6 +102,28 @@ def test_lines_are_split_where_their_ends_are(values: list[object]) -> None:
     assert [json.loads(raw) for raw in split_lines(text, 10_000)] == values
 
 
+@pytest.mark.parametrize("max_events", [1, 2, 10])
+def test_twice_as_many_line_ends_as_events_are_the_most(max_events: int) -> None:
+    most = 2 * max_events
+    blanks = b"\n" * (most - 1)
+    assert split_lines(b"\n" * most, max_events) == []
+    assert split_lines(b"1" + blanks + b"\n2", max_events + 1) == [b"1", b"2"]
+    for beyond in (b"\n" * (most + 1), b"1" + blanks + b"\n\n", b"\n" * 1_000_000):
+        with pytest.raises(Refused) as refused:
+            split_lines(beyond, max_events)
+        assert (refused.value.status, refused.value.slug) == (413, "too-many-events")
+
+
+def test_line_ends_beyond_the_most_take_no_memory() -> None:
+    text = b"\n" * 4_000_000
+    tracemalloc.start()
+    with pytest.raises(Refused):
+        split_lines(text, 1000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(text)  # the rest, undivided; 4 million pieces would take 160 MB
+
+
 @a_few
 @given(st.binary() | st.text(alphabet='[]{}",\\: \n1a').map(str.encode), st.booleans())
 def test_whatever_the_bytes_are_they_are_refused_or_listed(data: bytes, is_ndjson: bool) -> None:

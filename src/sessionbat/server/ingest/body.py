@@ -169,9 +169,11 @@ def split_lines(text: bytes, max_events: int) -> list[bytes]:
     Raises:
         Refused: There are more than ``max_events`` events, or twice as many blank lines (413).
     """
-    if text.count(b"\n") > 2 * max_events:  # before it is split: 32 MB may be as many lines
+    most = 2 * max_events + 1
+    pieces = text.split(b"\n", most)  # no more: 32 MB may be as many lines
+    if len(pieces) > most:
         raise _too_many(max_events)
-    lines = [line for each in text.split(b"\n") if (line := each.strip(_WHITESPACE))]
+    lines = [line for each in pieces if (line := each.strip(_WHITESPACE))]
     if len(lines) > max_events:
         raise _too_many(max_events)
     return lines
