@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionbat.server.reading.chat import read_input, read_output
-from sessionbat.server.reading.message import Call, Other, Result, Words, read_message
+from sessionbat.server.reading.message import (
+    Call,
+    Other,
+    Result,
+    Words,
+    read_message,
+    words_of_user,
+)
 
 HELLO = {"role": "user", "content": "hello"}
 
@@ -139,3 +146,23 @@ def test_no_value_is_too_odd_to_read(value: Any) -> None:
     for chat in (read_input(value), read_output(value)):
         for message in map(read_message, chat.messages):
             assert isinstance(message.words, str)
+
+
+_ROLES = ["user", "human", "MessageRole.USER", "customer", "assistant", "tool", "", None, 1]
+_CONTENTS = ["hello", "", " ", None, 5, ["hello", "there"], [{"type": "text", "text": "hello"}]]
+
+
+@pytest.mark.parametrize("role", _ROLES)
+@pytest.mark.parametrize("content", _CONTENTS)
+def test_a_plain_message_says_the_same_with_another_key_beside(
+    role: object, content: object
+) -> None:
+    plain = {"role": role, "content": content}
+    assert words_of_user(plain) == words_of_user({**plain, "id": "m1"})
+
+
+def test_words_of_a_user_are_those_of_no_other_role() -> None:
+    assert words_of_user(HELLO) == words_of_user("hello") == "hello"
+    assert words_of_user({"role": "human", "content": "hello"}) == "hello"
+    assert words_of_user({"role": "assistant", "content": "hello"}) == ""
+    assert words_of_user({"role": "tool", "content": "hello"}) == ""

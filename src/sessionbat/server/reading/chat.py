@@ -18,7 +18,7 @@ from sessionbat.server.reading.message import (
     is_message,
     read_message,
     role_of,
-    words_of,
+    words_of_user,
 )
 
 
@@ -68,7 +68,8 @@ def first_words_of_user(payload: Any) -> str:
         return ""
     messages, path = found
     for key in _HISTORY_KEYS if path else ():
-        messages = [*_as_messages(payload.get(key)), *messages]
+        if key in payload:
+            messages = [*_as_messages(payload[key]), *messages]
     return next(filter(None, map(_words_of_user, messages)), "")
 
 
@@ -172,8 +173,11 @@ def _as_messages(value: Any, *, are_alternatives: bool = False, depth: int = 0) 
     # The ends tell; a conversation of hundreds is not inspected message by message.
     ends = (value[0], value[-1])
     if all(isinstance(end, str) or is_message(end) for end in ends):
-        return value if all(isinstance(each, (dict, str)) for each in value) else []
+        return value if _DICT_OR_TEXT.issuperset(map(type, value)) else []
     return []
+
+
+_DICT_OR_TEXT: Final = {dict, str}
 
 
 def _of_lists(value: list[Any], are_alternatives: bool, depth: int) -> list[Any]:
@@ -222,9 +226,7 @@ def _unread(payload: Any) -> Any:
 
 
 def _words_of_user(raw: Any) -> str:
-    if role_of(raw) != "user":
-        return ""
-    words = "\n\n".join(words_of(raw))
+    words = words_of_user(raw)
     return "" if words.isspace() else words
 
 

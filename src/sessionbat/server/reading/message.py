@@ -94,9 +94,16 @@ def words_of(raw: Any, default_role: str = "user") -> Iterator[str]:
         return
     raw = opened(raw)
     role = _role(raw, default_role)
-    if role != "tool" and _type(raw) not in _CALL_TYPES | _RESULT_TYPES and not _is_work(raw):
+    if role != "tool" and _type(raw) not in _SILENT_TYPES and not _is_work(raw):
         yield from filter(None, map(_block_words, _blocks(_content(raw))))
         yield from _refusal(raw, role)
+
+
+def words_of_user(raw: Any) -> str:
+    """Return the text of a message by the user; empty when it is by another role."""
+    if type(raw) is dict and raw.keys() == _PLAIN_KEYS and type(raw["content"]) is str:
+        return raw["content"] if _role(raw, "user") == "user" else ""  # nearly always
+    return "\n\n".join(words_of(raw)) if role_of(raw) == "user" else ""
 
 
 def is_message(value: Any) -> bool:
@@ -158,6 +165,7 @@ _ITEM_ENDINGS: Final = ("_call", "_call_output", "_approval_request", "_approval
 _CONTENT_KEYS: Final = (
     *("parts", "content", "text", "output", "blocks", "message", "generated_text", "outputText"),
 )
+_PLAIN_KEYS: Final = {"role", "content"}
 _CALL_KEYS: Final = ("tool_calls", "toolCalls", "function_call")
 _READ_KEYS: Final = frozenset(
     {
@@ -178,6 +186,7 @@ _RESULT_TYPES: Final = frozenset(
         *("tool_call_response", "tool-return"),
     }
 )
+_SILENT_TYPES: Final = _CALL_TYPES | _RESULT_TYPES
 _BLOCK_TYPES: Final = frozenset(
     {
         *("text", "input_text", "output_text", "refusal", "thinking", "redacted_thinking"),
@@ -258,7 +267,7 @@ def _blocks(content: Any) -> list[Any]:
 
 
 def _read_parts(raw: Mapping[str, Any], role: str) -> list[Part]:
-    if _type(raw) in _CALL_TYPES | _RESULT_TYPES:
+    if _type(raw) in _SILENT_TYPES:
         return [_read_block(raw)]
     content = _content(raw)
     if role == "tool" and not _holds_results(content):
