@@ -58,6 +58,16 @@ def test_nothing_has_no_percentiles() -> None:
     assert merge([NOTHING, NOTHING]).percentiles((0.5, 0.99)) == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("latency_ms", "bucket"),
+    [(-1.0, 0), (0.0, 0), (0.01, 0), (0.0101, 1), (1e30, 500), (1e300, 500), (9.99e29, 500)],
+)
+def test_a_latency_beyond_the_buckets_is_in_the_first_or_last(
+    latency_ms: float, bucket: int
+) -> None:
+    assert bucket_of(latency_ms) == bucket
+
+
 @pytest.mark.slow
 @given(st.lists(st.floats(0.02, 1e7), min_size=1, max_size=50), st.sampled_from([0.5, 0.95, 0.99]))
 def test_a_percentile_is_within_its_error(latencies: list[float], part: float) -> None:

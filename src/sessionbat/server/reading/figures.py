@@ -6,12 +6,13 @@ Pure functions of the decoded event, independent of the database; used on arriva
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sessionbat.event import FEEDBACK, LLM, TOOL
-from sessionbat.server.reading.times import are_unknown, read_time
+from sessionbat.server.reading.times import marks_times_unknown, parse_time
 from sessionbat.server.reading.title import BEST, first_words
 
 #: A label longer than this is cut: nobody filters by an essay.
@@ -50,7 +51,8 @@ class Title(NamedTuple):
         return self.rank < BEST or at_us < self.at_us
 
 
-class EventFigures(NamedTuple):
+@dataclass(slots=True)  # not frozen, and no tuple: either would cost a microsecond of each event
+class EventFigures:
     """The indexed values of an event. Times are microseconds since 1970, UTC."""
 
     event_id: str
@@ -83,11 +85,6 @@ class EventFigures(NamedTuple):
         """Its candidate for the session's title; computed at each access, since few are needed."""
         return Title(*first_words(self.observation), self.at_us)
 
-    @property
-    def cost_nanos(self) -> int:
-        """The cost in whole billionths of a dollar; 0 when unknown or implausible."""
-        return cost_nanos(self.cost_usd)
-
 
 def read(
     event: Mapping[str, Any], received_at_us: int, context_keys: tuple[str, ...]
@@ -101,12 +98,11 @@ def read(
     """
     is_feedback = event["type"] == FEEDBACK
     observation = _NO_OBSERVATION if is_feedback else event["observation"]
-    metrics = observation.get("metrics") or {}
-    at_us = _parse_time(event.get("created_at"), otherwise=received_at_us)
-    name = _text(observation.get("name"))
-    model = _text((observation.get("metadata") or {}).get("model"))
-    error_type = _error_type(observation.get("error"))
-    kind = observation["kind"]
+    metrics, metadata = observation.get("metrics") or {}, observation.get("metadata") or {}
+    kind, error = observation["kind"], observation.get("error")
+    at_us = _parse_time(event.get("created_at"), received_at_us)
+    name, model = _text(observation.get("name")), _text(metadata.get("model"))
+    error_type = _text(error.get("type")) if type(error) is dict else None
     return EventFigures(
         event["id"],
         event["session_id"],
@@ -116,27 +112,33 @@ def read(
         kind,
         name,
         model,
-        observation.get("error") is not None,
+        error is not None,
         _number(metrics.get("latency_ms")),
         _tokens(metrics.get("input_tokens")),
         _tokens(metrics.get("output_tokens")),
         _number(metrics.get("cost_usd")),
         error_type,
-        _own_labels(kind, name, model, error_type, are_unknown(observation)),
+        _own_labels(kind, name, model, error_type, marks_times_unknown(metadata)),
         _shared_labels(
             tuple((event.get("tags") or ())[:_MAX_LABELS]),
             context_keys,
             tuple(_context_texts(event.get("context") or {}, context_keys)),
         ),
         observation,
-        at_us if at_us < received_at_us else received_at_us,
+        active_at(at_us, received_at_us),
     )
+
+
+def active_at(at_us: int, received_at_us: int) -> int:
+    """Compute when an event counts as activity; see ``EventFigures.active_at_us``."""
+    return at_us if at_us < received_at_us else received_at_us
 
 
 def cost_nanos(cost_usd: float | None) -> int:
     """Convert dollars to whole billionths; 0 when unknown or implausible."""
-    is_sane = cost_usd is not None and 0 <= cost_usd <= _MAX_COST_USD
-    return round(cost_usd * 1e9) if cost_usd is not None and is_sane else 0
+    if cost_usd is None or not 0 <= cost_usd <= _MAX_COST_USD:
+        return 0
+    return round(cost_usd * 1e9)
 
 
 def rfc3339(at_us: int) -> str:
@@ -150,10 +152,8 @@ def microseconds(at: datetime) -> int:
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
-def _parse_time(value: Any, *, otherwise: int) -> int:
-    if not isinstance(value, str):
-        return otherwise
-    moment = read_time(value)
+def _parse_time(value: Any, otherwise: int) -> int:
+    moment = parse_time(value)
     if moment is None:
         return otherwise
     at_us = microseconds(moment)
@@ -204,10 +204,6 @@ def _label_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int | float) else None
-
-
-def _error_type(error: Any) -> str | None:
-    return _text(error.get("type")) if isinstance(error, dict) else None
 
 
 def _text(value: Any) -> str | None:

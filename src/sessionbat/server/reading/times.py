@@ -25,7 +25,12 @@ def are_unknown(observation: Mapping[str, Any]) -> bool:
     Then ``created_at`` is only the time of the import.
     """
     metadata = observation.get("metadata")
-    return isinstance(metadata, dict) and metadata.get("times") == "unknown"
+    return isinstance(metadata, dict) and marks_times_unknown(metadata)
+
+
+def marks_times_unknown(metadata: Mapping[str, Any]) -> bool:
+    """Whether this is the metadata of an observation whose time is unknown."""
+    return bool(metadata.get("times") == "unknown")
 
 
 def parse_time(text: Any) -> datetime | None:

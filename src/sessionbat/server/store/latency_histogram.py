@@ -29,7 +29,10 @@ def bucket_of(latency_ms: float) -> int:
     """Return the bucket of a latency."""
     if latency_ms <= _SMALLEST_MS:
         return 0
-    return min(_LAST, 1 + int(math.log(min(latency_ms, _LARGEST_MS) / _SMALLEST_MS) / _LOG_GROWTH))
+    if latency_ms >= _LARGEST_MS:
+        return _LAST
+    bucket = 1 + int(math.log(latency_ms / _SMALLEST_MS) / _LOG_GROWTH)
+    return bucket if bucket < _LAST else _LAST
 
 
 class Histogram(NamedTuple):

@@ -33,6 +33,7 @@ MAX_CHARACTERS: Final = 1024 * 1024
 #: write. 25,000 take 25 to 45 ms of a processor; 150,000 took a quarter of a second.
 MAX_DIFFERENT_WORDS: Final = 25_000
 
+_SEARCHED: Final = ("name", "input", "output", "error")
 _MAX_DEPTH: Final = 64
 # Encoded bytes hold no words, and each would be a word of its own in the index.
 _ENCODED = re.compile(r"(?:data:[\w/+.;-]*,)?[A-Za-z0-9+/_-]{256}")
@@ -54,8 +55,7 @@ def text_of(event: Mapping[str, Any]) -> str:
     observation = event.get("observation")
     if not isinstance(observation, dict):
         return ""
-    values = [observation.get(key) for key in ("name", "input", "output", "error")]
-    return _text_of_all(values, _MAX_DEPTH - 1)
+    return _text_of_all([*map(observation.get, _SEARCHED)], _MAX_DEPTH - 1)
 
 
 def text_of_parts(raw: bytes, messages: Iterable[bytes]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from sessionbat.event import FEEDBACK, LLM, RETRIEVAL, TOOL
-from sessionbat.server.reading.figures import EventFigures, Label, Title
+from sessionbat.server.reading.figures import EventFigures, Label, Title, cost_nanos
 
 #: An app's name, or its number in a store.
 App = TypeVar("App")
@@ -56,7 +56,7 @@ class Tally:
         self.input_tokens += figures.input_tokens or 0
         self.output_tokens += figures.output_tokens or 0
         if figures.cost_usd is not None:
-            self.cost_nanos += figures.cost_nanos
+            self.cost_nanos += cost_nanos(figures.cost_usd)
         if figures.latency_ms is not None and figures.latency_ms > self.latency_ms:
             self.latency_ms = figures.latency_ms
         self.label_sets.add(figures.own_labels)

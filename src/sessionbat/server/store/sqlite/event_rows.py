@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from sessionbat.server.reading.figures import EventFigures, cost_nanos
+from sessionbat.server.reading.figures import EventFigures, active_at, cost_nanos
 from sessionbat.server.store.sqlite.known_rows import KnownSession
 from sessionbat.server.store.sqlite.many_rows import columns
 
@@ -33,12 +33,11 @@ class EventRow(NamedTuple):
     @property
     def active_at_us(self) -> int:
         """The time of its activity; see ``EventFigures.active_at_us``."""
-        at_us, received_at_us = self.at_us, self.received_at_us
-        return at_us if at_us < received_at_us else received_at_us
+        return active_at(self.at_us, self.received_at_us)
 
     @property
     def cost_nanos(self) -> int:
-        """The cost in whole billionths of a dollar; see ``EventFigures.cost_nanos``."""
+        """The cost in whole billionths of a dollar; 0 when unknown or implausible."""
         return cost_nanos(self.cost_usd)
 
 

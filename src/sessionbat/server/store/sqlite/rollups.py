@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sessionbat.event import FEEDBACK, LLM, TOOL
-from sessionbat.server.reading.figures import microseconds, rfc3339
+from sessionbat.server.reading.figures import active_at, cost_nanos, microseconds, rfc3339
 from sessionbat.server.records import Span, Statistic
 from sessionbat.server.store.latency_histogram import (
     NOTHING,
@@ -215,6 +215,19 @@ class _Sum:
         self.buckets: dict[int, int] = {}  # of latencies: those of events
         self.stored = NOTHING  # those of the rollup as it is
 
+    def add_event(self, row: EventRow) -> None:
+        """Add an event."""
+        cost_usd, latency_ms = row.cost_usd, row.latency_ms
+        self.count += 1
+        self.errors += row.failed
+        self.input_tokens += row.input_tokens or 0
+        self.output_tokens += row.output_tokens or 0
+        if cost_usd is not None:
+            self.cost_nanos += cost_nanos(cost_usd)
+        if latency_ms is not None:
+            bucket = bucket_of(latency_ms)
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+
     def add(self, other: _Sum) -> None:
         """Add the sums of other events."""
         self.add_figures(other)
@@ -264,26 +277,22 @@ def _gather(rows: Sequence[EventRow], most: int) -> _Gathered:
     would each cost two or four reads and as many writes, in a transaction that others wait for.
     """
     hour_us = _SPANS["hour"]
-    sums: dict[_Alike, _Sum] = {}
+    sums: dict[tuple[Any, ...], _Sum] = {}
+    taken = len(rows)
     for place, row in enumerate(rows):
-        if row.kind == FEEDBACK:  # no observation
+        kind = row.kind
+        if kind == FEEDBACK:  # no observation
             continue
-        key = _Alike(row.app, row.active_at_us // hour_us, row.kind, row.name, row.model)
+        hour = active_at(row.at_us, row.received_at_us) // hour_us
+        key = row.app, hour, kind, row.name, row.model  # named below: a third of the price
         alike = sums.get(key)
         if alike is None:
             if len(sums) == most:
-                return _Gathered(sums, place)
+                taken = place
+                break
             alike = sums[key] = _Sum()
-        alike.count += 1
-        alike.errors += row.failed
-        alike.input_tokens += row.input_tokens or 0
-        alike.output_tokens += row.output_tokens or 0
-        if row.cost_usd is not None:
-            alike.cost_nanos += row.cost_nanos
-        if row.latency_ms is not None:
-            bucket = bucket_of(row.latency_ms)
-            alike.buckets[bucket] = alike.buckets.get(bucket, 0) + 1
-    return _Gathered(sums, len(rows))
+        alike.add_event(row)
+    return _Gathered({_Alike._make(key): alike for key, alike in sums.items()}, taken)
 
 
 def _add_up(gathered: Mapping[_Alike, _Sum]) -> dict[_Key, _Sum]:
