@@ -84,13 +84,13 @@ def prepare(
     """Read and compress events; touches no database."""
     return [
         Prepared(
-            received.event["app"],
-            read(received.event, received.received_at_us, context_keys),
-            pack_id(received.event["id"]),
+            event["app"],
+            read(event, received_at_us, context_keys),
+            pack_id(event["id"]),
             payload,
-            None if isinstance(payload, Conversation) else indexed(text_of(received.event)),
+            None if isinstance(payload, Conversation) else indexed(text_of(event)),
         )
-        for received, payload in zip(events, payloads.encode(events), strict=True)
+        for (_, event, received_at_us), payload in zip(events, payloads.encode(events), strict=True)
     ]
 
 
@@ -213,16 +213,17 @@ def _insert_payloads(
     encoded, long = list[PayloadRow](), list[PayloadRow]()
     sizes: dict[int, int] = defaultdict(int)
     for each, row in zip(events, rows, strict=True):
-        payload, text = each.payload, each.text
+        number, app, payload, text = row.id, row.app, each.payload, each.text
         if isinstance(payload, Conversation):
             around = payload.around
             payload, own_messages, size = next(referring)
-            sizes[row.app] += size
+            sizes[app] += size
             text = indexed(text_of_parts(around, own_messages[:MAX_MESSAGES]))
-        size = len(payload.data)
-        sizes[row.app] += size
-        (encoded if size <= LONG else long).append(PayloadRow(row.id, payload.codec, payload.data))
-        texts.append(IndexedText(row.id, row.app, *(text or _NOTHING)))
+        codec, data = payload
+        size = len(data)
+        sizes[app] += size
+        (encoded if size <= LONG else long).append(PayloadRow(number, codec, data))
+        texts.append(IndexedText(number, app, *(text or _NOTHING)))
     insert_many(connection, _INSERT_PAYLOADS, encoded)
     connection.executemany(f"{_INSERT_PAYLOADS} VALUES {places_of(PayloadRow)}", long)
     return texts, [(size, app) for app, size in sizes.items()]

@@ -7,8 +7,9 @@ from disk. Used by one thread at a time.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, repeat
+from operator import attrgetter
 from sys import getsizeof
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -40,12 +41,14 @@ class RecentRows(Generic[Row]):
     """Rows in the order of their events' numbers, without gaps.
 
     Args:
-        weigh: Returns the weight of a row.
+        weigh: Returns the weight of each of some rows.
         max_weight: All rows are dropped when their total weight exceeds it.
     """
 
     def __init__(
-        self, weigh: Callable[[Row], int] = lambda _row: 1, max_weight: int = _MAX_ROWS
+        self,
+        weigh: Callable[[Sequence[Row]], Iterable[int]] = lambda rows: repeat(1, len(rows)),
+        max_weight: int = _MAX_ROWS,
     ) -> None:
         self._weigh = weigh
         self._max_weight = max_weight
@@ -76,7 +79,7 @@ class RecentRows(Generic[Row]):
             return []
         taken = self._rows[start : start + limit]
         if max_weight is not None:
-            weights = [*accumulate(map(self._weigh, taken))]
+            weights = [*accumulate(self._weigh(taken))]
             taken = taken[: bisect_right(weights, max_weight) or 1]
         gone = self._rows[: start + len(taken)]
         del self._rows[: len(gone)]
@@ -89,9 +92,12 @@ class RecentRows(Generic[Row]):
         self._weight = 0
 
     def _weight_of(self, rows: Sequence[Row]) -> int:
-        return sum(map(self._weigh, rows))
+        return sum(self._weigh(rows))
 
 
 def recent_texts() -> RecentRows[IndexedText]:
     """Make the cache of texts: at most 16 MB; a character takes one to four bytes."""
-    return RecentRows(lambda text: getsizeof(text.text), _MAX_BYTES)
+    return RecentRows(lambda texts: map(getsizeof, map(_TEXT, texts)), _MAX_BYTES)
+
+
+_TEXT: Final = attrgetter("text")

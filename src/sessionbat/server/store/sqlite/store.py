@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TypeGuard
 
 from sessionbat.errors import StoreError
 from sessionbat.event import RESERVED_CONTEXT
@@ -118,6 +119,8 @@ class SqliteStore(Store):
 
     def append(self, events: Sequence[ReceivedEvent | ReceivedPart | PreparedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
+        if _are_whole(events):
+            return self._append_whole(events)  # as the SDK sends them
         received = [each for each in events if isinstance(each, ReceivedEvent | ReceivedPart)]
         # Not for nothing: meanwhile another thread may be preparing what comes next.
         fresh = iter(self.prepare(received) if received else ())
@@ -315,6 +318,12 @@ class SqliteStore(Store):
     def _forget(self) -> None:
         self._known.forget()
         self._indexing.forget()
+
+
+def _are_whole(
+    events: Sequence[ReceivedEvent | ReceivedPart | PreparedEvent],
+) -> TypeGuard[Sequence[Prepared]]:
+    return {*map(type, events)} <= {Prepared}
 
 
 class _Preparing(threading.local):
