@@ -7,7 +7,6 @@ So a repeated event leaves no trace, not even an empty session.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -48,7 +47,6 @@ _BYTES_A_MICROSECOND: Final = 100
 _INSERT_EVENTS: Final = insert_into("events", EventRow)
 _INSERT_PAYLOADS: Final = insert_into("payloads", PayloadRow)
 _NOTHING: Final = Indexed("", True)
-_HEXADECIMAL = re.compile("[0-9a-f]{32}")
 
 #: Tallies by app name and session id.
 Tallies = Mapping[tuple[str, str], Tally]
@@ -136,7 +134,12 @@ def insert_events(
 
 def pack_id(event_id: str) -> str | bytes:
     """Encode an event's id for the file; ids made by the SDK take half the room."""
-    return bytes.fromhex(event_id) if _HEXADECIMAL.fullmatch(event_id) else event_id
+    try:
+        packed = bytes.fromhex(event_id)
+    except ValueError:
+        return event_id
+    # Exactly what ``unpack_id`` gives back: no capitals, no blanks.
+    return packed if len(packed) == 16 and packed.hex() == event_id else event_id
 
 
 def unpack_id(stored: str | bytes) -> str:
