@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "_timestamp": set(),
     "_measure": {"_clock"},
     "_at_import": set(),
+    "_process_end": {"_at_import", "_clock"},
     "_current": {"_generators", "client"},
     "_generators": set(),
     "_pickling": {"_current", "_recorder", "_scope", "client", "errors", "transports"},
@@ -49,14 +50,14 @@ MAY_IMPORT = {
     "transports": {"accounting", "event"},
     "testing": {"client", "event", "testing", "transports"},
     "integrations": {
-        "_clock", "_current", "_encoding", "_host_log", "_measure", "_timestamp", "event",
-        "integrations",
+        "_clock", "_current", "_encoding", "_host_log", "_measure", "_process_end", "_timestamp",
+        "event", "integrations",
     },
     "_otel": {"_otel", "event"},
     "langchain": {"_langchain", "client", "errors", "event", "integrations"},
     "_langchain": {"_langchain", "_secret_names", "event", "integrations"},
     "_delivery": {
-        "_at_import", "_clock", "_delivery", "_encoding", "_host_log", "_settings",
+        "_clock", "_delivery", "_encoding", "_host_log", "_process_end", "_settings",
         "_version", "accounting",
     },
 }  # fmt: skip

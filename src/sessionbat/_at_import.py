@@ -14,7 +14,7 @@ def _inside_exit_handler() -> bool:
 
     The interpreter calls those without anything below them, neither a module nor an import. That
     would also hold in a coroutine of a greenlet; where ``threading`` is loaded, as it is by all
-    that have such, there is a better way to ask: see ``_delivery/process_end.py``.
+    that have such, there is a better way to ask: see ``_process_end.py``.
     """
     if "threading" in sys.modules:
         return False

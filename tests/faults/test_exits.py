@@ -105,9 +105,9 @@ record(50)
 client.flush(0.3)
 record(50)
 started = time.monotonic()
-import sessionbat._delivery.worker as w
-atexit.unregister(w._finish_all)
-w._finish_all()
+from sessionbat import _process_end
+atexit.unregister(_process_end._end)
+_process_end._end(for_good=True)
 say(time.monotonic() - started)
 say(counts().spooled)
 """

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 import weakref
@@ -14,8 +13,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
+from sessionbat import _process_end
 from sessionbat._clock import monotonic
-from sessionbat._delivery import process_end
 from sessionbat._delivery.delivering import Delivery
 from sessionbat._delivery.event_queue import EventQueue
 from sessionbat._delivery.keeper import Keeper
@@ -83,7 +82,7 @@ class Worker:
         if spool is None:
             self._say_no_home()
             return None
-        return Keeper(self.queue, spool, self._notices, at_once=process_end.is_child())
+        return Keeper(self.queue, spool, self._notices, at_once=_process_end.is_child())
 
     def _say_no_home(self) -> None:
         global _said_no_home
@@ -248,7 +247,7 @@ class Worker:
     def _start(self) -> None:
         queue, keeper = self.queue, self._keeper
         self._follow_patching()
-        if not process_end.watch(_settle_all):
+        if not _process_end.watch():
             self._writes_through = True
         with queue.lock:
             if queue.has_taker or queue.is_empty:
@@ -310,17 +309,12 @@ def shared_worker(destination: Destination, options: DeliveryOptions) -> Worker:
         return worker
 
 
-def _finish_all(for_good: bool = True) -> None:
-    started = monotonic()
+def _finish_all(for_good: bool, started: float) -> None:
     workers = list(_workers.values())
     for worker in workers:
         worker.stop()
     for worker in workers:
         worker.finish(started + worker.options.exit_timeout, for_good=for_good)
-
-
-def _settle_all() -> None:
-    _finish_all(for_good=False)
 
 
 def _restart_all_in_child() -> None:
@@ -330,7 +324,6 @@ def _restart_all_in_child() -> None:
         worker.restart_in_child()
 
 
-# Runs after concurrent.futures has joined its threads, so what they recorded last is included.
-atexit.register(_finish_all)
+_process_end.deliver_at_end(_finish_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_restart_all_in_child)

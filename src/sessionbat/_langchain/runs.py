@@ -61,6 +61,7 @@ class RunBook(Book[Run]):
         above = parent_run_id or adopted_by
         above_or_own = parent_run_id or run_id
         key = run_id.int
+        self._expect_end()
         with self._lock:
             if key in self._open:
                 return None

@@ -11,8 +11,9 @@ import os
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from sessionbat import _process_end
 from sessionbat._encoding import Snapshot
 from sessionbat._host_log import host_log
 
@@ -46,7 +47,8 @@ class Book(Generic[_Op]):
         # Begun by a task that has ended; streams, perhaps read on.
         self._left: dict[Hashable, _Op] = {}
         self._held_bytes = 0
-        _books.add(self)
+        self._expects_end = False
+        _books[id(self)] = self
 
     def __len__(self) -> int:
         """Count the open operations."""
@@ -54,6 +56,7 @@ class Book(Generic[_Op]):
 
     def begin(self, operation: _Op) -> bool:
         """Open an operation; False when its key is already open: its start was reported twice."""
+        self._expect_end()
         with self._lock:
             if operation.key in self._open:
                 return False
@@ -132,17 +135,39 @@ class Book(Generic[_Op]):
                 self._abandon_if_open(operation, CANCELLED)
 
     def end_all(self) -> None:
-        """End everything that is open as unfinished, oldest first."""
+        """End all open operations as unfinished, oldest first.
+
+        At the end of the process this stops after a second, and logs how many operations are lost.
+        """
         with self._lock:
             operations = [*self._open.values()]
-        for operation in operations:
+        for number, operation in enumerate(operations):
+            if _process_end.seconds_left() <= 0:
+                self._say_late(operations[number:])
+                return
             self._abandon_if_open(operation, UNFINISHED)
 
     def restart_after_fork(self) -> None:
         """Reset in a forked child: open operations are the parent's, and its lock may be held."""
         self._lock = threading.Lock()
+        self._expects_end = False
         self._open, self._watched, self._left = {}, {}, {}
         self._held_bytes = 0
+
+    def _expect_end(self) -> None:
+        """Have the end of this process noticed. Called before an operation is opened."""
+        if not self._expects_end:
+            self._expects_end = True
+            _process_end.watch()
+
+    def _say_late(self, operations: list[_Op]) -> None:
+        late = sum(one.kind is not None for one in operations)
+        if late:
+            _log.warning(
+                "%d operations under way were lost: the process ended before they were recorded; "
+                "call client.close() earlier. [operation-lost]",
+                late,
+            )
 
     def _admit(self, operation: _Op) -> list[_Op] | None:
         """Open an operation; returns those evicted for it. The caller holds the lock."""
@@ -217,7 +242,7 @@ def book_of(
     kind: Callable[[Callable[[_Op, str], None]], _BookT],
     abandon: Callable[[_Op, str], None],
 ) -> _BookT:
-    """Get a client's book for an integration; closing the client ends its open operations.
+    """Get a client's book for an integration; ended when the client closes or the process ends.
 
     Args:
         client: The client.
@@ -238,13 +263,25 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 _books_of_client: WeakKeyDictionary[SessionBat, dict[object, Any]] = WeakKeyDictionary()
-_books: WeakSet[Book[Any]] = WeakSet()
+_books: WeakValueDictionary[int, Book[Any]] = WeakValueDictionary()
+
+
+def _every_book() -> list[Book[Any]]:
+    # Copied in one step: another thread may make a book at any moment.
+    return [book for reference in _books.valuerefs() if (book := reference()) is not None]
+
+
+def _end_books() -> None:
+    for book in _every_book():
+        book.end_all()
 
 
 def _restart_books() -> None:
-    for book in [*_books]:
+    for book in _every_book():
         book.restart_after_fork()
 
 
+# For clients that are never closed. A forked child holds only operations that it began itself.
+_process_end.record_at_end(_end_books)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_restart_books)
