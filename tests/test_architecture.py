@@ -21,7 +21,8 @@ STANDARD_LIBRARY_ONLY = {"_secret_names", "event", "accounting", "errors", "serv
 MAY_IMPORT = {
     "__init__": {"_at_import", "_current", "_version", "accounting", "client", "errors"},
     "__main__": set(),
-    "client": {"_current", "event", "transports"},
+    "client": {"_session", "event", "transports"},
+    "_session": {"_current", "event"},
     "_recorder": {
         "_encoding", "_host_log", "_measure", "_sampling", "_scope", "_timestamp",
         "accounting", "event", "transports",
@@ -79,6 +80,8 @@ LAZY = {
     ("client", "_scope"): "as _recorder",
     ("client", "_settings"): "as _recorder",
     ("client", "langchain"): "an extra",
+    ("_session", "_pickling"): "as client",
+    ("_session", "langchain"): "as client",
     ("transports", "_delivery"): "the HTTP client is loaded by the first transport that needs it",
     ("transports", "_settings"): "as _delivery",
 }
