@@ -21,8 +21,9 @@ STANDARD_LIBRARY_ONLY = {"_secret_names", "event", "accounting", "errors", "serv
 MAY_IMPORT = {
     "__init__": {"_at_import", "_current", "_version", "accounting", "client", "errors"},
     "__main__": set(),
-    "client": {"_session", "event", "transports"},
-    "_session": {"_current", "event"},
+    "client": {"_interaction", "_session", "event", "transports"},
+    "_session": {"_current", "_interaction"},
+    "_interaction": {"_current", "event"},
     "_recorder": {
         "_encoding", "_host_log", "_measure", "_sampling", "_scope", "_timestamp",
         "accounting", "event", "transports",
@@ -82,6 +83,8 @@ LAZY = {
     ("client", "langchain"): "an extra",
     ("_session", "_pickling"): "as client",
     ("_session", "langchain"): "as client",
+    ("_interaction", "_pickling"): "as client",
+    ("_interaction", "langchain"): "as client",
     ("transports", "_delivery"): "the HTTP client is loaded by the first transport that needs it",
     ("transports", "_settings"): "as _delivery",
 }

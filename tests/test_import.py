@@ -23,6 +23,7 @@ def test_importing_the_package_loads_no_framework_no_server_and_no_http_client()
         "sessionbat._at_import",
         "sessionbat._generators",
         "sessionbat._current",
+        "sessionbat._interaction",
         "sessionbat._session",
         "sessionbat._version",
         "sessionbat.accounting",

@@ -1,8 +1,8 @@
 """SessionBat, Session, Interaction: the recording API. Start reading here.
 
-A client makes sessions, a session makes interactions, an interaction records completed
-observations (``_session``); both record what is said of them. After construction nothing raises
-and nothing waits, except ``flush`` and ``close``.
+A client makes sessions (``_session``), a session makes interactions, an interaction records
+completed observations (``_interaction``); both record what is said of them. After construction
+nothing raises and nothing waits, except ``flush`` and ``close``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from sessionbat._session import Interaction, Session
+from sessionbat._interaction import Interaction
+from sessionbat._session import Session
 from sessionbat.event import MAX_EVENT_BYTES, new_event_id
 from sessionbat.transports import IngestionTransport, Transport
 
