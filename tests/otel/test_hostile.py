@@ -254,3 +254,16 @@ def test_ids_of_spans_that_cannot_be_an_events_become_one() -> None:
         )
     )
     assert find_problem({**event, "app": "a"}) is None or len(event["session_id"]) > 1024
+
+
+@pytest.mark.parametrize(
+    "nothing", ["[[]]", "[[], []]", "[{}]", "[null]", "[[[]]]", '{"messages": [[]]}']
+)
+@pytest.mark.parametrize("name", ["gen_ai.input.messages", "gen_ai.prompt", "output.value"])
+def test_lists_of_nothing_are_no_messages(nothing: str, name: str) -> None:
+    said = {"gen_ai.operation.name": "chat", name: nothing}
+    (part,) = map_span(Span("t", "s", None, "chat", 1, 2, attributes=said))
+    assert (
+        part.event is not None
+        and find_problem({**part.event, "app": "a", "session_id": "s"}) is None
+    )

@@ -53,7 +53,7 @@ def messages_in(value: Any, default_role: str = "user", depth: int = 0) -> list[
         return None
     if all(isinstance(each, list | tuple) for each in value):
         value = [each for inner in value for each in inner]
-    if not all(isinstance(each, dict) for each in value) or not _is_message(value[0]):
+    if not value or not all(isinstance(each, dict) for each in value) or not _is_message(value[0]):
         return None
     return [as_message(each, default_role) for each in value[-MAX_MESSAGES:]]
 
