@@ -26,6 +26,6 @@ def assemble(parts: Iterable[Part]) -> list[Event]:
 
 
 def _when(event: Event) -> tuple[str, str, str]:
-    observation = event["observation"]
+    observation = event.get("observation", {})
     began = observation.get("started_at") or event.get("created_at") or ""
     return str(began), str(event.get("created_at") or ""), event["id"]

@@ -19,9 +19,14 @@ _CANCELLED: Final = ("CancelledError", "GeneratorExit", "AbortError", "cancelled
 _TRACEBACK: Final = "Traceback (most recent call last)"
 #: ``BadRequestError('Error code: 400')``, as LangSmith and LangChain write an exception.
 _REPR: Final = re.compile(r"([A-Za-z_][\w.]{0,200})\((['\"])(.*)\2,?\)\s*\Z", re.DOTALL)
+#: ``CancelledError()``, as they write one that says nothing.
+_BARE: Final = re.compile(r"([A-Za-z_][\w.]{0,200}(?:Error|Exception|Exit|Interrupt))\(\)\Z")
 #: ``BadRequestError: Error code: 400``.
 _PREFIX: Final = re.compile(r"([A-Za-z_][\w.]{0,200}(?:Error|Exception|Exit|Timeout)): ")
 _STATUS: Final = re.compile(r"(?:[Ee]rror code|status_code|HTTP|status code)[:=]? (\d{3})\b")
+
+
+_NOTHING: Final = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,12 @@ def failure_of(span: Span, attributes: Attributes) -> Failure | None:
     if message.startswith("{"):
         message = _of_dictionary(message)
     spelt = _REPR.match(message.partition(_TRACEBACK)[0].strip()[:MAX_MESSAGE_CHARACTERS])
+    bare = _BARE.match(message.partition(_TRACEBACK)[0].strip()[:MAX_MESSAGE_CHARACTERS])
     prefixed = _PREFIX.match(message)
-    type_ = next(filter(_is_telling, (named, raised, spelt and spelt[1])), None)
+    type_ = next(filter(_is_telling, (named, raised, (spelt or bare or _NOTHING)[1])), None)
     type_ = type_ or (prefixed[1] if prefixed else None) or named or raised or "Error"
-    if spelt:
-        message = spelt[3]
+    if spelt or bare:
+        message = spelt[3] if spelt else ""
     elif prefixed and prefixed[1].rpartition(".")[2] == type_.rpartition(".")[2]:
         message = message[prefixed.end() :]
     message = message.partition(_TRACEBACK)[0].strip()[:MAX_MESSAGE_CHARACTERS]

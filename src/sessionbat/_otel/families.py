@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from sessionbat._otel.langsmith_ids import span_id_by_otel
 from sessionbat._otel.model import SpanKey
 from sessionbat._otel.parts import Facts
 
@@ -17,6 +18,7 @@ class Families:
 
     def __init__(self, parts: Mapping[SpanKey, Facts]) -> None:
         self.parts = parts
+        self._runs = {f.run: key for key, f in parts.items() if f.run and not tells_of(f)}
         self.parent: dict[SpanKey, SpanKey | None] = {}
         children: dict[SpanKey, list[SpanKey]] = {}
         roots: list[SpanKey] = []
@@ -34,9 +36,17 @@ class Families:
                 self._walk([key])
 
     def _named_parent(self, key: SpanKey) -> SpanKey | None:
-        named = self.parts[key].parent
+        facts = self.parts[key]
+        named = facts.parent
         above = SpanKey(key.trace, named) if named else None
-        return above if above in self.parts and above != key else None
+        if above in self.parts:
+            return above if above != key else None
+        return self._named_by_feedback(key.trace, named) if named and tells_of(facts) else None
+
+    def _named_by_feedback(self, trace: str, run: str) -> SpanKey | None:
+        """Find a run that feedback names without its trace, or that came by OpenTelemetry."""
+        above = SpanKey(trace, span_id_by_otel(run) or run)
+        return above if above in self.parts else self._runs.get(run)
 
     def _walk(self, roots: list[SpanKey]) -> None:
         waiting = [(key, 0) for key in reversed(roots)]
@@ -58,6 +68,11 @@ class Families:
     def upwards(self) -> Iterator[SpanKey]:
         """Give children before their parents."""
         return reversed(self.order)
+
+
+def tells_of(facts: Facts) -> bool:
+    """Whether a part is feedback: it is placed by what it tells of, and changes nothing else."""
+    return facts.kind == "feedback" and facts.event_id is None
 
 
 def is_event(facts: Facts) -> bool:

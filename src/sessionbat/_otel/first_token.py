@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 from sessionbat._otel import values
 from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.endings import latency_ms
 from sessionbat._otel.model import Span
+from sessionbat._otel.times import time_ns
 
 #: Attribute and what turns its unit into milliseconds.
 _AFTER_START: Final = (
@@ -36,19 +37,17 @@ def time_to_first_token_ms(span: Span, attributes: Attributes) -> float | None:
             return round(after * factor, 3)
     if span.start_ns is None:
         return None
+    return latency_ms(span.start_ns, first_token_ns(span, attributes))
+
+
+def first_token_ns(span: Span, attributes: Attributes) -> int | None:
+    """Give when the first token came; None where the span does not say so by a time."""
+    start = span.start_ns or 0
     moments = [_moment_ns(attributes)] + [
         event.time_ns for event in span.events if event.name in _EVENTS
     ]
-    after_ns = [at - span.start_ns for at in moments if at is not None and at >= span.start_ns]
-    return round(min(after_ns) / 1e6, 3) if after_ns else None
+    return min((at for at in moments if at is not None and at >= start), default=None)
 
 
 def _moment_ns(attributes: Attributes) -> int | None:
-    said = values.decoded(attributes.raw.get(_MOMENT))  # an ISO time, quoted as JSON is
-    if not isinstance(said, str) or len(said) > 64:
-        return None
-    try:
-        at = datetime.fromisoformat(said)
-        return int(at.timestamp() * 1e6) * 1000 if at.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
+    return time_ns(values.decoded(attributes.raw.get(_MOMENT)))  # an ISO time, quoted as JSON is

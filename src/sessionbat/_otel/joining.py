@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from sessionbat._otel import names, values
+from sessionbat._otel import feedback, langsmith_runs, names, values
 from sessionbat._otel.content_facts import mark_content, with_content
+from sessionbat._otel.endings import mark_ending
 from sessionbat._otel.parts import Event, Facts, Kind, Part, unplaced
 
 #: Messages of one call that came as log records.
@@ -35,6 +36,10 @@ def join(earlier: Part, later: Part) -> Part:
         return min(earlier, later, key=_when)
     if earlier.facts.event_id is not None or later.facts.event_id is not None:
         return max(earlier, later, key=_as_sent)
+    if "feedback" in (earlier.facts.kind, later.facts.kind):
+        return feedback.latest(earlier, later)
+    if earlier.facts.is_untyped != later.facts.is_untyped:
+        earlier, later = _typed(earlier, later), _typed(later, earlier)
     facts = _joined_facts(earlier.facts, later.facts)
     event = _joined_events(earlier, later, facts)
     if event is None:
@@ -50,6 +55,10 @@ def _when(part: Part) -> tuple[int, str]:
 
 def _as_sent(part: Part) -> tuple[bool, str]:
     return (part.facts.event_id is not None, values.canonical(part.event))
+
+
+def _typed(part: Part, other: Part) -> Part:
+    return langsmith_runs.typed(part, other.facts.kind) if part.facts.is_untyped else part
 
 
 def _joined_facts(one: Facts, other: Facts) -> Facts:
@@ -125,6 +134,7 @@ def _are_these(messages: list[Any], entries: list[tuple[int, str, str]]) -> bool
 def _marked(event: Event, facts: Facts) -> Event:
     event = _of_kind(event, facts)
     mark_content(event, facts)
+    mark_ending(event, facts)
     return event
 
 

@@ -25,6 +25,7 @@ from sessionbat._otel import (
 )
 from sessionbat._otel.attributes import Attributes
 from sessionbat._otel.content_facts import mark_content, with_content
+from sessionbat._otel.endings import latency_ms, mark_ending
 from sessionbat._otel.envelopes import envelope_of, id_of, time_of
 from sessionbat._otel.host_metadata import HostMetadata
 from sessionbat._otel.kinds import What, is_http, kind_of
@@ -86,6 +87,7 @@ class _Reading:
         event = values.plain_event(event)
         made = Facts(**facts)
         mark_content(event, made)
+        mark_ending(event, made)
         return Part(self.key, with_content(made, event), event)
 
     def transcript_tools(self, part: Part) -> Sequence[Part]:
@@ -156,7 +158,7 @@ class _Reading:
         event["created_at"] = time_of(span.end_ns) or time_of(span.start_ns)
         observation = event["observation"]
         observation["started_at"] = time_of(span.start_ns)
-        took = _latency_ms(span)
+        took = latency_ms(span.start_ns, span.end_ns)
         if took is not None:
             observation["metrics"]["latency_ms"] = took
         if self.failure is not None:
@@ -195,7 +197,10 @@ class _Reading:
             metrics,
             time_to_first_token_ms=first_token.time_to_first_token_ms(self.span, attributes),
         )
-        return {"response_id": None if is_embedding else found}
+        facts: dict[str, Any] = {"response_id": None if is_embedding else found}
+        if self.span.start_ns is None:  # known when its beginning comes
+            facts["first_token_ns"] = first_token.first_token_ns(self.span, attributes)
+        return facts
 
     def _fill_tool(self, observation: dict[str, Any]) -> dict[str, Any]:
         raw = tools.raw_result_of(self.span, self.attributes)
@@ -267,12 +272,6 @@ def _forget_earlier_calls(observation: dict[str, Any]) -> None:
 
 def _put(target: dict[str, Any], **found: Any) -> None:
     target.update({key: value for key, value in found.items() if value is not None})
-
-
-def _latency_ms(span: Span) -> float | None:
-    if span.start_ns is None or span.end_ns is None or span.end_ns < span.start_ns:
-        return None
-    return round((span.end_ns - span.start_ns) / 1e6, 3)
 
 
 #: What conventions and libraries write; anything else is the host's own.

@@ -31,6 +31,8 @@ AGENT: Final = "agent"
 NODE: Final = "node"
 STEP: Final = "step"
 STATUS: Final = "status"
+#: The status of a call whose beginning has come, and not its end.
+UNFINISHED: Final = "unfinished"
 TRACE_ID: Final = "trace_id"
 SPAN_ID: Final = "span_id"
 INSTRUMENTATION: Final = "instrumentation"

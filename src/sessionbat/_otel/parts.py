@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from sessionbat._otel import names
 from sessionbat._otel.model import SpanKey
+from sessionbat.event import FEEDBACK
 
 Event = dict[str, Any]
 Kind = Literal["llm", "tool", "retrieval", "feedback", "structure", "log"]
@@ -72,6 +73,14 @@ class Facts(NamedTuple):
     is_question: bool = False
     #: Of messages that came as log records: time, ``in`` or ``out``, digest; as in the event.
     logged: tuple[tuple[int, str, str], ...] = ()
+    #: Of an end that came without its beginning.
+    first_token_ns: int | None = None
+    #: How feedback names this run where it does not name the trace; of feedback, which it names.
+    run: str | None = None
+    #: Of feedback on a whole session, which names no trace.
+    is_of_session: bool = False
+    #: A run's end that did not say of what kind the run is.
+    is_untyped: bool = False
 
     def to_json(self) -> bytes:
         """Write it as a store keeps it; what is as usual is left out."""
@@ -103,6 +112,7 @@ class Facts(NamedTuple):
             ("twin", self.twin),
             ("call", self.call_id),
             ("pair", self.pair),
+            ("run", self.run),
         )
         return tuple(f"{name}:{value}" for name, value in named if value)
 
@@ -143,12 +153,16 @@ class Place:
     times: tuple[str | None, str | None] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+    #: Of feedback: the id of the event that it is about; None where that is a turn or session.
+    about_event: str | None = None
 
     def apply(self, event: Event) -> Event:
         """Give the event at this place: session, interaction, parent, agent, ids of all spans.
 
         Applying another place afterwards gives what applying that one alone would have given.
         """
+        if is_feedback(event):
+            return self._apply_to_feedback(event)
         if self.as_it_came:
             return {**event, "session_id": self.session_id, "interaction_id": self.interaction_id}
         event = unplaced(event)
@@ -162,6 +176,13 @@ class Place:
         }
         _put(event["observation"]["metadata"], linkage)
         self._lend(event, event["observation"])
+        return event
+
+    def _apply_to_feedback(self, event: Event) -> Event:
+        event = unplaced(event)
+        _put(event["context"], {names.SESSION_FROM: self.session_from, _USER: self.user})
+        event["session_id"], event["interaction_id"] = self.session_id, self.interaction_id
+        event[FEEDBACK]["observation_id"] = self.about_event
         return event
 
     def _lend(self, event: Event, observation: dict[str, Any]) -> None:
@@ -182,8 +203,15 @@ class Place:
             observation["metadata"][names.LENT] = lent
 
 
+def is_feedback(event: Event) -> bool:
+    """Whether an event is feedback, which has no observation."""
+    return "observation" not in event
+
+
 def unplaced(event: Event) -> Event:
     """Copy an event without what a place gave it."""
+    if is_feedback(event):
+        return _unplaced_feedback(event)
     observation = dict(event["observation"])
     metadata, metrics = dict(observation["metadata"]), dict(observation["metrics"])
     observation["metadata"], observation["metrics"] = metadata, metrics
@@ -203,6 +231,13 @@ def unplaced(event: Event) -> Event:
     context = {k: v for k, v in event["context"].items() if k not in (names.SESSION_FROM, _USER)}
     placeless = {"session_id": "", "interaction_id": None}
     return {**event, **placeless, "context": context, "observation": observation}
+
+
+def _unplaced_feedback(event: Event) -> Event:
+    context = {k: v for k, v in event["context"].items() if k not in (names.SESSION_FROM, _USER)}
+    said = {**event[FEEDBACK], "observation_id": None}
+    placeless = {"session_id": "", "interaction_id": None}
+    return {**event, **placeless, "context": context, FEEDBACK: said}
 
 
 _USER: Final = "user_id"

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from sessionbat._otel import names, values
 from sessionbat._otel.duplicates import groups_of
 from sessionbat._otel.envelopes import id_of, time_of
-from sessionbat._otel.families import Families, is_event
+from sessionbat._otel.families import Families, is_event, tells_of
 from sessionbat._otel.model import SpanKey
 from sessionbat._otel.parts import Facts, Place
 from sessionbat._otel.transcript_tools import known_from_transcript
@@ -115,7 +115,11 @@ class _Placing:
         self.trace_session: dict[str, str] = {}
         self.trace_user: dict[str, str] = {}
         self.is_turn: dict[str, bool] = {}
+        self.first_call: dict[str, SpanKey] = {}
         for trace, keys in self.families.by_trace().items():
+            calls = (k for k in keys if k in self.events and not tells_of(self.parts[k]))
+            if (first := next(calls, None)) is not None:
+                self.first_call[trace] = first
             for own, kept in ((self.session, self.trace_session), (self.user, self.trace_user)):
                 said = [key for key in keys if own[key] is not None]
                 if said:
@@ -137,15 +141,17 @@ class _Placing:
             if direct or said:
                 kept[trace] = (direct or said)[0]
 
-    def _closeness(self, key: SpanKey) -> tuple[int, int, SpanKey]:
-        return self.families.depth[key], self.parts[key].start_ns or 0, key
+    def _closeness(self, key: SpanKey) -> tuple[bool, int, int, SpanKey]:
+        said_later = tells_of(self.parts[key])
+        return said_later, self.families.depth[key], self.parts[key].start_ns or 0, key
 
     def _is_turn(self, keys: list[SpanKey]) -> bool:
         """Whether a trace has something around its calls, or several of them."""
         calls = set()
         for key in keys:
             facts = self.parts[key]
-            if facts.from_transcript or facts.is_log or facts.kind == "log":
+            is_aside = facts.from_transcript or facts.is_log or tells_of(facts)
+            if is_aside or facts.kind == "log":
                 continue
             if not (is_event(facts) or facts.has_sums) or facts.is_http:
                 return True
@@ -166,6 +172,8 @@ class _Placing:
         session = self._session(keys)
         if facts.event_id is not None:
             return Place(facts.session or session or key.trace, facts.interaction, as_it_came=True)
+        if tells_of(facts):
+            return self._place_of_feedback(key, session)
         others = [self.parts[each] for each in keys[1:]]
         return Place(
             session_id=session or key.trace or "unknown",
@@ -184,6 +192,26 @@ class _Placing:
             metrics=_lent(facts.metrics, [f.metrics for f in others]),
             about=_lent(facts.about, [f.about for f in others]),
         )
+
+    def _place_of_feedback(self, key: SpanKey, session: str | None) -> Place:
+        """Give the session and turn of what the feedback names; of the trace's first call else."""
+        named = self.families.parent[key]
+        chosen = named if named is not None else self.first_call.get(key.trace)
+        event = self.events.get(named) if named is not None else None
+        if chosen is not None and session is None:
+            session = self._session([chosen])
+        interaction = self._turn_of(chosen or key, session)
+        return Place(
+            session_id=session or (chosen or key).trace or "unknown",
+            interaction_id=None if self.parts[key].is_of_session else interaction,
+            session_from=None if session else names.FROM_TRACE,
+            user=self.user[key] or self.trace_user.get((chosen or key).trace),
+            about_event=None if event is None else self.parts[event].event_id or id_of(event),
+        )
+
+    def _turn_of(self, key: SpanKey, session: str | None) -> str | None:
+        keys = self.members.get(self.groups.of(key), [key]) if key in self.groups else [key]
+        return self._interaction(keys, session)
 
     def _times(self, keys: list[SpanKey]) -> tuple[str | None, str | None]:
         """Give the end and start of the span that a log record belongs to, else its own time.

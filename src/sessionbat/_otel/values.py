@@ -150,9 +150,17 @@ def plain(value: Any) -> Any:
 
 def plain_event(event: Mapping[str, Any]) -> dict[str, Any]:
     """Copy an event as JSON can hold it; each of its parts has room of its own."""
-    made = {key: _part(value) for key, value in event.items() if key != "observation"}
-    made["observation"] = {key: _part(value) for key, value in event["observation"].items()}
-    return made
+    return {key: _parts(value) if key in _INNER else _part(value) for key, value in event.items()}
+
+
+#: What an event holds, each field with room of its own.
+_INNER: Final = frozenset({"observation", "feedback"})
+
+
+def _parts(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return _part(value)
+    return {key: _part(inner) for key, inner in value.items()}
 
 
 def _part(value: Any) -> Any:
