@@ -94,6 +94,9 @@ NOT_IN_THE_TABLE = {
         "server/store/query_terms.py:_MAX_DEPTH",
         "server/store/sqlite/check.py:_MAX_LINES",
         "server/ingest/otlp/answers.py:MAX_NAMED",
+        "server/ingest/switching/multipart.py:MAX_BOUNDARY_CHARACTERS",
+        "server/ingest/switching/multipart.py:MAX_HEAD_BYTES",
+        "server/ingest/switching/recent_apps.py:MAX_TRACES",
         "server/store/sqlite/span_rows.py:_MAX_SHARING",
     },
     "what an algorithm or a format of others may take": {

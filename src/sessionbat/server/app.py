@@ -36,6 +36,8 @@ from sessionbat.server.ingest.otlp import operations as otlp_operations
 from sessionbat.server.ingest.otlp.protocol import Otlp
 from sessionbat.server.ingest.otlp.signals import BASES, SIGNALS
 from sessionbat.server.ingest.protocol import Protocol
+from sessionbat.server.ingest.switching import langfuse
+from sessionbat.server.ingest.switching.langsmith import INFO_PATH, LangSmith
 from sessionbat.server.ops.prometheus import CONTENT_TYPE, write
 from sessionbat.server.ops.retention import Retention, RetentionKeeper
 from sessionbat.server.ops.server_metrics import Measures
@@ -132,6 +134,7 @@ def _application(
                 METRICS.path, _metrics(store, measures), need=Need.READ_EVERY_APP, face=Face.MACHINE
             ),
             *(ingestion.route(protocol) for protocol in protocols(settings)),
+            *switching_routes(settings),
             preflight_route(store, feedback.PATH),
             ingestion.route(
                 feedback.FeedbackForm(),
@@ -190,7 +193,24 @@ def _application(
 def protocols(settings: Settings) -> list[Protocol]:
     """List every ingestion protocol."""
     otlp = [Otlp(signal, base, settings) for base in BASES for signal in SIGNALS]
-    return [Events(settings), *otlp]
+    switching: list[Protocol] = [
+        *LangSmith(settings).protocols(),
+        langfuse.LegacyIngestion(settings),
+    ]
+    return [Events(settings), *otlp, *switching, langfuse.Scores(settings)]
+
+
+def switching_routes(settings: Settings) -> list[GuardedRoute]:
+    """List what the SDKs of LangSmith and Langfuse ask before and beside sending."""
+    asked = {
+        INFO_PATH: LangSmith(settings).info,
+        f"{langfuse.BASE}/health": langfuse.health,
+        f"{langfuse.BASE}/projects": langfuse.projects,
+    }
+    return [
+        GuardedRoute(path, answer, need=Need.INGEST, face=Face.MACHINE)
+        for path, answer in asked.items()
+    ]
 
 
 def operations(store: Store, settings: Settings) -> list[Operation]:

@@ -108,8 +108,8 @@ def clean_root_path(text: str) -> str | None:
 
 #: First segments of the server's own paths; a root path must not begin with one of them.
 OWN_SEGMENTS: Final = frozenset(
-    {"api", "healthz", "login", "logout", "metrics", "otel", "session", "session.json",
-     "sessions", "sessions.json", "static", "v1"}
+    {"api", "feedback", "healthz", "info", "login", "logout", "metrics", "otel", "runs", "session",
+     "session.json", "sessions", "sessions.json", "static", "v1"}
 )  # fmt: skip
 _ROOT_PATH: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 

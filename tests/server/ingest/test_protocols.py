@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ class Lines:
     """The toy."""
 
     path: Final = TOY
+    methods: Final[Sequence[str]] = ("POST",)
     headers: Final[Mapping[str, str]] = {"Accept-Post": "text/x-lines"}
 
     def decode(self, request: Request) -> Decode:

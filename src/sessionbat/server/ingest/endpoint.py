@@ -130,8 +130,9 @@ class Ingestion:
             )
 
     async def _take(self, request: Request, protocol: Protocol, max_bytes: int) -> Stored:
-        if request.method != "POST":
-            raise Refused(405, "method-not-allowed", "use POST", headers={"Allow": "POST"})
+        if request.method not in protocol.methods:
+            allowed = ", ".join(protocol.methods)
+            raise Refused(405, "method-not-allowed", f"use {allowed}", headers={"Allow": allowed})
         decode, encoding = self._noting_times(protocol.decode(request)), _encoding(request)
         with self._admission.admit(request) as admitted:
             # Not named here: whoever names a body holds it until the answer.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -25,6 +25,7 @@ class Events:
     """
 
     path: Final = PATH
+    methods: Final[Sequence[str]] = ("POST",)
     headers: Final[Mapping[str, str]] = CAPABILITIES
 
     def __init__(self, settings: Settings) -> None:

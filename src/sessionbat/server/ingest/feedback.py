@@ -6,7 +6,7 @@ a body is short, every field is checked, and its events say ``source: "user"``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -43,6 +43,7 @@ class FeedbackForm:
     """Feedback as a browser sends it; see ``Protocol``."""
 
     path: Final = PATH
+    methods: Final[Sequence[str]] = ("POST",)
     headers: Final[Mapping[str, str]] = {"Accept-Post": "application/json"}
 
     def decode(self, request: Request) -> Decode:

@@ -7,7 +7,7 @@ compression, threads and commits are the same for all protocols and are not its 
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +23,10 @@ class Protocol(typing.Protocol):
     @property
     def path(self) -> str:
         """The path of its endpoint."""
+
+    @property
+    def methods(self) -> Sequence[str]:
+        """The methods that its endpoint takes."""
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ reads and maps spans is loaded by the first request: most servers never see one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -42,6 +42,8 @@ class Otlp:
         base: The path before ``/v1/...``.
         settings: The limits of a body.
     """
+
+    methods: Final[Sequence[str]] = ("POST",)
 
     def __init__(self, signal: Signal, base: str, settings: Settings) -> None:
         self.path: str = path_of(signal, base)

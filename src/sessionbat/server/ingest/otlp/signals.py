@@ -8,7 +8,7 @@ Signal = Literal["traces", "logs", "metrics"]
 SIGNALS: Final[tuple[Signal, ...]] = ("traces", "logs", "metrics")
 
 #: What clients put before the path of a signal; exporters add ``/v1/traces`` to an endpoint.
-BASES: Final = ("", "/otel")
+BASES: Final = ("", "/otel", "/api/public/otel")
 
 #: The field of an answer that counts what was rejected.
 REJECTED_FIELDS: Final[dict[Signal, str]] = {

@@ -1,0 +1,1 @@
+"""The protocols of LangSmith and Langfuse, so that their SDKs need nothing but another address."""

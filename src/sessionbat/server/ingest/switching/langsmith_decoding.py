@@ -1,0 +1,147 @@
+"""Bodies of LangSmith's protocol become parts. Called in the decoder threads."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from sessionbat._otel.langsmith_feedback import langsmith_feedback
+from sessionbat._otel.langsmith_runs import run_parts
+from sessionbat.server.ingest.body import Body, Decoded, inflate
+from sessionbat.server.ingest.switching.multipart import FormPart, form_parts
+from sessionbat.server.ingest.switching.received import Taking, json_of
+from sessionbat.server.ingest.switching.recent_apps import RecentApps
+from sessionbat.server.ingest.value_limits import MAX_VALUES, count_roughly
+from sessionbat.server.settings import Settings
+from sessionbat.server.web.refusal import Refused
+
+#: Parts of one run: itself and its fields; attachments beyond these are few.
+PARTS_OF_A_RUN: Final = 8
+_FIELDS: Final = frozenset({"inputs", "outputs", "events", "extra", "error", "serialized"})
+_RUNS: Final = ("post", "patch")
+
+Run = dict[str, Any]
+
+
+class LangSmithDecoding:
+    """Decodes the bodies; remembers under which app a trace was stored."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._apps = RecentApps()
+
+    def batch(self, body: Body, *, received_at_us: int) -> Decoded:
+        """Decode ``{"post": [...], "patch": [...]}``."""
+        text, taking = self._begin(body, received_at_us)
+        given = json_of(text)
+        runs = [
+            (f"{kind}[{place}]", run)
+            for kind in _RUNS
+            for place, run in enumerate(_listed(given, kind))
+        ]
+        self._check_count(len(runs))
+        for at, run in runs:
+            self._take_run(taking, at, run)
+        return taking.decoded
+
+    def single(self, body: Body, *, received_at_us: int, run_id: str | None = None) -> Decoded:
+        """Decode one run; its id may be in the address."""
+        text, taking = self._begin(body, received_at_us, is_single=True)
+        run = json_of(text)
+        if run_id is not None and isinstance(run, dict):
+            run = {**run, "id": run_id}
+        self._take_run(taking, "run", run)
+        return taking.decoded
+
+    def feedback(self, body: Body, *, received_at_us: int) -> Decoded:
+        """Decode one piece of feedback."""
+        text, taking = self._begin(body, received_at_us, is_single=True)
+        self._take_feedback(taking, "feedback", json_of(text))
+        return taking.decoded
+
+    def multipart(self, body: Body, *, received_at_us: int, boundary: bytes) -> Decoded:
+        """Decode runs whose fields are parts of a form."""
+        text, taking = self._begin(body, received_at_us)
+        most = PARTS_OF_A_RUN * self._settings.max_body_events
+        runs: dict[tuple[str, str], Run] = {}
+        values = 0
+        for part in form_parts(text, boundary, most):
+            name = _Named.of(part)
+            if name is None:
+                continue
+            run = runs.setdefault((name.kind, name.id), {})
+            values += count_roughly(part.content)
+            if values > MAX_VALUES:
+                raise Refused(413, "too-many-values", f"more than {MAX_VALUES} values; send less")
+            taking.take_text(part.name[:80], part.content, partial(_put, run, name.field))
+        self._check_count(len(runs))
+        for (kind, id_), run in runs.items():
+            if not run:
+                continue  # an attachment, or rejected already
+            if kind == "feedback":
+                self._take_feedback(taking, f"feedback.{id_}"[:80], run)
+            else:
+                self._take_run(taking, f"{kind}.{id_}"[:80], {"id": id_, **run})
+        return taking.decoded
+
+    def _begin(
+        self, body: Body, received_at_us: int, *, is_single: bool = False
+    ) -> tuple[bytes, Taking]:
+        text = inflate(body.data, body.encoding, self._settings.max_body_bytes)
+        return text, Taking(len(text), body.app, received_at_us, is_single=is_single)
+
+    def _check_count(self, count: int) -> None:
+        most = self._settings.max_body_events
+        if count > most:
+            raise Refused(413, "too-many-events", f"more than {most} runs in a body; send less")
+
+    def _take_run(self, taking: Taking, at: str, run: Any) -> None:
+        parts = run_parts(run) if isinstance(run, dict) else ()
+        if not parts:
+            taking.reject(at, "bad-event", "a run is an object with an id")
+            return
+        project = _text(run.get("session_name"))
+        key = parts[0].key
+        if project:
+            self._apps.note((key.trace, key.span), project)
+        taking.take(at, parts, project or self._apps.find(key.span, key.trace))
+
+    def _take_feedback(self, taking: Taking, at: str, given: Any) -> None:
+        part = langsmith_feedback(given) if isinstance(given, dict) else None
+        if part is None:
+            taking.reject(at, "bad-feedback", "feedback names the run or trace that it is about")
+            return
+        taking.take(at, (part,), self._apps.find(part.key.trace, part.facts.parent))
+
+
+class _Named(NamedTuple):
+    """What a part's name says: ``post.ID``, ``patch.ID.outputs``, ``feedback.ID``."""
+
+    kind: str
+    id: str
+    field: str
+
+    @classmethod
+    def of(cls, part: FormPart) -> _Named | None:
+        kind, _, rest = part.name.partition(".")
+        id_, _, field = rest.partition(".")
+        is_known = kind in _RUNS and (field in _FIELDS or not field)
+        if not id_ or not (is_known or (kind == "feedback" and not field)):
+            return None
+        return cls(kind, id_, field)
+
+
+def _put(run: Run, field: str, value: Any) -> None:
+    if field:
+        run[field] = value
+    elif isinstance(value, dict):
+        run.update(value)
+
+
+def _listed(given: Any, key: str) -> list[Any]:
+    found = given.get(key) if isinstance(given, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
