@@ -18,6 +18,7 @@ OF_THE_WHOLE = {
     "contract": "what every implementation of a protocol promises, each run over all of them",
     "faults": "rows 1 to 60 of what can go wrong between a host and its endpoint",
     "integration": "the real LangChain, against langchain.py, _langchain and integrations",
+    "switching": "other services' SDKs, sending to this server by their environment alone",
     "world": "other people's tools that hosts run beside this package",
 }
 
