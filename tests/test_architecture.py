@@ -41,11 +41,11 @@ MAY_IMPORT = {
     "_process_end": {"_at_import", "_clock"},
     "_current": {"_generators", "client"},
     "_generators": set(),
-    "_pickling": {"_current", "_recorder", "_scope", "client", "errors", "transports"},
+    "_pickling": {"_current", "_recorder", "_scope", "_settings", "client", "errors", "transports"},
     "_secret_names": set(),
     "_settings": {"errors", "event"},
     "_version": set(),
-    "spooled": {"_delivery", "transports"},
+    "spooled": {"_delivery", "errors", "transports"},
     "accounting": set(),
     "errors": set(),
     "event": set(),
@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "langchain": {"_langchain", "client", "errors", "event", "integrations"},
     "_langchain": {"_langchain", "_secret_names", "event", "integrations"},
     "_delivery": {
-        "_clock", "_delivery", "_encoding", "_host_log", "_process_end", "_settings",
+        "_clock", "_delivery", "_encoding", "_host_log", "_otel", "_process_end", "_settings",
         "_version", "accounting",
     },
 }  # fmt: skip
@@ -132,7 +132,7 @@ THIRD_PARTIES = {
         "_encoding", "_scope", "_masking", "server.app", "server.ingest", "server.read_api",
         "server.store", "server.web",
     },
-    "urllib3": {"_delivery.sender"},
+    "urllib3": {"_delivery.posting"},
     "zstandard": {
         "_delivery.compression", "_importing.unpacking", "server.ingest", "server.store",
         "testing._fault_endpoint",

@@ -18,8 +18,8 @@ from sessionbat._delivery.event_queue import (
     MAX_QUEUE_BYTES,
     EventQueue,
 )
+from sessionbat._delivery.posting import MAX_ANSWER_BYTES, MAX_REDIRECTS
 from sessionbat._delivery.retry import LONGEST_RETRY_AFTER_S, retry_after_s
-from sessionbat._delivery.sender import MAX_ANSWER_BYTES, MAX_REDIRECTS
 from sessionbat._encoding import encode_value
 from sessionbat._encoding.exception_messages import MAX_MESSAGE_CHARACTERS
 from sessionbat._encoding.known_types import MAX_BASE64_BYTES, MAX_HASHED_BYTES

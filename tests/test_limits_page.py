@@ -67,7 +67,7 @@ NOT_IN_THE_TABLE = {
         "_delivery/oversize.py:MAX_CUT_BYTES",
         "_delivery/progress.py:MAX_BYTES",
         "_delivery/delivering.py:MAX_DOUBTS",
-        "_delivery/sender.py:MAX_SENDERS",
+        "_delivery/posting.py:MAX_SENDERS",
         "_delivery/retry.py:LONGEST_BACKOFF_S",
         "spooled.py:MAX_ABOUT_BYTES",
         "cli/deleting.py:MAX_USER_CHARACTERS",

@@ -19,9 +19,16 @@ from typing import Any, Final, TypeAlias
 from sessionbat import _current
 from sessionbat._recorder import RefusingTransport
 from sessionbat._scope import Scope
+from sessionbat._settings import DIGEST_PREFIX
 from sessionbat.client import Interaction, Session, SessionBat, open_clients
 from sessionbat.errors import ConfigurationError
-from sessionbat.transports import IngestionTransport, MemoryTransport, StdoutTransport, Transport
+from sessionbat.transports import (
+    IngestionTransport,
+    MemoryTransport,
+    OTLPTransport,
+    StdoutTransport,
+    Transport,
+)
 
 #: Plain values, by names that stay.
 Settings: TypeAlias = dict[str, Any]
@@ -52,6 +59,8 @@ def settings_of(client: SessionBat) -> Settings:
 def _transport_settings(transport: Transport | None) -> Settings | str | None:
     if isinstance(transport, IngestionTransport):
         return transport_settings(transport)
+    if isinstance(transport, OTLPTransport):
+        return otlp_settings(transport)
     if type(transport) is MemoryTransport:
         return "memory"
     if type(transport) is StdoutTransport:
@@ -68,6 +77,19 @@ def transport_settings(transport: IngestionTransport) -> Settings:
         "spool": options.spool,
         "durability": options.durability,
         "exit_timeout": options.exit_timeout,
+    }
+
+
+def otlp_settings(transport: OTLPTransport) -> Settings:
+    """Describe where and how spans are delivered, without the headers."""
+    options = transport._worker.options
+    return {
+        "wire": "otlp",
+        "endpoint": transport.endpoint,
+        "app": options.app,
+        "spool": options.spool,
+        "exit_timeout": options.exit_timeout,
+        "has_headers": transport.has_headers,
     }
 
 
@@ -165,6 +187,8 @@ def _made(settings: Settings) -> SessionBat:
             options["transport"] = RefusingTransport(
                 "transport-lost", "its transport cannot be pickled, and there is no such client"
             )
+        elif given.get("wire") == "otlp":
+            options["transport"] = restore_otlp(given)
         else:
             options |= {name: given[name] for name in _DELIVERY}
         return SessionBat(**options)
@@ -209,6 +233,26 @@ def restore_transport(settings: Settings) -> Transport:
     try:
         options = {name: settings[name] for name in _DELIVERY}
         return IngestionTransport(app=settings["app"] or None, **options)
+    except Exception as error:  # noqa: BLE001 - as above
+        return _refusing(error)
+
+
+def restore_otlp(settings: Settings) -> Transport:
+    """Make a transport that delivers as the pickled one does, with the environment's headers."""
+    try:
+        app = settings["app"]
+        made = OTLPTransport(
+            settings["endpoint"],
+            app=None if app.startswith(DIGEST_PREFIX) else app or None,
+            spool=settings["spool"],
+            exit_timeout=settings["exit_timeout"],
+        )
+        if settings["has_headers"] and not made.has_headers:
+            return RefusingTransport(
+                "no-otlp-headers",
+                "its headers stayed behind, and OTEL_EXPORTER_OTLP_HEADERS does not have them",
+            )
+        return made
     except Exception as error:  # noqa: BLE001 - as above
         return _refusing(error)
 

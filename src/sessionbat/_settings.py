@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from sessionbat.errors import ConfigurationError
 from sessionbat.event import MAX_NAME_CHARACTERS, MIN_EVENT_BYTES
@@ -18,19 +21,43 @@ DEFAULT_ENDPOINT = "https://ingest.sessionbat.com/api/v1/ingestion/events"
 INGESTION_PATH = "/api/v1/ingestion/events"
 DEFAULT_APP = "default"
 
+EVENTS = "events"
+OTLP = "otlp"
+OTLP_PATH = "/v1/traces"
+#: Of the name that stands for the app where OTLP's headers say whose events these are.
+DIGEST_PREFIX = "headers-"
+
 #: The most that a host may choose as ``max_event_bytes``.
 MAX_CHOSEN_EVENT_BYTES = 16 * 1024 * 1024
 
 _OFF = frozenset({"0", "false", "no", "off"})
 _API_KEY = re.compile(r"[\x21-\x7e]+\Z")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
+#: Of the request itself.
+_OWN_HEADERS = frozenset(
+    {
+        *("connection", "content-encoding", "content-length", "content-type", "host"),
+        *("transfer-encoding", "user-agent"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where events go and with which key; one worker serves each destination in a process."""
+    """Where events go, how and with which key; one worker serves each destination in a process."""
 
     endpoint: str
     api_key: str | None
+    #: ``EVENTS``, SessionBat's own protocol, or ``OTLP``.
+    wire: str = EVENTS
+    #: Sent with each request of OTLP; they may hold keys.
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether what is sent is let in by a secret: then others may not send it."""
+        return self.api_key is not None or bool(self.headers)
 
     def __repr__(self) -> str:
         """Name the endpoint only: a key never stands in a log or a traceback."""
@@ -152,12 +179,79 @@ def settle_destination(endpoint: str | None, api_key: str | None) -> Destination
     return Destination(url, key)
 
 
+def settle_otlp(endpoint: str | None, headers: Mapping[str, str] | None) -> Destination:
+    """Settle where spans go; what is not given is that of OpenTelemetry's own variables.
+
+    Headers of the environment go to the environment's endpoint only: they hold its key.
+
+    Raises:
+        ConfigurationError: There is no endpoint, it is no http(s) URL, or a header cannot be sent.
+    """
+    theirs = _otlp_endpoint_of_environment()
+    given = endpoint if endpoint is not None else theirs
+    if not (given or "").strip():
+        raise ConfigurationError(
+            "no endpoint for OTLP. Pass the address that takes traces, for example"
+            f" 'http://localhost:4318{OTLP_PATH}', or set OTEL_EXPORTER_OTLP_ENDPOINT.",
+            slug="no-otlp-endpoint",
+        )
+    url = _endpoint(given, OTLP_PATH)
+    if headers is None:
+        of_environment = theirs.strip() and _endpoint(theirs, OTLP_PATH) == url
+        headers = _otlp_headers_of_environment() if of_environment else {}
+    return Destination(url, None, OTLP, _headers(headers))
+
+
+def _otlp_endpoint_of_environment() -> str:
+    exact = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
+    base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+    return exact or (base and base.rstrip("/") + OTLP_PATH)
+
+
+def _otlp_headers_of_environment() -> dict[str, str]:
+    """Read ``name=value,…`` with percent signs (W3C Baggage), the one for traces first."""
+    named = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+    text = next(filter(None, (os.environ.get(name, "").strip() for name in named)), "")
+    pairs = (pair.partition("=") for pair in text.split(",") if "=" in pair)
+    return {unquote(name).strip(): unquote(value).strip() for name, _, value in pairs}
+
+
+def _headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    made = {}
+    for name, value in _pairs_of(headers):
+        is_name = isinstance(name, str) and _HEADER_NAME.match(name) and len(name) <= 100
+        if not is_name or name.lower() in _OWN_HEADERS:
+            # Perhaps a key stands where the name ought to: it is not shown then.
+            what = f"the header {name!r}" if is_name else "a header's name"
+            raise _bad_header(f"{what} cannot be given. Pass names such as 'Authorization'.")
+        if not isinstance(value, str) or not _HEADER_VALUE.match(value):
+            raise _bad_header(f"the value of the header {name!r} is no printable ASCII text.")
+        made[name.lower()] = value
+    return tuple(sorted(made.items()))
+
+
+def _pairs_of(headers: Any) -> Iterable[tuple[Any, Any]]:
+    if not isinstance(headers, Mapping):
+        raise _bad_header("headers is a dict of names and values.")
+    return headers.items()
+
+
+def _bad_header(message: str) -> ConfigurationError:
+    return ConfigurationError(message, slug="bad-otlp-header")
+
+
+def headers_digest(destination: Destination) -> str:
+    """Give a name to the headers without telling them: spools of other keys are apart."""
+    text = "\0".join(f"{name}\0{value}" for name, value in destination.headers)
+    return f"{DIGEST_PREFIX}{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only be this machine."""
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
-def _endpoint(endpoint: str | None) -> str:
+def _endpoint(endpoint: str | None, path: str = INGESTION_PATH) -> str:
     text = (endpoint or "").strip() or DEFAULT_ENDPOINT
     parts = _split(text)
     if parts is None:
@@ -173,7 +267,7 @@ def _endpoint(endpoint: str | None) -> str:
             slug="bad-endpoint",
         )
     if parts.path in ("", "/"):
-        parts = parts._replace(path=INGESTION_PATH)
+        parts = parts._replace(path=path)
     return parts._replace(fragment="").geturl()
 
 

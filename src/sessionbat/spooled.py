@@ -17,7 +17,8 @@ from typing import Final
 from sessionbat._delivery.segment import SUFFIX, Segment
 from sessionbat._delivery.spool import ABOUT, directory_name, spool_root
 from sessionbat._delivery.trust import is_trusted_directory, open_trusted
-from sessionbat.transports import IngestionTransport
+from sessionbat.errors import ConfigurationError
+from sessionbat.transports import CountingTransport, IngestionTransport, OTLPTransport
 
 MAX_ABOUT_BYTES: Final = 64 * 1024
 
@@ -34,6 +35,8 @@ class Spooled:
     bytes: int
     #: Age of the oldest segment.
     oldest_s: float
+    #: How it goes there: ``events``, or ``otlp`` as OpenTelemetry spans.
+    wire: str = "events"
 
 
 def list_spools() -> list[Spooled]:
@@ -70,9 +73,10 @@ def send(spooled: Spooled, timeout: float) -> Iterator[int]:
         timeout: Seconds without progress after which it gives up; the rest stays.
 
     Raises:
-        ConfigurationError: The endpoint needs a key and ``SESSIONBAT_API_KEY`` is not set.
+        ConfigurationError: The endpoint needs a key and ``SESSIONBAT_API_KEY`` is not set; of
+            OTLP, ``OTEL_EXPORTER_OTLP_ENDPOINT`` and ``_HEADERS``.
     """
-    transport = IngestionTransport(endpoint=spooled.endpoint, app=spooled.app or None)
+    transport = _transport(spooled)
     before = sent = transport.stats().adopted
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline and sent - before < spooled.events:
@@ -85,6 +89,20 @@ def send(spooled: Spooled, timeout: float) -> Iterator[int]:
     transport.close(timeout)
 
 
+def _transport(spooled: Spooled) -> CountingTransport:
+    app = spooled.app or None
+    if spooled.wire != "otlp":
+        return IngestionTransport(endpoint=spooled.endpoint, app=app)
+    transport = OTLPTransport(spooled.endpoint, app=app)
+    if app and not transport.has_headers:
+        raise ConfigurationError(
+            f"{spooled.endpoint} needs headers. Set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT to this"
+            " address, and OTEL_EXPORTER_OTLP_HEADERS.",
+            slug="no-otlp-headers",
+        )
+    return transport
+
+
 def _look(directory: Path) -> Spooled | None:
     try:
         if not is_trusted_directory(directory):
@@ -92,9 +110,10 @@ def _look(directory: Path) -> Spooled | None:
         with os.fdopen(open_trusted(directory / ABOUT, os.O_RDONLY), "rb") as file:
             about = json.loads(file.read(MAX_ABOUT_BYTES))
         endpoint, app = str(about["endpoint"]), str(about["app"])
+        wire = str(about.get("wire", "events"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # not a spool of ours
-    if directory.name != directory_name(endpoint, app):
+    if directory.name != directory_name(endpoint, app, wire):
         return None  # and what is in it would be sent where nobody meant it to go
     events = size = 0
     oldest = time.time()
@@ -105,7 +124,7 @@ def _look(directory: Path) -> Spooled | None:
             oldest = min(oldest, segment.written_at())
             events += segment.waiting()
             segment.close()
-    return Spooled(directory, endpoint, app, events, size, max(0.0, time.time() - oldest))
+    return Spooled(directory, endpoint, app, events, size, max(0.0, time.time() - oldest), wire)
 
 
 def _segments(directory: Path) -> list[Path]:

@@ -1,8 +1,9 @@
-"""Where recorded events go: the protocol, and the three transports that come with it.
+"""Where recorded events go: the protocol, and the four transports that come with it.
 
 The client masks and encodes; a transport takes the finished event. ``IngestionTransport`` is the
-default; ``MemoryTransport`` is for tests, ``StdoutTransport`` for looking. One that delivers later
-is a ``CountingTransport``, so that ``flush`` and ``stats`` of its client tell the truth.
+default; ``OTLPTransport`` sends to backends of others, ``MemoryTransport`` is for tests,
+``StdoutTransport`` for looking. One that delivers later is a ``CountingTransport``, so that
+``flush`` and ``stats`` of its client tell the truth.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from sessionbat.accounting import FlushResult, Ledger, Stats
 from sessionbat.event import EncodedEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from sessionbat._settings import DeliveryOptions, Destination
 
 
 class Transport(Protocol):
@@ -73,47 +76,10 @@ class CountingTransport(Transport):
         return self.ledger.stats()
 
 
-class IngestionTransport(CountingTransport):
-    """Delivers to an ingestion endpoint from a background thread.
+class _WorkerTransport(CountingTransport):
+    """Hands events to the worker of a destination, which all its transports share."""
 
-    All transports of one endpoint and key in a process share one worker thread, which starts with
-    the first event. Constructing one imports the HTTP client; nothing else does.
-
-    Args:
-        endpoint: Where to; else ``SESSIONBAT_ENDPOINT``, else the hosted endpoint. A URL without a
-            path gets ``/api/v1/ingestion/events``.
-        api_key: The key to send; else ``SESSIONBAT_API_KEY``. Not needed on loopback.
-        app: Whose events these are: later processes of the same endpoint and app deliver what this
-            one could not.
-        spool: Whether events that the endpoint has not taken after 150 ms are kept on disk, in
-            ``SESSIONBAT_SPOOL_DIR`` or the user's state directory.
-        durability: ``"sync"`` writes each event to disk before ``send`` returns.
-        exit_timeout: Seconds that the process's end may be held up at the most.
-
-    Raises:
-        ConfigurationError: The endpoint, the key or an option cannot work.
-    """
-
-    def __init__(
-        self,
-        *,
-        endpoint: str | None = None,
-        api_key: str | None = None,
-        app: str | None = None,
-        spool: bool = True,
-        durability: str = "memory",
-        exit_timeout: float = 2.0,
-    ) -> None:
-        super().__init__()
-        from sessionbat._settings import app_name, settle_delivery, settle_destination
-
-        destination = settle_destination(endpoint, api_key)
-        options = settle_delivery(
-            spool=spool,
-            durability=durability,
-            exit_timeout=exit_timeout,
-            app=app_name(app) if destination.api_key else "",
-        )
+    def _join(self, destination: Destination, options: DeliveryOptions) -> None:
         # Here, on the caller, and not in the worker's thread: a process that forks while a thread
         # imports leaves the child with a module lock that nobody will ever release.
         from sessionbat._delivery.worker import shared_worker
@@ -121,12 +87,6 @@ class IngestionTransport(CountingTransport):
         self._worker = shared_worker(destination, options)
         self._closed = False
         self._worker.join(self.ledger)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Carry the settings to another process, without the key: the environment there has it."""
-        from sessionbat import _pickling
-
-        return _pickling.restore_transport, (_pickling.transport_settings(self),)
 
     @property
     def endpoint(self) -> str:
@@ -175,6 +135,111 @@ class IngestionTransport(CountingTransport):
         """Count what became of what was sent."""
         worker = self._worker
         return self.ledger.stats()._replace(adopted=worker.adopted(), set_aside=worker.set_aside())
+
+
+class IngestionTransport(_WorkerTransport):
+    """Delivers to an ingestion endpoint from a background thread.
+
+    All transports of one endpoint and key in a process share one worker thread, which starts with
+    the first event. Constructing one imports the HTTP client; nothing else does.
+
+    Args:
+        endpoint: Where to; else ``SESSIONBAT_ENDPOINT``, else the hosted endpoint. A URL without a
+            path gets ``/api/v1/ingestion/events``.
+        api_key: The key to send; else ``SESSIONBAT_API_KEY``. Not needed on loopback.
+        app: Whose events these are: later processes of the same endpoint and app deliver what this
+            one could not.
+        spool: Whether events that the endpoint has not taken after 150 ms are kept on disk, in
+            ``SESSIONBAT_SPOOL_DIR`` or the user's state directory.
+        durability: ``"sync"`` writes each event to disk before ``send`` returns.
+        exit_timeout: Seconds that the process's end may be held up at the most.
+
+    Raises:
+        ConfigurationError: The endpoint, the key or an option cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        api_key: str | None = None,
+        app: str | None = None,
+        spool: bool = True,
+        durability: str = "memory",
+        exit_timeout: float = 2.0,
+    ) -> None:
+        super().__init__()
+        from sessionbat._settings import app_name, settle_delivery, settle_destination
+
+        destination = settle_destination(endpoint, api_key)
+        options = settle_delivery(
+            spool=spool,
+            durability=durability,
+            exit_timeout=exit_timeout,
+            app=app_name(app) if destination.api_key else "",
+        )
+        self._join(destination, options)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry the settings to another process, without the key: the environment there has it."""
+        from sessionbat import _pickling
+
+        return _pickling.restore_transport, (_pickling.transport_settings(self),)
+
+
+class OTLPTransport(_WorkerTransport):
+    """Sends events as OpenTelemetry GenAI spans to any backend, by OTLP/HTTP with JSON.
+
+    Delivers as ``IngestionTransport`` does: from a background thread, with the spool, after a fork,
+    at exit. A backend that is a SessionBat server gets the very events back. ``partial_success``
+    and refused requests count as dropped, ``refused:…``.
+
+    Args:
+        endpoint: Where traces are taken, whole; else ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` or
+            ``OTEL_EXPORTER_OTLP_ENDPOINT``. A URL without a path gets ``/v1/traces``.
+        headers: Sent with each request, for example ``{"Authorization": "Bearer …"}``; else
+            ``OTEL_EXPORTER_OTLP_HEADERS``, where the endpoint is the environment's too.
+        app: Whose events these are: later processes of the same endpoint and app deliver what this
+            one could not. Without it, those with the same headers.
+        spool: Whether events that the backend has not taken after 150 ms are kept on disk.
+        exit_timeout: Seconds that the process's end may be held up at the most.
+
+    Raises:
+        ConfigurationError: The endpoint, a header or an option cannot work.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        app: str | None = None,
+        spool: bool = True,
+        exit_timeout: float = 2.0,
+    ) -> None:
+        super().__init__()
+        from sessionbat._settings import app_name, headers_digest, settle_delivery, settle_otlp
+
+        destination = settle_otlp(endpoint, headers)
+        named = "" if not destination.headers else headers_digest(destination)
+        options = settle_delivery(
+            spool=spool,
+            durability="memory",
+            exit_timeout=exit_timeout,
+            app=app_name(app) if app is not None and destination.headers else named,
+        )
+        self._join(destination, options)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry the settings to another process; headers are those of its environment."""
+        from sessionbat import _pickling
+
+        return _pickling.restore_otlp, (_pickling.otlp_settings(self),)
+
+    @property
+    def has_headers(self) -> bool:
+        """Whether it sends headers of its own: those may be what lets it in."""
+        return self._worker.destination.has_secret
 
 
 class MemoryTransport:

@@ -27,9 +27,11 @@ from sessionbat.transports import (
     CountingTransport,
     IngestionTransport,
     MemoryTransport,
+    OTLPTransport,
     StdoutTransport,
     Transport,
 )
+from tests.collector import Collector, took
 from tests.conftest import eventually
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "file_transport.py"
@@ -108,6 +110,17 @@ def ingestion(cleanup: ExitStack, tmp_path: Path, *, spool: bool) -> Case:
     )
 
 
+def otlp(cleanup: ExitStack, tmp_path: Path, *, spool: bool) -> Case:
+    collector = cleanup.enter_context(Collector())
+    transport = OTLPTransport(collector.url, spool=spool)
+    return Case(
+        transport,
+        lambda: len(set(collector.acknowledged)),
+        lambda: setattr(collector, "behave", lambda _: Answer(503, {"Retry-After": "0"})),
+        lambda: setattr(collector, "behave", took),
+    )
+
+
 def memory(cleanup: ExitStack, tmp_path: Path) -> Case:
     transport = FullMemory()
     return Case(
@@ -167,6 +180,8 @@ def file_example(cleanup: ExitStack, tmp_path: Path) -> Case:
 CASES: dict[str, Callable[[ExitStack, Path], Case]] = {
     "ingestion": lambda cleanup, path: ingestion(cleanup, path, spool=False),
     "ingestion-with-spool": lambda cleanup, path: ingestion(cleanup, path, spool=True),
+    "otlp": lambda cleanup, path: otlp(cleanup, path, spool=False),
+    "otlp-with-spool": lambda cleanup, path: otlp(cleanup, path, spool=True),
     "memory": memory,
     "stdout": stdout,
     "three-methods": plain,

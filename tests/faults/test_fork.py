@@ -97,7 +97,7 @@ def test_fork_while_a_thread_holds_the_lock_of_the_connections(endpoint: Endpoin
         """
         record(10, "parent")
         client.flush()
-        manager = client._recorder._transport._worker._sender._pool
+        manager = client._recorder._transport._worker._sender._poster._pool
         [pool] = manager.pools._container.values()
         held, go = threading.Event(), threading.Event()
         def hold():
@@ -340,8 +340,8 @@ def test_a_child_that_ends_with_os_exit(endpoint: Endpoint) -> None:
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            import sessionbat._delivery.sender as sender
-            sender.Sender._post = lambda *_: sender.Outcome(sender.Verdict.AGAIN, "network")
+            import sessionbat._delivery.posting as posting
+            posting.Poster.post = lambda *_: posting.Outcome(posting.Verdict.AGAIN, "network")
             record(30, "child")
             until(lambda: client.stats().spooled >= 30)
             os._exit(9)

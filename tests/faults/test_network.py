@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sessionbat import SessionBat
-from sessionbat._delivery import sender as sender_module
+from sessionbat._delivery import posting
 from sessionbat.testing import Answer, Endpoint, Request, receipt, single_events_only, unused_port
 from tests.conftest import eventually
 from tests.faults.conftest import Record
@@ -58,7 +58,7 @@ def test_a_response_that_drips(
     new_client: NewClient, record: Record, monkeypatch: pytest.MonkeyPatch, pieces: Pieces
 ) -> None:
     """Row 26: the deadline is for the whole request (10 s; 1 s here), then it is tried again."""
-    monkeypatch.setattr(sender_module, "REQUEST_DEADLINE_S", 1.0)
+    monkeypatch.setattr(posting, "REQUEST_DEADLINE_S", 1.0)
     answers = iter([pieces])
     with RawEndpoint(lambda: next(answers, None)) as endpoint:
         client = new_client(endpoint=endpoint.url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bench.soak import soak
 
-from sessionbat._delivery.sender import MAX_SENDERS
+from sessionbat._delivery.posting import MAX_SENDERS
 
 
 @pytest.mark.slow

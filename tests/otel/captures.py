@@ -16,9 +16,14 @@ _STATUSES = {"STATUS_CODE_OK": "ok", "STATUS_CODE_ERROR": "error", 1: "ok", 2: "
 
 def spans_of(name: str) -> list[Span]:
     """Read the spans of a capture, in the order they were sent."""
+    return spans_in(_read(f"{name}.json"))
+
+
+def spans_in(request: Any) -> list[Span]:
+    """Read the spans of an export request."""
     return [
         _span(raw, scope)
-        for resource in _read(f"{name}.json")["resourceSpans"]
+        for resource in request["resourceSpans"]
         for inner in resource["scopeSpans"]
         for scope in [_scope(inner, resource)]
         for raw in inner["spans"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sessionbat._delivery.sender import REQUEST_DEADLINE_S
+from sessionbat._delivery.posting import REQUEST_DEADLINE_S
 from sessionbat.testing import Answer, Endpoint, Request, receipt
 from tests.conftest import eventually
 from tests.faults.host import Host, deliver_the_rest, on_disk, stored

@@ -16,10 +16,11 @@ from sessionbat._delivery.batch import Batch
 from sessionbat._delivery.event_queue import EventQueue
 from sessionbat._delivery.keeper import Keeper
 from sessionbat._delivery.notices import Notices
+from sessionbat._delivery.outcome import EventSender, Outcome, Verdict
 from sessionbat._delivery.oversize import cut_line
 from sessionbat._delivery.parcel import Parcel
+from sessionbat._delivery.posting import MAX_SENDERS
 from sessionbat._delivery.retry import DENIED_RETRY_S
-from sessionbat._delivery.sender import MAX_SENDERS, Outcome, Sender, Verdict
 from sessionbat._delivery.threads import start_thread
 from sessionbat._host_log import host_log
 
@@ -48,7 +49,7 @@ class Delivery:
     def __init__(
         self,
         queue: EventQueue,
-        sender: Sender,
+        sender: EventSender,
         keeper: Keeper | None,
         notices: Notices,
         *,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from sessionbat._clock import monotonic
 from sessionbat._host_log import host_log
+from sessionbat._settings import INGESTION_PATH
 
 DROPPED_EVERY_S: Final = 60.0
 #: An odd event among good ones may bring the same answer each minute; that is said so often.
@@ -31,11 +32,12 @@ class WrongAddress:
     """Why an address seems to be no ingestion endpoint.
 
     ``answered`` is a status and words that may be shown; ``instead`` is the address that the
-    server there gives for its ingestion, or empty.
+    server there gives for its ingestion, or empty; ``usual`` is what a right one looks like.
     """
 
     answered: str
     instead: str = ""
+    usual: str = f"https://host{INGESTION_PATH}"
 
 
 class Notices:
@@ -92,7 +94,7 @@ class Notices:
         if wrong.instead:
             advice = f"The server there takes events at {wrong.instead}"
         else:
-            advice = "Such an address looks like https://host/api/v1/ingestion/events"
+            advice = f"Such an address looks like {wrong.usual}"
         _log.error(
             "%s answered %s: it takes no events there; check the endpoint. %s."
             " Events are kept and tried again each minute. [wrong-address]",

@@ -1,82 +1,29 @@
-"""One body → one POST → an outcome: accepted, try again, or one of the ways to be refused.
+"""Events in SessionBat's own protocol: one POST → an outcome: accepted, try again, or refused.
 
-The only place that speaks HTTP; ``answer`` reads what came back. ``post`` never raises and takes
-``REQUEST_DEADLINE_S`` at most.
-Everything that a request needs is imported with this module: importing inside the worker's thread
-would leave a forked child with the import lock of a thread that it does not have.
+``posting`` speaks HTTP, ``answer`` reads what came back. No method of a sender raises.
 """
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - ``socket.getaddrinfo`` imports it at its first call
-import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-import urllib3
-import urllib3.connection
-import urllib3.exceptions
-
-from sessionbat._clock import monotonic, wall_clock
+from sessionbat._clock import wall_clock
 from sessionbat._delivery.answer import Answer
 from sessionbat._delivery.compression import choose
-from sessionbat._delivery.notices import WrongAddress, warn_once
-from sessionbat._delivery.own_socket import OwnSocket
-from sessionbat._delivery.parcel import Parcel, Rejection
-from sessionbat._delivery.prompt_response import PromptResponse
-from sessionbat._delivery.proxies import proxy_for
+from sessionbat._delivery.notices import WrongAddress
+from sessionbat._delivery.outcome import Outcome, Verdict
+from sessionbat._delivery.parcel import Parcel
+from sessionbat._delivery.posting import Poster
 from sessionbat._delivery.retry import retry_after_s
-from sessionbat._settings import Destination, is_loopback
-from sessionbat._version import __version__
-
-CONNECT_TIMEOUT_S: Final = 3.0
-REQUEST_DEADLINE_S: Final = 10.0
-MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
-MAX_SENDERS: Final = 12
-MAX_REDIRECTS: Final = 3
+from sessionbat._settings import Destination
 
 _AGAIN: Final = frozenset({408, 425, 429})
 _DENIED: Final = frozenset({401, 403, 407})
 _NO_BATCHES: Final = frozenset({404, 405, 415})
 #: The only statuses that speak of what was sent. Any other 4xx speaks of the address.
 _ABOUT_EVENTS: Final = frozenset({400, 413, 422})
-
-
-class Verdict(Enum):
-    """What an endpoint said to one request."""
-
-    ACCEPTED = "accepted"
-    AGAIN = "try again later"
-    DENIED = "this key takes nothing for now"
-    WRONG_ADDRESS = "this is no ingestion endpoint"
-    HALVE = "too much, or something in it is bad"
-    NO_BATCHES = "single events only"
-    TOO_LARGE = "this one event is too large"
-    REFUSED = "this one event will never be taken"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one request.
-
-    ``reason`` is a slug (``http-503``, ``network``, ``bad-event``); ``rejected`` names the events
-    of an accepted batch that were not taken, with the endpoint's slug for each; ``duplicates``
-    counts those that it had already, which ``sent_twice`` explains. ``address`` says
-    why it looks as if events were sent to the wrong address. With a refusal, it means that
-    something other than an ingestion endpoint may have said so: no verdict on an event from an
-    address that has never taken one.
-    """
-
-    verdict: Verdict
-    reason: str = ""
-    retry_after_s: float | None = None
-    rejected: tuple[Rejection, ...] = ()
-    address: WrongAddress | None = None
-    duplicates: int = 0
-    sent_twice: bool = False
 
 
 class Sender:
@@ -92,19 +39,17 @@ class Sender:
     ) -> None:
         self._url = destination.endpoint
         self._wall_clock = wall_clock
-        self._headers = {"User-Agent": f"sessionbat-python/{__version__}"}
-        if destination.api_key is not None:
-            self._headers["Authorization"] = f"Bearer {destination.api_key}"
-            _warn_of_plain_http(destination.endpoint)
         self._key = destination.api_key or ""
-        self._pool = _new_pool(destination.endpoint)
+        self._poster = Poster(
+            destination.endpoint, {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        )
         #: Whether the endpoint has said that it takes batches, and how they may be compressed.
         self.takes_batches = False
         self._coding: str | None = None
 
     def post_event(self, line: bytes) -> Outcome:
         """Post a single event, in the one form that any endpoint knows."""
-        answer = self._post(line, {"Content-Type": "application/json"})
+        answer = self._poster.post(line, {"Content-Type": "application/json"})
         return answer if isinstance(answer, Outcome) else self._single_outcome(answer)
 
     def post_batch(self, parcel: Parcel) -> Outcome:
@@ -115,7 +60,7 @@ class Sender:
         else:
             body = parcel.packed(self._coding)
             headers["Content-Encoding"] = self._coding
-        answer = self._post(body, headers)
+        answer = self._poster.post(body, headers)
         return answer if isinstance(answer, Outcome) else self._batch_outcome(answer, parcel.count)
 
     def forget_batches(self) -> None:
@@ -123,63 +68,9 @@ class Sender:
         self.takes_batches = False
         self._coding = None
 
-    def close(self) -> None:
-        """Close the kept connections."""
-        self._pool.clear()
-
     def abandon_in_child(self) -> None:
-        """Free in a forked child the locks that a thread of the parent may have held.
-
-        urllib3 takes them when the interpreter ends, and would wait for that thread for ever.
-        """
-        for pool in list(self._pool.pools._container.values()):
-            connections = pool.pool
-            if connections is not None and connections.mutex.locked():
-                connections.mutex.release()
-
-    def _post(self, body: bytes, headers: dict[str, str]) -> Answer | Outcome:
-        deadline = monotonic() + REQUEST_DEADLINE_S
-        url = self._url
-        try:
-            for _ in range(MAX_REDIRECTS + 1):
-                answer = self._post_twice(url, body, headers, deadline)
-                if answer.status not in (307, 308):
-                    return answer
-                target = urljoin(url, answer.headers.get("Location") or "")
-                if not _same_origin(url, target):
-                    return answer
-                url = target
-            return answer
-        except _TLS_FAILURES as error:
-            return _tls_outcome(error)
-        except urllib3.exceptions.ProxyError as error:
-            return _proxy_outcome(error)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            return Outcome(Verdict.AGAIN, _network_reason(error))
-
-    def _post_twice(
-        self, url: str, body: bytes, headers: dict[str, str], deadline: float
-    ) -> Answer:
-        try:
-            return self._post_once(url, body, headers, deadline)
-        except urllib3.exceptions.ProtocolError:
-            # A kept connection that the endpoint closed meanwhile shows only when it is used.
-            return replace(self._post_once(url, body, headers, deadline), sent_twice=True)
-
-    def _post_once(self, url: str, body: bytes, headers: dict[str, str], deadline: float) -> Answer:
-        left = max(0.05, deadline - monotonic())
-        with self._pool.request(
-            "POST",
-            url,
-            body=body,
-            headers=self._headers | headers,
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            timeout=urllib3.Timeout(total=left, connect=min(CONNECT_TIMEOUT_S, left)),
-        ) as response:
-            text = _read_answer(response, deadline)
-            return Answer(response.status, response.headers, text)
+        """Free in a forked child what a thread of the parent may have held."""
+        self._poster.abandon_in_child()
 
     def _single_outcome(self, answer: Answer) -> Outcome:
         status = answer.status
@@ -259,94 +150,5 @@ def _taken(answer: Answer, receipt: dict[str, Any]) -> Outcome:
     )
 
 
-_TLS_FAILURES: Final = (urllib3.exceptions.SSLError, ssl.SSLError)
-
-
-class _Connection(OwnSocket, urllib3.connection.HTTPConnection):
-    response_class = PromptResponse
-
-
-class _SecureConnection(OwnSocket, urllib3.connection.HTTPSConnection):
-    response_class = PromptResponse
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-def _read_answer(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """Read the body piece by piece: an endpoint that drips bytes must not hold the worker."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        part = response.read1(65536, decode_content=True)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise ValueError("answer too long")
-        if monotonic() > deadline:
-            raise TimeoutError("answer too slow")
-
-
-def _tls_outcome(error: Exception) -> Outcome:
-    # A certificate that is not valid stays so until somebody acts; anything else may pass.
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return Outcome(Verdict.DENIED, "tls-certificate")
-    return Outcome(Verdict.AGAIN, "tls")
-
-
-def _proxy_outcome(error: urllib3.exceptions.ProxyError) -> Outcome:
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return Outcome(Verdict.DENIED, "tls-certificate")
-    if "Tunnel connection failed: 407" in str(error):
-        return Outcome(Verdict.DENIED, "http-407")
-    return Outcome(Verdict.AGAIN, "proxy")
-
-
-def _network_reason(error: Exception) -> str:
-    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # of urllib3's timeouts
-    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError) and not refused:
-        return "timeout"
-    return "network"
-
-
-def _same_origin(url: str, target: str) -> bool:
-    here, there = urlsplit(url), urlsplit(target)
-    return (here.scheme, here.netloc) == (there.scheme, there.netloc) and url != target
-
-
 def _list_header(header: str | None) -> list[str]:
     return [item.partition(";")[0].strip().lower() for item in (header or "").split(",")]
-
-
-def _new_pool(endpoint: str) -> urllib3.PoolManager:
-    # Never waits for a connection: there are no more users than places, and at exit urllib3 takes
-    # every place away before what is still waiting has been delivered.
-    options: dict[str, Any] = {"maxsize": MAX_SENDERS, "block": False}
-    proxy = proxy_for(endpoint)
-    if proxy is None:
-        pool = urllib3.PoolManager(2, **options)
-    else:
-        if proxy.credentials:
-            options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=proxy.credentials)
-        pool = urllib3.ProxyManager(proxy.url, 2, **options)
-    pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-    return pool
-
-
-def _warn_of_plain_http(endpoint: str) -> None:
-    parts = urlsplit(endpoint)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        warn_once(
-            "plain-http",
-            parts.netloc,
-            "the API key and the events go to %s over plain http, where others on the way can"
-            " read them: write the endpoint with https. [plain-http]",
-            parts.netloc,
-        )

@@ -35,7 +35,7 @@ from sessionbat._delivery.trust import (
     is_trusted_directory,
     make_private,
 )
-from sessionbat._settings import Destination
+from sessionbat._settings import EVENTS, Destination
 
 SPOOL_AFTER_S: Final = 0.15
 MAX_SEGMENT_BYTES: Final = 4 * 1024 * 1024
@@ -289,13 +289,16 @@ def open_spool(destination: Destination, app: str, root: str | None) -> Spool | 
         base = spool_root(root)
     except RuntimeError:  # no home directory
         return None
-    about = {"endpoint": destination.endpoint, "app": app if destination.api_key else ""}
-    return Spool(base / directory_name(about["endpoint"], about["app"]), about)
+    about = {"endpoint": destination.endpoint, "app": app if destination.has_secret else ""}
+    if destination.wire != EVENTS:
+        about["wire"] = destination.wire
+    return Spool(base / directory_name(**about), about)
 
 
-def directory_name(endpoint: str, app: str) -> str:
-    """Name the spool of an endpoint and app."""
-    return hashlib.sha256(f"{endpoint}\0{app}".encode()).hexdigest()[:16]
+def directory_name(endpoint: str, app: str, wire: str = EVENTS) -> str:
+    """Name the spool of an endpoint and app; events that go another way are apart."""
+    apart = "" if wire == EVENTS else f"\0{wire}"
+    return hashlib.sha256(f"{endpoint}\0{app}{apart}".encode()).hexdigest()[:16]
 
 
 def _file_size(path: Path) -> int:

@@ -19,12 +19,14 @@ from sessionbat._delivery.delivering import Delivery
 from sessionbat._delivery.event_queue import EventQueue
 from sessionbat._delivery.keeper import Keeper
 from sessionbat._delivery.notices import Notices
+from sessionbat._delivery.otlp_sender import OtlpSender
+from sessionbat._delivery.outcome import EventSender
 from sessionbat._delivery.retry import backoff_s
 from sessionbat._delivery.segment import CAN_LOCK
 from sessionbat._delivery.sender import Sender
 from sessionbat._delivery.spool import open_spool
 from sessionbat._delivery.threads import is_ours, start_thread
-from sessionbat._settings import DeliveryOptions, Destination
+from sessionbat._settings import OTLP, DeliveryOptions, Destination
 from sessionbat.accounting import FlushResult, Ledger
 
 #: At exit, an endpoint that has taken nothing for so long is left alone, if there is a spool.
@@ -60,7 +62,8 @@ class Worker:
         self._lock_type: object = threading.Lock
         self.queue = EventQueue()
         self._notices = Notices(self.destination.endpoint)
-        self._sender = Sender(self.destination)
+        is_otlp = self.destination.wire == OTLP
+        self._sender: EventSender = (OtlpSender if is_otlp else Sender)(self.destination)
         self._keeper = self._new_keeper()
         self._thread: threading.Thread | None = None
         self._delivery = Delivery(

@@ -21,6 +21,8 @@ CREATED_AT: Final = "sessionbat.created_at"  # as written in the event; a span's
 ENVELOPE: Final = "sessionbat.envelope"
 #: The whole observation, JSON.
 OBSERVATION: Final = "sessionbat.observation"
+#: Of an event that is no observation, the whole feedback, JSON.
+FEEDBACK: Final = "sessionbat.feedback"
 
 # In ``observation.metadata``
 OPERATION: Final = "operation"

@@ -9,7 +9,7 @@ from sessionbat._otel import names, values
 from sessionbat._otel.attributes import Attributes
 from sessionbat._otel.model import Span, SpanKey
 from sessionbat._otel.parts import Event, Facts, Kind, Part
-from sessionbat.event import is_event_id
+from sessionbat.event import FEEDBACK, is_event_id
 
 _KINDS: Final[dict[str, Kind]] = {"llm": "llm", "tool": "tool", "retrieval": "retrieval"}
 
@@ -19,12 +19,11 @@ def own_part(span: Span, attributes: Attributes) -> Part | None:
     id_ = attributes.raw.get(names.ID)
     if id_ is None:
         return None
-    observation = values.decoded(attributes.raw.get(names.OBSERVATION))
-    type_ = attributes.name(names.TYPE) or values.name(values.dig(observation, "kind"))
-    if not is_event_id(id_) or not isinstance(observation, dict) or type_ is None:
+    inside, type_ = _inside(attributes)
+    if not is_event_id(id_) or type_ is None:
         return None
     session, interaction = (
-        values.name(attributes.raw.get(each)) for each in (names.SESSION, names.INTERACTION)
+        _exactly(attributes.raw.get(each)) for each in (names.SESSION, names.INTERACTION)
     )
     event: Event = {
         **_envelope(attributes),
@@ -34,7 +33,7 @@ def own_part(span: Span, attributes: Attributes) -> Part | None:
         "app": values.text(attributes.raw.get(names.APP)),
         "session_id": session or "",
         "interaction_id": interaction,
-        "observation": _observation(observation, type_),
+        **inside,
     }
     facts = Facts(
         kind=_KINDS.get(type_, "feedback"),
@@ -48,6 +47,25 @@ def own_part(span: Span, attributes: Attributes) -> Part | None:
         metrics={},
     )
     return Part(SpanKey(span.trace_id, span.span_id), facts, values.plain_event(event))
+
+
+def _inside(attributes: Attributes) -> tuple[dict[str, Any], str | None]:
+    """Give the observation or the feedback under its name, and the type; no type for neither."""
+    said = attributes.name(names.TYPE)
+    feedback = values.decoded(attributes.raw.get(names.FEEDBACK))
+    if said == FEEDBACK and isinstance(feedback, dict):
+        return {"feedback": feedback}, said
+    observation = values.decoded(attributes.raw.get(names.OBSERVATION))
+    type_ = said or values.name(values.dig(observation, "kind"))
+    if type_ is None or not isinstance(observation, dict):
+        return {}, None
+    return {"observation": _observation(observation, type_)}, type_
+
+
+def _exactly(said: Any) -> str | None:
+    """Give an id as it was written, with the spaces around it, as far as one is valid."""
+    is_valid = isinstance(said, str) and 0 < len(said) <= values.MAX_NAME_CHARACTERS
+    return said if is_valid and values.plain(said) == said else values.name(said)
 
 
 def _envelope(attributes: Attributes) -> dict[str, Any]:
