@@ -18,7 +18,6 @@ from sessionbat.event import LLM, RETRIEVAL
 
 _INTERNAL, _CLIENT = 1, 3
 _OK_UNSET, _ERROR = 0, 2
-_MAX_STATUS_CHARACTERS: Final = 1000
 #: Each of these has an attribute of its own; the rest of the event goes into the envelope's.
 _APART: Final = {
     "id": names.ID,
@@ -90,7 +89,7 @@ def _status(event: Mapping[str, Any]) -> dict[str, Any]:
     if error is None:
         return {"code": _OK_UNSET}
     message = values.dig(error, "message") or (error if isinstance(error, str) else "")
-    return {"code": _ERROR, "message": values.text(message)[:_MAX_STATUS_CHARACTERS]}
+    return {"code": _ERROR, "message": values.text(message)}
 
 
 def _own(event: Mapping[str, Any]) -> dict[str, Any]:
