@@ -67,9 +67,12 @@ def test_what_arrives_is_a_request_in_the_json_of_the_protocol(
     collector: Collector, make: Make
 ) -> None:
     client = make(headers=KEY)
-    record(client, 3)
+    turn = client.session(session_id="s").interaction()
+    figures = {"input_tokens": 2**53 + 1, "cost_usd": 0.5, "http_status": 200}
+    turn.llm(model="m", metrics=figures, metadata={"finish_reason": "stop"}, error="no")
     assert client.flush(10)
     request = collector.requests[0]
+    assert b'"intValue":"9007199254740993"' in request.body
     assert request.path == "/v1/traces"
     assert request.headers["authorization"] == KEY["Authorization"]
     assert request.content_type == "application/json"
