@@ -87,6 +87,7 @@ LAZY = {
     ("_interaction", "langchain"): "as client",
     ("transports", "_delivery"): "the HTTP client is loaded by the first transport that needs it",
     ("transports", "_settings"): "as _delivery",
+    ("_delivery", "_delivery"): "spans are written by those who send them only",
 }
 RUNS_WHAT_IT_IMPORTS = {"cli", "__main__", "demo"}
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parent.parent / "src"
 
 
@@ -38,3 +40,27 @@ def test_importing_the_package_loads_no_framework_no_server_and_no_http_client()
         "click", "rich", "jinja2", "zstandard",
     }  # fmt: skip
     assert heavy & {name.partition(".")[0] for name in loaded} == set()
+
+
+@pytest.mark.parametrize(
+    ("transport", "is_loaded"),
+    [
+        ("IngestionTransport(endpoint='http://127.0.0.1:9', spool=False)", False),
+        ("MemoryTransport()", False),
+        ("StdoutTransport()", False),
+        ("OTLPTransport('http://127.0.0.1:9', spool=False)", True),
+    ],
+)
+def test_only_a_client_that_sends_spans_loads_what_writes_them(
+    transport: str, is_loaded: bool
+) -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(SOURCE)!r})
+from sessionbat import SessionBat
+from sessionbat.transports import *
+SessionBat(app="a", transport={transport}).close(0)
+print(any("otlp" in name or "_otel" in name for name in sys.modules))
+"""
+    run = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    assert run.stdout == f"{is_loaded}\n", run.stderr

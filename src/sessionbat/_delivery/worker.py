@@ -19,7 +19,6 @@ from sessionbat._delivery.delivering import Delivery
 from sessionbat._delivery.event_queue import EventQueue
 from sessionbat._delivery.keeper import Keeper
 from sessionbat._delivery.notices import Notices
-from sessionbat._delivery.otlp_sender import OtlpSender
 from sessionbat._delivery.outcome import EventSender
 from sessionbat._delivery.retry import backoff_s
 from sessionbat._delivery.segment import CAN_LOCK
@@ -62,8 +61,7 @@ class Worker:
         self._lock_type: object = threading.Lock
         self.queue = EventQueue()
         self._notices = Notices(self.destination.endpoint)
-        is_otlp = self.destination.wire == OTLP
-        self._sender: EventSender = (OtlpSender if is_otlp else Sender)(self.destination)
+        self._sender = _sender_to(self.destination)
         self._keeper = self._new_keeper()
         self._thread: threading.Thread | None = None
         self._delivery = Delivery(
@@ -330,3 +328,11 @@ def _restart_all_in_child() -> None:
 _process_end.deliver_at_end(_finish_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_restart_all_in_child)
+
+
+def _sender_to(destination: Destination) -> EventSender:
+    if destination.wire != OTLP:
+        return Sender(destination)
+    from sessionbat._delivery.otlp_sender import OtlpSender  # with what writes spans: a few ms
+
+    return OtlpSender(destination)
