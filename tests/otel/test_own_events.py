@@ -34,7 +34,16 @@ def recorded() -> list[dict[str, Any]]:
 
 def out(event: dict[str, Any]) -> Span:
     """Write an event as the output does."""
-    apart = {"type", "id", "created_at", "app", "session_id", "interaction_id", "observation"}
+    apart = {
+        "type",
+        "id",
+        "created_at",
+        "app",
+        "session_id",
+        "interaction_id",
+        "observation",
+        "feedback",
+    }
     said = {
         names.ID: event["id"],
         names.TYPE: event["type"],
@@ -48,6 +57,8 @@ def out(event: dict[str, Any]) -> Span:
         "gen_ai.conversation.id": event["session_id"],
         "gen_ai.response.id": "r-1",
     }
+    if "feedback" in event:
+        said[names.FEEDBACK] = json.dumps(event["feedback"])
     return span(event["id"], parent_id="lost", attributes=said)
 
 
@@ -63,6 +74,21 @@ def test_feedback_and_unknown_kinds_and_fields_are_kept() -> None:
         observation = {**event["observation"], "kind": kind, "new": [1]}
         changed = {**event, "type": kind, "observation": observation, "later": {"a": 1}}
         assert events(out(changed)) == [changed]
+
+
+@pytest.mark.parametrize("feedback", [{"score": 1}, {}, [1], "no"])
+@pytest.mark.parametrize("kind", ["llm", "tool", "later"])
+def test_an_event_that_has_both_keeps_both(kind: str, feedback: Any) -> None:
+    event = {**recorded()[0], "type": kind, "feedback": feedback}
+    event["observation"] = {**event["observation"], "kind": kind}
+    (made,) = events(out(event))
+    assert made == event
+
+
+def test_feedback_beside_an_observation_is_kept_as_feedback() -> None:
+    event = {**recorded()[0], "type": "feedback", "feedback": {"score": 1}}
+    event["observation"] = {**event["observation"], "kind": "feedback"}
+    assert events(out(event)) == [event]
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", "7", b"\xff", None, {"a": 1}])

@@ -50,16 +50,26 @@ def own_part(span: Span, attributes: Attributes) -> Part | None:
 
 
 def _inside(attributes: Attributes) -> tuple[dict[str, Any], str | None]:
-    """Give the observation or the feedback under its name, and the type; no type for neither."""
+    """Give observation and feedback under their names, and the type; no type for neither."""
     said = attributes.name(names.TYPE)
-    feedback = values.decoded(attributes.raw.get(names.FEEDBACK))
-    if said == FEEDBACK and isinstance(feedback, dict):
-        return {"feedback": feedback}, said
-    observation = values.decoded(attributes.raw.get(names.OBSERVATION))
+    feedback, observation = (
+        _whole(attributes.raw.get(n)) for n in (names.FEEDBACK, names.OBSERVATION)
+    )
     type_ = said or values.name(values.dig(observation, "kind"))
-    if type_ is None or not isinstance(observation, dict):
+    is_feedback = type_ == FEEDBACK and isinstance(feedback, dict)
+    if type_ is None or not (is_feedback or isinstance(observation, dict)):
         return {}, None
-    return {"observation": _observation(observation, type_)}, type_
+    made: dict[str, Any] = {}
+    if isinstance(observation, dict):
+        made["observation"] = _observation(observation, type_)
+    if feedback is not None:
+        made["feedback"] = feedback
+    return made, type_
+
+
+def _whole(said: Any) -> Any:
+    """Read JSON of any length: an event has a limit of its own, and so has a body."""
+    return values.decoded(said, max_characters=None)
 
 
 def _exactly(said: Any) -> str | None:
@@ -69,7 +79,7 @@ def _exactly(said: Any) -> str | None:
 
 
 def _envelope(attributes: Attributes) -> dict[str, Any]:
-    said = dict(values.mapping(attributes.raw.get(names.ENVELOPE)))
+    said = dict(values.mapping(_whole(attributes.raw.get(names.ENVELOPE))))
     tags, context = said.get("tags"), said.get("context")
     said["tags"] = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
     said["context"] = context if isinstance(context, dict) else {}

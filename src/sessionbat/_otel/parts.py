@@ -161,10 +161,10 @@ class Place:
 
         Applying another place afterwards gives what applying that one alone would have given.
         """
-        if is_feedback(event):
-            return self._apply_to_feedback(event)
         if self.as_it_came:
             return {**event, "session_id": self.session_id, "interaction_id": self.interaction_id}
+        if is_feedback(event):
+            return self._apply_to_feedback(event)
         event = unplaced(event)
         event["session_id"], event["interaction_id"] = self.session_id, self.interaction_id
         _put(event["context"], {names.SESSION_FROM: self.session_from, _USER: self.user})

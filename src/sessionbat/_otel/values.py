@@ -71,13 +71,18 @@ def count(value: Any) -> int | None:
     return int(found)
 
 
-def decoded(value: Any) -> Any:
-    """Read a string that holds a JSON object, array or string as that; else as it is."""
+def decoded(value: Any, max_characters: int | None = MAX_JSON_CHARACTERS) -> Any:
+    """Read a string that holds a JSON object, array or string as that; else as it is.
+
+    Args:
+        value: Any.
+        max_characters: A longer string is given as it is; None reads any.
+    """
     if value is None:
         return None
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    if not isinstance(value, str) or len(value) > MAX_JSON_CHARACTERS:
+    if not isinstance(value, str) or (max_characters is not None and len(value) > max_characters):
         return value
     stripped = value.strip() if value[:1].isspace() or value[-1:].isspace() else value
     if (stripped[:1], stripped[-1:]) not in _JSON_ENDS:

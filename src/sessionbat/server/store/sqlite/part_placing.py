@@ -162,7 +162,7 @@ class PartPlacing:
             part = each.part
             span = group.spans.get(part.key)
             if span is None:
-                is_there = part.event is not None and pack_id(part.event["id"]) in stored
+                is_there = part.event is not None and _key_of(part.event) in stored
                 content = None if is_there else part.event
                 span = KnownSpan.of_part(part, each.facts, content)
                 group.spans[part.key] = span
@@ -311,15 +311,22 @@ def _bare(rules: Rules, event: Event | None) -> Event | None:
     return None if event is None else rules.unplaced(event)
 
 
+def _key_of(event: Event) -> tuple[str | bytes, str]:
+    """Name an event by its id and the session that it came with; most spans' have none yet."""
+    return pack_id(event["id"]), event["session_id"]
+
+
 def _stored_ids(
     connection: sqlite3.Connection, app: int, events: Sequence[Event]
-) -> set[str | bytes]:
-    """Find which of these events are stored, whatever came of them being spans."""
-    return {
-        packed
-        for (packed,) in with_values(
-            connection,
-            "SELECT event_id FROM {} CROSS JOIN events ON event_id = column1 AND app = column2",
-            [(pack_id(event["id"]), app) for event in events],
-        )
-    }
+) -> set[tuple[str | bytes, str]]:
+    """Find which of these events are stored, whatever came of them being spans.
+
+    An id is unique within its session; without a session, one that is stored in any.
+    """
+    found = with_values(
+        connection,
+        "SELECT event_id, session_id FROM {} CROSS JOIN events ON event_id = column1"
+        " AND events.app = column2 JOIN sessions ON sessions.id = events.session",
+        [(pack_id(event["id"]), app) for event in events],
+    )
+    return {key for packed, session_id in found for key in ((packed, session_id), (packed, ""))}
