@@ -17,7 +17,7 @@ from types import FunctionType
 from typing import Any, Final, TypeAlias
 
 from sessionbat import _current
-from sessionbat._recorder import RefusingTransport
+from sessionbat._refusing import RefusingTransport
 from sessionbat._scope import Scope
 from sessionbat._settings import DIGEST_PREFIX
 from sessionbat.client import Interaction, Session, SessionBat, open_clients

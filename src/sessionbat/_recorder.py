@@ -16,6 +16,7 @@ from sessionbat._encoding.plain_values import to_plain
 from sessionbat._encoding.well_formed import as_object, error_object, rfc3339, usable_id, with_model
 from sessionbat._host_log import host_log
 from sessionbat._measure import Measurement
+from sessionbat._refusing import RefusedError
 from sessionbat._sampling import is_sampled
 from sessionbat._scope import Scope
 from sessionbat._timestamp import utc_now
@@ -377,39 +378,3 @@ _FEEDBACK_TROUBLES: Final = {
     "bad-observation-id": "a feedback's observation_id was unusable; it is recorded without",
     "empty-feedback": "a feedback said nothing; pass a score, a label or a comment",
 }
-
-
-class RefusedError(LookupError):
-    """Something was recorded where it can go nowhere.
-
-    Args:
-        reason: A slug to count it by.
-        message: Why.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-
-
-class RefusingTransport:
-    """Takes nothing, so that every event is counted as dropped, and says once why.
-
-    Args:
-        reason: A slug to count them by.
-        message: Why.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        self._refusal = reason, message
-
-    def send(self, event: EncodedEvent) -> None:
-        """Refuse."""
-        raise RefusedError(*self._refusal)
-
-    def flush(self, timeout: float | None = 30.0) -> None:
-        """Do nothing."""
-
-    def close(self, timeout: float | None = 30.0) -> None:
-        """Do nothing."""

@@ -233,7 +233,7 @@ def _mask(option: MaskOption | None) -> Mask | None:
 @lru_cache(maxsize=1)
 def nowhere() -> SessionBat:
     """Get the client behind ``current_session()`` outside any session."""
-    from sessionbat._recorder import RefusingTransport
+    from sessionbat._refusing import RefusingTransport
 
     refusing = RefusingTransport("no-session", "there is no current session")
     return SessionBat(app="none", transport=refusing)
