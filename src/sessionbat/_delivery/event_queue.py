@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from sessionbat._clock import monotonic
 from sessionbat._delivery.batch import Batch
 from sessionbat._delivery.segment import Extent, Part
+from sessionbat._delivery.unsettled import Settled, Unsettled, Waiting, count_duplicates
 from sessionbat.accounting import Ledger
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024
@@ -34,23 +35,6 @@ class Chunk(NamedTuple):
     batch: Batch
     body: bytes
     events: int
-
-
-class Settled(NamedTuple):
-    """Where events that were just settled are on disk."""
-
-    #: To be noted there: others of their batch are still waiting.
-    done: list[Part] = []  # noqa: RUF012 - never changed
-    #: To be released: all of the batch is settled.
-    free: list[Extent] = []  # noqa: RUF012
-
-
-class Waiting(NamedTuple):
-    """What a client recorded before some moment, and how much of it was not settled."""
-
-    recorded: int
-    pending: int
-    spooled: int
 
 
 class EventQueue:
@@ -79,13 +63,10 @@ class EventQueue:
         self._stopped = False
         self._open = Batch(0)
         self._sealed: deque[Batch] = deque()
-        self._unsettled: dict[int, Batch] = {}
-        self._settled_events = 0
+        self._unsettled = Unsettled()
         self._progress_awaited = False
-        # What an earlier process left behind and this one has adopted: held, and not taken yet.
-        self._offered: dict[int, Batch] = {}
+        # What an earlier process left behind and nobody has taken yet.
         self._untaken: deque[Batch] = deque()
-        self._next_offered = -1
 
     def make_locks(self) -> None:
         """Make the lock and what is waited for with it; nobody may be waiting."""
@@ -141,14 +122,14 @@ class EventQueue:
 
     def _note_first(self, batch: Batch) -> None:
         batch.born = self.clock()
-        self._unsettled[batch.number] = batch
+        self._unsettled.own[batch.number] = batch
 
     def _mend(self) -> None:
         """Take back what a ``put`` that was broken off has half done."""
         batch = self._open
         batch.discard_torn()
         if not batch.count:
-            self._unsettled.pop(batch.number, None)
+            self._unsettled.own.pop(batch.number, None)
         self._put_awaited = False
         self._ready.notify_all()
         self._ageing.notify_all()
@@ -172,7 +153,7 @@ class EventQueue:
     def _pack(self, batch: Batch) -> None:
         packed = batch.pack()
         with self.lock:
-            if batch.number in self._unsettled and batch.held == batch.size:
+            if batch in self._unsettled and batch.held == batch.size:
                 self.bytes_held -= batch.hold_packed(packed)
 
     # The way out.
@@ -216,9 +197,7 @@ class EventQueue:
         """
         with self.lock:
             for batch in batches:
-                batch.number = self._next_offered
-                self._next_offered -= 1
-                self._offered[batch.number] = batch
+                self._unsettled.adopt(batch)
                 self.bytes_held += batch.held
                 self._untaken.append(batch)
             self._ready.notify()
@@ -226,7 +205,7 @@ class EventQueue:
     def put_aside(self, batch: Batch) -> None:
         """Hand out again what is left of a batch of another process, after what is our own."""
         with self.lock:
-            if batch.number in self._offered:
+            if batch.number in self._unsettled.adopted:
                 self._untaken.appendleft(batch)
 
     @property
@@ -241,16 +220,17 @@ class EventQueue:
     def waiting_in(self, batch: Batch) -> Sequence[int]:
         """Say which events of a batch are not settled, by position."""
         with self.lock:
-            return batch.positions_waiting() if self._holds(batch) else ()
+            return batch.positions_waiting() if batch in self._unsettled else ()
 
     def put_back(self) -> None:
         """Hand out again whatever is not settled, to the next taker: this one has died."""
         with self.lock:
             self.has_taker = False
-            for batch in self._unsettled.values():
+            own = self._unsettled.own.values()
+            for batch in own:
                 batch.may_be_there = True
-            self._sealed = deque(b for b in self._unsettled.values() if b is not self._open)
-            self._untaken = deque(self._offered.values())
+            self._sealed = deque(batch for batch in own if batch is not self._open)
+            self._untaken = deque(self._unsettled.adopted.values())
 
     def settle(self, batch: Batch, first: int, count: int, dropped: str | None = None) -> Settled:
         """Count events of a batch as delivered, or as dropped for a reason.
@@ -259,15 +239,9 @@ class EventQueue:
             Where they are on disk.
         """
         with self.lock:
-            if not self._holds(batch):
+            if batch not in self._unsettled:
                 return Settled()  # given up while its request was still under way
-            for ledger, number, spooled in batch.settle(first, count):
-                ledger.spooled -= spooled
-                self._settled_events += number
-                if dropped is None:
-                    ledger.deliver(number)
-                else:
-                    ledger.drop(dropped, number)
+            self._unsettled.settle(batch, first, count, dropped)
             if self._progress_awaited:
                 self._settled.notify_all()
             if batch.unsettled <= 0:
@@ -275,16 +249,9 @@ class EventQueue:
             return Settled(done=batch.parts(first, count)) if batch.extents else Settled()
 
     def note_duplicates(self, batch: Batch, positions: Sequence[int], duplicates: int) -> None:
-        """Count how many of some events the endpoint had already; it does not say which.
-
-        Where they belong to several clients, those of the most events are taken for theirs.
-        """
+        """Count how many of some events the endpoint had already; see ``count_duplicates``."""
         with self.lock:
-            owners = batch.owners_of(positions)
-            for ledger in sorted(owners, key=lambda owner: -owners[owner]):
-                number = min(duplicates, owners[ledger])
-                ledger.duplicates += number
-                duplicates -= number
+            count_duplicates(batch, positions, duplicates)
 
     def pause(self, seconds: float) -> None:
         """Let the worker wait between tries; ``stop`` ends the pause and shortens later ones."""
@@ -293,11 +260,8 @@ class EventQueue:
                 self._settled.notify_all()  # who waits for progress hears that there is none
             self._stopping.wait(min(seconds, LAST_TRIES_S) if self._stopped else seconds)
 
-    def _holds(self, batch: Batch) -> bool:
-        return batch.number in self._unsettled or batch.number in self._offered
-
     def _forget(self, batch: Batch) -> list[Extent]:
-        del (self._unsettled if batch.number >= 0 else self._offered)[batch.number]
+        self._unsettled.remove(batch)
         if batch is self._open:  # given up before anybody took it; what comes next is not lost
             self._open = Batch(batch.number + 1)
         self.bytes_held -= batch.held
@@ -315,7 +279,7 @@ class EventQueue:
         """
         with self.lock:
             while not (self._stopped and self.is_empty):
-                born = next((b.born for b in self._unsettled.values() if b.spooled < b.count), None)
+                born = next((batch.born for batch in self._unsettled.not_on_disk()), None)
                 left = None if born is None else born + age_s - self.clock()
                 if left is not None and left <= 0:
                     return True
@@ -328,13 +292,12 @@ class EventQueue:
         """List batches so old that hold events which are not on disk, oldest first."""
         with self.lock:
             latest = self.clock() - age_s
-            batches = self._unsettled.values()
-            return [b for b in batches if b.spooled < b.count and b.born <= latest]
+            return [batch for batch in self._unsettled.not_on_disk() if batch.born <= latest]
 
     def chunk(self, batch: Batch) -> Chunk | None:
         """Copy what of a batch is not on disk; None when it is settled by now."""
         with self.lock:
-            if batch.number not in self._unsettled or batch.spooled >= batch.count:
+            if batch not in self._unsettled or batch.spooled >= batch.count:
                 return None
             self._appending = True  # what a signal handler puts now waits: body and count agree
             try:
@@ -349,7 +312,7 @@ class EventQueue:
         """Count events as being on disk; false when they are settled by now."""
         batch = chunk.batch
         with self.lock:
-            if batch.number not in self._unsettled:
+            if batch not in self._unsettled:
                 return False
             for ledger, number in batch.note_spooled(chunk.events, len(chunk.body), extent):
                 ledger.spooled += number
@@ -372,7 +335,7 @@ class EventQueue:
     def settled_parts(self, batch: Batch, extent: Extent) -> list[Part]:
         """Find what of a record was settled while it was being written."""
         with self.lock:
-            return batch.settled_parts(extent) if self._holds(batch) else []
+            return batch.settled_parts(extent) if batch in self._unsettled else []
 
     # The end.
 
@@ -387,12 +350,12 @@ class EventQueue:
             self._hurry_through = max(self._hurry_through, ticket)
             self._ready.notify_all()
             # A signal handler that interrupted ``put`` must not wait for what it interrupted.
-            while self._first_unsettled() <= ticket and not self._appending:
+            while self._unsettled.first <= ticket and not self._appending:
                 left = None if deadline is None else deadline - self.clock()
                 if left is not None and left <= 0:
                     break
                 self._settled.wait(left)
-            return self._waiting(recorded, ledger, ticket)
+            return self._unsettled.waiting(recorded, ledger, ticket)
 
     def wait_for_progress(self, seconds: float) -> bool:
         """Wait until an event is settled; false when none was, though there are some, in time.
@@ -400,11 +363,11 @@ class EventQueue:
         Events that are offered meanwhile to a queue that was empty are progress as well.
         """
         with self.lock:
-            before, was_empty = self._settled_events, self.is_empty
+            before, was_empty = self._unsettled.settled_events, self.is_empty
             self._progress_awaited = True
             self._settled.wait(0.005 if was_empty else seconds)
             self._progress_awaited = False
-            return self._settled_events > before or was_empty or self.is_empty
+            return self._unsettled.settled_events > before or was_empty or self.is_empty
 
     def stop(self) -> None:
         """Take no time any more: ``take`` hands out what is left, then None."""
@@ -422,7 +385,7 @@ class EventQueue:
     @property
     def is_empty(self) -> bool:
         """Whether every event put or offered so far is settled."""
-        return not self._unsettled and not self._offered
+        return self._unsettled.is_empty
 
     @property
     def is_held_here(self) -> bool:
@@ -438,7 +401,7 @@ class EventQueue:
     def unsettled(self) -> list[Batch]:
         """List every batch with events that are neither delivered nor dropped."""
         with self.lock:
-            return [*self._offered.values(), *self._unsettled.values()]
+            return list(self._unsettled)
 
     def drop(self, batches: list[Batch], reason: str) -> tuple[int, list[Extent]]:
         """Give up what is not settled of some batches; how many events, and places to release."""
@@ -456,20 +419,8 @@ class EventQueue:
         """Give up every event that is not settled and not on disk; returns how many."""
         with self.lock:
             number = 0
-            for batch in list(self._unsettled.values()):
+            for batch in list(self._unsettled.own.values()):
                 before = batch.unsettled
                 self.settle(batch, batch.spooled, batch.count - batch.spooled, dropped=reason)
                 number += before - batch.unsettled
             return number
-
-    def _first_unsettled(self) -> float:
-        return next(iter(self._unsettled), float("inf"))
-
-    def _waiting(self, recorded: int, ledger: Ledger, ticket: int) -> Waiting:
-        pending = spooled = 0
-        for batch in self._unsettled.values():
-            if batch.number <= ticket:
-                waiting, on_disk = batch.waiting_of(ledger)
-                pending += waiting - on_disk
-                spooled += on_disk
-        return Waiting(recorded, pending, spooled)

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from sessionbat._delivery.batch import Batch
-from sessionbat._delivery.event_queue import MAX_BATCH_EVENTS, EventQueue, Settled
+from sessionbat._delivery.event_queue import MAX_BATCH_EVENTS, EventQueue
 from sessionbat._delivery.notices import Notices
 from sessionbat._delivery.record import Record
 from sessionbat._delivery.segment import Extent, Segment
 from sessionbat._delivery.spool import SPOOL_AFTER_S, Spool, SpoolFullError
+from sessionbat._delivery.unsettled import Settled
 from sessionbat.accounting import Ledger
 
 #: Between two writes: one record holds what came meanwhile.
