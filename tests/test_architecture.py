@@ -68,7 +68,7 @@ MAY_IMPORT = {
 #: Inside the encoder, each imports those before it only.
 ENCODING = (
     "cutting", "class_facts", "known_types", "exception_messages", "fields", "records",
-    "plain_values", "well_formed", "encoder", "feedback",
+    "by_class", "plain_values", "well_formed", "encoder", "feedback",
 )  # fmt: skip
 
 #: Imports inside functions, and why each is there.

@@ -15,7 +15,7 @@ from sessionbat._encoding import (
     Snapshot,
     encode_value,
 )
-from sessionbat._encoding.plain_values import _first_of
+from sessionbat._encoding.by_class import _first_of
 from tests.encoding.values import SomeClass, observation_of, parsed
 
 

@@ -1,43 +1,30 @@
 """Any Python value → dicts, lists, strings, numbers, booleans and None: the conversion.
 
-Called by ``encoder`` and for small things by ``well_formed`` and ``_scope``. Never raises, and
+Called by ``encoder`` and for small things by ``well_formed`` and ``_scope``. Here are the walk, its
+bounds and the keys; ``by_class`` decides how the objects of a class are read. Never raises, and
 calls no method of an unknown class, so recording cannot block, recurse or have effects. Strings are
 handed on as they are, however long: cutting and mending them comes after.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from enum import Enum
-from functools import partial
-from gc import get_referents
-from itertools import islice
-from types import MappingProxyType
 from typing import Any, Final
 
+from sessionbat._encoding.by_class import BUILT_IN_WAYS, Way, way_of
 from sessionbat._encoding.class_facts import (
-    MOMENTS,
     instance_dict,
     is_a,
-    is_iterator,
-    mro_of,
     name_of,
     type_name,
 )
 from sessionbat._encoding.cutting import cut_strings, cut_text, mend_text, more_mark
 from sessionbat._encoding.exception_messages import MAX_MESSAGE_CHARACTERS, message_of
-from sessionbat._encoding.fields import fields_of
 from sessionbat._encoding.known_types import (
-    MASKED,
-    describe_array,
-    is_array,
-    is_secret,
     leaf_writer,
     number_of,
 )
-from sessionbat._encoding.records import holder_of, pairs_of
 
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 50_000
@@ -45,9 +32,8 @@ MAX_KEY_CHARACTERS: Final = 1024
 #: All keys of a value together.
 MAX_KEYS_CHARACTERS: Final = 1024 * 1024
 
-_NOT_CONSUMED: Final = "<generator>"
 _ARGUMENT_NODES: Final = 100
-_READ_TRIES: Final = 20
+_MAX_KEY_PARTS: Final = 16
 
 
 def to_plain(value: object, max_nodes: int = MAX_NODES) -> Any:
@@ -88,12 +74,12 @@ class Conversion:
         self._inside_exception = inside_exception
         self._open: list[_Open] = []
         self._open_ids: set[int] = set()
-        self._ways: dict[int, _Way] = {}
+        self._ways: dict[int, Way] = {}
         self._kinds: list[type] = []
 
     def convert(self, root: object) -> Any:
         """Convert a value and everything in it."""
-        converted = self._begin(root)
+        converted = self.begin(root)
         while self._open:
             container = self._open[-1]
             if type(container.target) is dict:
@@ -116,7 +102,7 @@ class Conversion:
                 break
             self.nodes_left -= 1
             container.to_come -= 1
-            target.append(self._begin(item))
+            target.append(self.begin(item))
             if len(self._open) > depth:
                 return
         if container.to_come:
@@ -133,13 +119,13 @@ class Conversion:
             if self.key_characters_left < 0:
                 break
             container.to_come -= 1
-            target[text] = self._begin(item)
+            target[text] = self.begin(item)
             if len(self._open) > depth:
                 return
         if container.to_come:
             target[_free_key(more_mark(container.to_come), target)] = None
 
-    def _begin(self, value: Any) -> Any:
+    def begin(self, value: Any) -> Any:
         """Convert a single value; of a container make the empty counterpart and open it."""
         kind = type(value)
         if kind is str or value is None or kind is float or kind is bool:
@@ -152,9 +138,9 @@ class Conversion:
             return type_name(kind)
 
     def _begin_other(self, value: Any, kind: type) -> Any:
-        way = _BUILT_IN_WAYS.get(id(kind)) or self._ways.get(id(kind))
+        way = BUILT_IN_WAYS.get(id(kind)) or self._ways.get(id(kind))
         if way is None:
-            way = self._ways[id(kind)] = _way_of(kind)
+            way = self._ways[id(kind)] = way_of(kind)
             self._kinds.append(kind)  # as long as it lives, nothing else has its id
         return way(self, value)
 
@@ -187,11 +173,6 @@ class Conversion:
     def _key_part(self, part: Any) -> str:
         return repr(_short(part)) if type(part) is str else self._key_text(part)
 
-    def begin_enum(self, value: Any) -> Any:
-        """Convert a member of an enumeration as its value."""
-        stored = instance_dict(value)["_value_"]
-        return type_name(type(value)) if is_a(type(stored), Enum) else self._begin(stored)
-
     def begin_exception(self, error: Any) -> Any:
         """Describe an exception; inside another's arguments, name it only."""
         return type_name(type(error)) if self._inside_exception else describe_exception(error)
@@ -210,7 +191,7 @@ class Conversion:
             return "<cycle>"
         self._open_ids.add(id(value))
         try:
-            return self._begin(held)
+            return self.begin(held)
         finally:
             self._open_ids.discard(id(value))
 
@@ -227,120 +208,6 @@ class Conversion:
         self._open.append(_Open(id(value), target, iter(items), max(size, len(items))))
         self._open_ids.add(id(value))
         return target
-
-
-_Way = Callable[[Conversion, Any], Any]
-
-
-def _way_of(kind: type) -> _Way:
-    """Decide how the objects of a class are converted."""
-    if is_secret(kind):
-        return _always(MASKED)
-    if is_a(kind, Enum):
-        return Conversion.begin_enum
-    writer = leaf_writer(kind)
-    if writer is not None:
-        return lambda _, value: writer(value)
-    if is_a(kind, BaseException):
-        return Conversion.begin_exception
-    if is_a(kind, dict):
-        return _begin_dict
-    container = _way_of_fields(kind) or _way_of_items(kind)
-    if container is not None:
-        return container
-    if kind is MappingProxyType:
-        return _begin_mapping_proxy
-    if is_array(kind):
-        return lambda _, value: describe_array(value)
-    if is_iterator(kind):
-        return _always(_NOT_CONSUMED)
-    if is_a(kind, type):
-        return lambda _, value: type_name(value)
-    return _way_of_records(kind) or _always(type_name(kind))
-
-
-def _always(text: str) -> _Way:
-    return lambda *_: text
-
-
-def _begin_dict(conversion: Conversion, value: Any) -> Any:
-    read = partial(_first_of, _iterate_items, value)
-    return conversion.begin_object(value, dict.__len__(value), read)
-
-
-def _begin_mapping_proxy(conversion: Conversion, value: Any) -> Any:
-    # Asked of the proxy itself, the mapping behind it would answer: anybody's code.
-    behind = get_referents(value)[0]
-    if is_a(type(behind), dict):
-        return _begin_dict(conversion, behind)
-    way = _way_of_records(type(behind), MappingProxyType)
-    return type_name(MappingProxyType) if way is None else way(conversion, behind)
-
-
-def _way_of_records(kind: type, named: type | None = None) -> _Way | None:
-    """Find the way of a mapping or record that is neither a dict nor declares its fields.
-
-    Args:
-        kind: Its class.
-        named: The class to name where it shows nothing, if not its own.
-    """
-    read, hold = pairs_of(kind), holder_of(kind)
-    if read is not None:
-
-        def begin_record(conversion: Conversion, value: Any) -> Any:
-            pairs, size = read(value)
-            return conversion.begin_object(value, size, lambda number: pairs[:number])
-
-        return begin_record
-    if hold is None:
-        return None
-
-    def begin_held(conversion: Conversion, value: Any) -> Any:
-        try:
-            held = hold(value)
-        except LookupError:
-            return type_name(named or kind)
-        return conversion.begin_held(value, held)
-
-    return begin_held
-
-
-def _way_of_items(kind: type) -> _Way | None:
-    for ancestor in mro_of(kind):
-        known = _ARRAYS.get(id(ancestor))
-        if known is not None:
-            size, iterate = known
-            return lambda conversion, value: conversion.begin_array(
-                value, size(value), partial(_first_of, iterate, value)
-            )
-    return None
-
-
-def _way_of_fields(kind: type) -> _Way | None:
-    """Find the way of a class that declares its fields; None for any other."""
-    read = fields_of(kind)
-    if read is None:
-        return None
-
-    def begin(conversion: Conversion, value: Any) -> Any:
-        fields = read(value)
-        return conversion.begin_object(value, len(fields), lambda number: fields[:number])
-
-    return begin
-
-
-def _iterate_items(value: dict[Any, Any]) -> Iterator[tuple[Any, Any]]:
-    return iter(dict.items(value))
-
-
-def _first_of(iterate: Callable[[Any], Iterator[Any]], value: Any, number: int) -> list[Any]:
-    """Read the first items in one step of the interpreter."""
-    for _ in range(_READ_TRIES):
-        try:
-            return list(islice(iterate(value), number))
-        except RuntimeError:  # another thread changed it between that step and the one before
-            continue
-    raise RuntimeError
 
 
 def _free_key(key: str, taken: dict[str, Any]) -> str:
@@ -372,34 +239,3 @@ def _argument_text(arg: Any) -> str:
     written = [Conversion(_ARGUMENT_NODES, inside_exception=True).convert(arg)]
     cut_strings(written, MAX_MESSAGE_CHARACTERS)
     return str(written[0])
-
-
-_MAX_KEY_PARTS: Final = 16
-
-
-def _range_size(value: range) -> int:
-    # len() refuses more than 2**63.
-    return max(0, -((value.start - value.stop) // value.step))
-
-
-_ARRAY_TYPES: Final[tuple[Any, ...]] = (
-    list,
-    tuple,
-    set,
-    frozenset,
-    deque,
-    type({}.keys()),
-    type({}.values()),
-    type({}.items()),
-)
-#: By the identity of the type: how many items, and how to iterate over them.
-_ARRAYS: Final[dict[int, tuple[Callable[[Any], int], Callable[[Any], Iterator[Any]]]]] = {
-    **{id(known): (known.__len__, known.__iter__) for known in _ARRAY_TYPES},
-    id(range): (_range_size, range.__iter__),
-}
-
-#: By the identity of the type; these live as long as the process.
-_BUILT_IN_WAYS: Final[dict[int, _Way]] = {
-    id(known): _way_of(known)
-    for known in (dict, *_ARRAY_TYPES, range, str, bytes, *MOMENTS, timedelta)
-}
