@@ -8,7 +8,6 @@ event may take half a second, in which nobody else could write.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections import defaultdict
@@ -17,13 +16,20 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from sessionbat.errors import StoreError
-from sessionbat.event import FEEDBACK, LLM, RETRIEVAL, TOOL
 from sessionbat.server.records import Removed
 from sessionbat.server.store.sqlite.compaction import Compaction
 from sessionbat.server.store.sqlite.connections import Readers
+from sessionbat.server.store.sqlite.deleted_rows import (
+    count_messages,
+    delete_events,
+    delete_messages_of_events,
+    delete_rest,
+    has_events,
+    sum_up_rest,
+)
 from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.event_rows import EVENT_COLUMNS, EventRow
-from sessionbat.server.store.sqlite.span_rows import delete_held, delete_of_events
+from sessionbat.server.store.sqlite.span_rows import delete_held
 from sessionbat.server.store.sqlite.writer import Writer
 
 #: The limits of a step, in events and sessions, and in stored bytes.
@@ -112,15 +118,15 @@ class Deletion:
     def _weigh(self, order: _Order) -> dict[int, int]:
         """Read the texts of one step's events; returns the characters of each."""
         weights: dict[int, int] = {}
-        room = _Room(order.max_events)
+        allowance = _Allowance(order.max_events)
         deadline = self._clock() + _READ_SECONDS
         # If the store fails here, it fails in the step too, which reports it.
         with suppress(StoreError), self._readers.lend() as reader:
             for session, _ in _sessions_of(reader.connection, order):
-                for event, size in _latest_events(reader.connection, session, room):
+                for event, size in _latest_events(reader.connection, session, allowance):
                     weights[event.id] = sum(each.weigh(reader, event) for each in self._derived)
-                    room.take(weights[event.id], size)
-                    if room.is_over or self._clock() > deadline:
+                    allowance.take(weights[event.id], size)
+                    if allowance.is_over or self._clock() > deadline:
                         return weights
         return weights
 
@@ -161,7 +167,7 @@ class _Order(NamedTuple):
     max_events: int
 
 
-class _Room:
+class _Allowance:
     """The rest of a step's limits."""
 
     def __init__(self, max_events: int) -> None:
@@ -201,16 +207,16 @@ def _delete_some(
 
     Foreign keys have to be off: to check those of an interaction, SQLite would read all events.
     """
-    room = _Room(order.max_events)
-    chosen, done = _choose(connection, order, weights, room)
+    allowance = _Allowance(order.max_events)
+    chosen, done = _choose(connection, order, weights, allowance)
     events = [event for each in chosen for event in each.events]
     up_to = dict(connection.execute("SELECT name, up_to FROM progress"))
     for one in derived:
         # Events that are not in it yet will be gone before they would be added.
         one.subtract(connection, [event for event in events if event.id <= up_to[one.name]])
-    deleted = _delete_messages_of_events(connection, events, STEP_MESSAGES)
+    deleted = delete_messages_of_events(connection, events, STEP_MESSAGES)
     left = STEP_MESSAGES - sum(count for count, _ in deleted.values())
-    _delete_rows(connection, [event.id for event in events])
+    delete_events(connection, [event.id for event in events])
     if order.idle_since_us is None:
         for app, session_id in order.sessions[: done + 1]:
             delete_held(connection, app, session_id)
@@ -220,7 +226,7 @@ def _delete_some(
         size = each.size + sum(deleted[event.id][1] for event in each.events)
         is_gone = False
         if has_events(connection, each.number):
-            _sum_up_rest(connection, each.number, sum(event.cost_nanos for event in each.events))
+            sum_up_rest(connection, each.number, sum(event.cost_nanos for event in each.events))
         else:
             is_gone, count, more = delete_rest(connection, each.number, left)
             left, size = left - count, size + more
@@ -234,28 +240,28 @@ def _delete_some(
 
 
 def _choose(
-    connection: sqlite3.Connection, order: _Order, weights: Mapping[int, int], room: _Room
+    connection: sqlite3.Connection, order: _Order, weights: Mapping[int, int], allowance: _Allowance
 ) -> tuple[list[_Chosen], int]:
     """Choose the events to delete; returns also the place of the session to continue with."""
     chosen: list[_Chosen] = []
     for session, place in _sessions_of(connection, order):
         app, _ = order.sessions[place]
         taken, size, is_all = list[EventRow](), 0, True
-        for event, length in _latest_events(connection, session, room):
+        for event, length in _latest_events(connection, session, allowance):
             # An event stored after the texts were read has no weight. The first event always fits.
-            fits = event.id in weights and weights[event.id] <= room.characters
+            fits = event.id in weights and weights[event.id] <= allowance.characters
             if not fits and (chosen or taken):
                 is_all = False
                 break
             taken.append(event)
-            room.take(weights.get(event.id, 0), length)
+            allowance.take(weights.get(event.id, 0), length)
             size += length
         if not taken and not is_all:
             return chosen, place
-        room.events -= not taken
-        room.messages -= _count_messages(connection, session, room.messages)
+        allowance.events -= not taken
+        allowance.messages -= count_messages(connection, session, allowance.messages)
         chosen.append(_Chosen(place, session, app, taken, size))
-        if room.is_over or not is_all:
+        if allowance.is_over or not is_all:
             return chosen, place + 1
     return chosen, len(order.sessions)
 
@@ -282,7 +288,7 @@ def _find_session(
 
 
 def _latest_events(
-    connection: sqlite3.Connection, session: int, room: _Room
+    connection: sqlite3.Connection, session: int, allowance: _Allowance
 ) -> list[tuple[EventRow, int]]:
     """List the latest events that fit, with the stored size of their JSON."""
     events: list[tuple[EventRow, int]] = []
@@ -291,118 +297,10 @@ def _latest_events(
         f"SELECT {EVENT_COLUMNS}, length(data) FROM events JOIN payloads ON event = id"
         " WHERE id IN (SELECT id FROM events WHERE session = ? ORDER BY id DESC LIMIT ?)"
         " ORDER BY id DESC",
-        (session, room.events),
+        (session, allowance.events),
     ):
         events.append((EventRow._make(row), length))
         size += length
-        if size >= room.bytes:
+        if size >= allowance.bytes:
             break
     return events
-
-
-def _delete_rows(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
-    """Delete events with one statement a table: each row of ``executemany`` releases Python's lock.
-
-    While other threads compute, getting the lock back takes two milliseconds.
-    """
-    given = (json.dumps(numbers),)
-    connection.execute(
-        "DELETE FROM payloads WHERE event IN (SELECT value FROM json_each(?))", given
-    )
-    connection.execute("DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))", given)
-    delete_of_events(connection, numbers)
-
-
-def _delete_messages_of_events(
-    connection: sqlite3.Connection, events: Sequence[EventRow], room: int
-) -> dict[int, tuple[int, int]]:
-    """Delete the messages that events brought, up to ``room`` messages.
-
-    If an event has more messages than a step takes, they are deleted once its session is empty.
-
-    Returns:
-        The number of messages deleted and their stored size, for each event.
-    """
-    deleted = dict.fromkeys((event.id for event in events), (0, 0))
-    with_messages = connection.execute(
-        "SELECT DISTINCT event FROM messages WHERE event IN (SELECT value FROM json_each(?))",
-        (json.dumps([*deleted]),),
-    ).fetchall()
-    for (event,) in with_messages:
-        deleted[event] = _delete_messages(connection, "event", event, room)
-        room -= deleted[event][0]
-    return deleted
-
-
-def _delete_messages(
-    connection: sqlite3.Connection, column: str, value: int, room: int
-) -> tuple[int, int]:
-    """Delete up to ``room`` messages of an event or session; returns their number and size."""
-    ids = f"SELECT id FROM messages WHERE {column} = ? LIMIT ?"
-    count, size = connection.execute(
-        f"SELECT count(*), coalesce(sum(length(data)), 0) FROM messages WHERE id IN ({ids})",
-        (value, room),
-    ).fetchone()
-    if count:
-        connection.execute(f"DELETE FROM messages WHERE id IN ({ids})", (value, room))
-    return count, size
-
-
-def _count_messages(connection: sqlite3.Connection, session: int, most: int) -> int:
-    """Count the messages of a session, up to ``most``."""
-    (count,) = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM messages WHERE session = ? LIMIT ?)", (session, most)
-    ).fetchone()
-    return int(count)
-
-
-def has_events(connection: sqlite3.Connection, session: int) -> bool:
-    """Whether anything is left of a session."""
-    found = connection.execute("SELECT 1 FROM events WHERE session = ?", (session,)).fetchone()
-    return found is not None
-
-
-def delete_rest(connection: sqlite3.Connection, session: int, room: int) -> tuple[bool, int, int]:
-    """Delete the rest of a session without events.
-
-    Returns:
-        Whether all is gone; the number of messages deleted, and their stored size.
-    """
-    count, size = _delete_messages(connection, "session", session, room)
-    if connection.execute("SELECT 1 FROM messages WHERE session = ?", (session,)).fetchone():
-        return False, count, size
-    labels = connection.execute(
-        "SELECT label FROM session_labels WHERE session = ?", (session,)
-    ).fetchall()
-    connection.execute("DELETE FROM session_labels WHERE session = ?", (session,))
-    connection.executemany("UPDATE labels SET sessions = sessions - 1 WHERE id = ?", labels)
-    connection.executemany("DELETE FROM labels WHERE id = ? AND sessions <= 0", labels)
-    for table, column in (("interactions", "session"), ("sessions", "id")):
-        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (session,))
-    return True, count, size
-
-
-_SUMS: Final = {
-    "first_at_us": "min(min(at_us, received_at_us))",
-    "last_at_us": "max(min(at_us, received_at_us))",
-    "interactions": "count(DISTINCT interaction)",
-    "observations": f"sum(kind <> '{FEEDBACK}')",
-    "feedback": f"sum(kind = '{FEEDBACK}')",
-    "llm_calls": f"sum(kind = '{LLM}')",
-    "tool_calls": f"sum(kind = '{TOOL}')",
-    "retrievals": f"sum(kind = '{RETRIEVAL}')",
-    "errors": "sum(failed)",
-    "input_tokens": "coalesce(sum(input_tokens), 0)",
-    "output_tokens": "coalesce(sum(output_tokens), 0)",
-    "latency_ms": "max(0, coalesce(max(latency_ms), 0))",
-}
-_SUM_UP: Final = (
-    f"UPDATE sessions SET ({', '.join(_SUMS)}) ="
-    f" (SELECT {', '.join(_SUMS.values())} FROM events WHERE session = ?),"
-    " cost_nanos = cost_nanos - ? WHERE id = ?"
-)
-
-
-def _sum_up_rest(connection: sqlite3.Connection, session: int, cost_nanos: int) -> None:
-    """Update the summary to the remaining events; title and labels stay until the last is gone."""
-    connection.execute(_SUM_UP, (session, cost_nanos, session))

@@ -18,7 +18,8 @@ import orjson
 from sessionbat.event import FEEDBACK, LLM, RETRIEVAL, TOOL
 from sessionbat.server.reading.figures import EventFigures, Label, Title, read
 from sessionbat.server.reading.title import BEST
-from sessionbat.server.store.sqlite.deletion import STEP_MESSAGES, delete_rest, has_events
+from sessionbat.server.store.sqlite.deleted_rows import delete_rest, has_events
+from sessionbat.server.store.sqlite.deletion import STEP_MESSAGES
 from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.event_rows import EventRow
 from sessionbat.server.store.sqlite.many_rows import columns, with_values
