@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from sessionbat.server.ingest.body import (
     Body,
     Decoded,
+    _is_too_deep,
     decode_body,
     inflate,
     split_array,
@@ -159,6 +161,31 @@ def test_an_event_as_deep_as_the_limit_is_taken_and_one_level_more_is_not() -> N
 
     assert decode(nested(200)).rejected == []
     assert [rejected.slug for rejected in decode(nested(201)).rejected] == ["too-deep"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"a":' * 195 + "1" + "}" * 195,
+        '[{"a":' * 97 + "[]" + "}]" * 97,
+        '"' + "[" * 400 + '"',
+        '["\\\\", "' + '\\"[{' * 400 + '"]',
+        "[" + ",".join(["[" * 190 + "]" * 190] * 1_000) + "]",
+    ],
+)
+def test_depth_is_that_of_the_values_whatever_stands_in_strings(value: str) -> None:
+    text = json.dumps(event(observation__input=0))
+    assert decode(text.replace('"input": 0', f'"input": {value}').encode()).rejected == []
+    deeper = '{"a":[' * 100 + "0" + "]}" * 100
+    both = text.replace('"input": 0', f'"input": [{value}, {deeper}]').encode()
+    assert [rejected.slug for rejected in decode(both).rejected] == ["too-deep"]
+
+
+def test_the_depth_of_a_large_event_is_found_in_little_time() -> None:
+    lists = b",".join([b"[" * 190 + b"]" * 190] * 1_200)
+    started = time.thread_time()
+    assert not _is_too_deep(b'{"observation":{"input":[' + lists + b"]}}")
+    assert time.thread_time() - started < 0.25  # 0.05 s; 0.5 s where the values are looked through
 
 
 def test_many_brackets_side_by_side_are_not_depth() -> None:

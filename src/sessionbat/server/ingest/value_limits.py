@@ -34,7 +34,7 @@ def holds_more_than(limit: int, text: bytes) -> bool:
     if count_roughly(text) <= limit:
         return False
     values = quotes = 0
-    for outside, count in _outside_strings(text):
+    for outside, count in outside_strings(text):
         values += count_roughly(outside)
         quotes += count
         if values > limit or quotes > 4 * (limit + 1):  # a string is a value, or the key of one
@@ -42,8 +42,8 @@ def holds_more_than(limit: int, text: bytes) -> bool:
     return False
 
 
-def _outside_strings(text: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield a text in parts, without its strings, with the number of quotes in each part."""
+def outside_strings(text: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield a JSON text in parts, without its strings, with the number of quotes in each part."""
     start, is_inside = 0, 0
     while start < len(text):
         end = _end_of_part(text, start + _PART_BYTES)
