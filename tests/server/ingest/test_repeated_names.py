@@ -97,3 +97,33 @@ def test_an_event_in_the_usual_form_is_not_looked_through_with_or_without_its_ap
     )
     assert [orjson.loads(each.raw)["app"] for each in decoded.events] == ["support-bot"]
     assert [each.event["app"] for each in decoded.events] == ["support-bot"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"app":"A","x":"\\u00e9: \\"y\\":"}',
+        '{"x":[1.50000000,-0.10,1e5]}',
+        '{"x":{"app":1.0},"app":"A"}',
+        '{"x":"\\\\","y":1.0}',
+        '{"x":"' + ":" * 600_000 + '\\/","y":[0.50]}',
+    ],
+)
+def test_an_event_written_otherwise_is_not_looked_through_in_python(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object) -> str:
+        raise AssertionError("looked through")
+
+    monkeypatch.setattr(repeated_names, "_look_into", look)
+    assert find(text) == ""
+
+
+@pytest.mark.parametrize("lost", ["1.0", '{"b":1.0}', '"a:b"', '[{"a":1.0}]'])
+def test_a_name_lost_with_its_value_is_found_wherever_colons_stand(lost: str) -> None:
+    assert find(f'{{"x":":::1.0","app":{lost},"app":{{"c":"::"}}}}') == "app"
+
+
+@pytest.mark.parametrize("string", [r"\u003a", r"a\u003A", r"\\\u003a", r"\"\u003a\""])
+def test_a_colon_that_is_written_as_an_escape_hides_no_repeated_name(string: str) -> None:
+    assert find(f'{{"x":"{string}","app":"A","app":"B"}}') == "app"

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import orjson
 
+from sessionbat.server.ingest.value_limits import outside_strings
+
 _WHITESPACE: Final = b" \t\r\n"
 _LOOKED_INTO: Final = frozenset(
     (
@@ -64,8 +66,15 @@ def find_repeated_name(raw: bytes, event: dict[str, Any]) -> str:
     again = orjson.dumps(event)
     if again == raw or again.translate(None, _WHITESPACE) == raw.translate(None, _WHITESPACE):
         return ""
+    # Numbers and escapes may be written otherwise; each name that is there twice is lost.
+    if _count_names(again) == _count_names(raw):
+        return ""
     text = raw.decode()
     return _look_into(text, text.index("{"), "")
+
+
+def _count_names(text: bytes) -> int:
+    return sum(outside.count(b":") for outside, _ in outside_strings(text))
 
 
 def _look_into(text: str, start: int, path: str) -> str:
