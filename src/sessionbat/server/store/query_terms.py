@@ -79,13 +79,18 @@ def text_in(value: Any) -> str:
 
 
 def _text_of_all(values: list[Any], levels: int) -> str:
-    texts: list[str] = []
+    texts = _Texts()
     _collect(values, texts, levels)
     # Each is a character at least, and what is not searched need not be joined: the 32 MB of a
     # body are 128 MB where one of the texts has an emoji.
-    if sum(map(len, texts)) > MAX_CHARACTERS:
-        texts = _first_of(texts)
-    return "\n".join(texts)[:MAX_CHARACTERS]
+    is_long = sum(map(len, texts)) > MAX_CHARACTERS
+    return "\n".join(_first_of(texts) if is_long else texts)[:MAX_CHARACTERS]
+
+
+class _Texts(list[str]):
+    """Collected texts, and how many characters of them are long lists of numbers."""
+
+    of_numbers = 0
 
 
 def _first_of(texts: list[str]) -> list[str]:
@@ -140,10 +145,19 @@ def parse_query(query: str) -> list[Term]:
     return terms
 
 
-def _collect(container: Any, texts: list[str], levels: int) -> None:
+def _collect(container: Any, texts: _Texts, levels: int) -> None:
     """Collect the texts in a container, down to a depth."""
     # A list to append to and a call a container, not a generator; and types compared, of which JSON
     # has seven: two thirds of the time that it takes otherwise.
+    if len(container) >= _MANY and type(container) is list and _are_numbers(container):
+        # Embeddings, token ids: a third of the time that a text for each takes. Not all at once, as
+        # no other thread runs meanwhile.
+        for start in range(0, len(container), _AT_ONCE):
+            if texts.of_numbers > MAX_CHARACTERS:
+                break  # what follows is not searched
+            texts.append("\n".join(map(str, container[start : start + _AT_ONCE])))
+            texts.of_numbers += len(texts[-1])
+        return
     for value in container.values() if type(container) is dict else container:
         kind = type(value)
         if kind is str:
@@ -154,3 +168,12 @@ def _collect(container: Any, texts: list[str], levels: int) -> None:
                 _collect(value, texts, levels - 1)
         elif kind is int or kind is float:
             texts.append(str(value))
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return {*map(type, values)} <= _NUMBERS
+
+
+_NUMBERS: Final = {int, float}
+_MANY: Final = 16
+_AT_ONCE: Final = 4096
