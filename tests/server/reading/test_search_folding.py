@@ -91,6 +91,8 @@ def test_composition_does_not_matter(text: str) -> None:
 
 
 @given(texts)
+@example("用é" * 10_000)
+@example("한글" * 9_000)
 @example("用" * 300 + "e\u0301" * 300)
 def test_a_text_is_folded_as_its_characters_are(text: str) -> None:
     clusters = _clusters(text, 0, len(text))
