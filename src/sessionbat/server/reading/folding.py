@@ -12,6 +12,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 #: Identifies the folding rules of an index: our version, and that of Python's Unicode tables.
@@ -104,14 +105,11 @@ def different_words_end(folded: str, most: int) -> int:
     """Return where a folded text has its first different word beyond ``most``; else its length."""
     # One character for each, so positions are those of the text.
     words = folded.translate(_WORD_CHARACTERS)
-    if len(set(words.split())) <= most:
+    different = dict.fromkeys(words.split())  # in the order in which they come first
+    if len(different) <= most:
         return len(folded)
-    seen = set[str]()
-    for match in _WORD.finditer(words):
-        seen.add(match[0])
-        if len(seen) > most:
-            return match.start()
-    return len(folded)
+    beyond = next(islice(different, most, None))
+    return f" {words} ".find(f" {beyond} ")  # all that parts words has become a space
 
 
 def is_of_word(character: str) -> bool:
@@ -134,7 +132,6 @@ class _WordCharacters(dict[int, int]):
 
 _KEPT_CHARACTERS: Final = 10_000
 _WORD_CHARACTERS: Final = _WordCharacters()
-_WORD: Final = re.compile("[^ ]+")
 
 
 def _has_marks(text: str) -> bool:
