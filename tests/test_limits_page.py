@@ -109,7 +109,11 @@ NOT_IN_THE_TABLE = {
 class Row(NamedTuple):
     counted: str
     most: str
+    #: The slug of its refusal, if that is one.
+    slug: str
     constant: str
+    #: The file that enforces it, where the constant only is its default.
+    enforced_in: str
     tests: str
 
 
@@ -118,7 +122,11 @@ def rows() -> list[Row]:
     for line in (DOCS / "limits.md").read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         if len(cells) == 7 and ".py:" in cells[5]:
-            found.append(Row(cells[1], cells[2], cells[5].strip("`"), cells[6]))
+            constant, _, enforced_in = cells[5].partition(", in ")
+            refusal = re.search(r"\b[45]\d\d `([\w-]+)`", cells[3])
+            slug = refusal[1] if refusal else ""
+            names = constant.strip("`"), enforced_in.strip("`")
+            found.append(Row(cells[1], cells[2], slug, *names, cells[6]))
     return found
 
 
@@ -147,6 +155,16 @@ def test_each_limit_of_the_table_is_the_codes(row: Row) -> None:
     value = value_of(row.constant)
     assert value is None if row.most == "any" else value == read_number(row.most)
     assert row.tests.count("::") >= 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in rows() if ":Settings." in row.constant],
+    ids=lambda row: f"{row.constant}",
+)
+def test_a_limit_that_is_a_setting_names_the_file_that_enforces_it(row: Row) -> None:
+    enforcing = (PACKAGE / row.enforced_in).read_text()
+    assert f'"{row.slug}"' in enforcing or not row.slug
 
 
 @cache

@@ -25,6 +25,7 @@ from sessionbat.integrations._kit import Book, Clock, Operation, book_of, record
 
 def slow(event: dict[str, Any]) -> dict[str, Any]:
     """A mask that makes recording slow."""
+    # A mask that computes for so long: nothing to wait for.
     time.sleep(float(os.environ["MASK_SECONDS"]))
     return event
 
