@@ -18,7 +18,7 @@ import pytest
 from sessionbat.errors import ConfigurationError
 from sessionbat.event import MAX_NAME_CHARACTERS
 from sessionbat.server import serving
-from sessionbat.server.access import door, login
+from sessionbat.server.access import access_check, login
 from sessionbat.server.access.keys import new_key
 from sessionbat.server.ingest.body import Body, Decoded, decode_body
 from sessionbat.server.ingest.value_limits import MAX_VALUES
@@ -177,7 +177,7 @@ def test_an_address_as_long_as_may_be_outlives_the_login_and_a_longer_one_does_n
 ) -> None:
     make_key("read")
     address = "/sessions?after="
-    address += "a" * (door._MAX_NEXT_CHARACTERS - len(address) + more)
+    address += "a" * (access_check._MAX_NEXT_CHARACTERS - len(address) + more)
     connection = http.client.HTTPConnection(*server.address, timeout=20)
     connection.request("GET", address, headers={"Accept": "text/html"})
     location = connection.getresponse().headers["Location"]

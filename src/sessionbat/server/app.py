@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sessionbat.errors import StoreError
 from sessionbat.server.access import login
+from sessionbat.server.access.access_check import HEADERS, AccessCheck
 from sessionbat.server.access.cross_origin import CrossOrigin, preflight_route
-from sessionbat.server.access.door import HEADERS, Door
 from sessionbat.server.access.login_cookie import LoginCookie
 from sessionbat.server.access.opening import open_guarded_store
 from sessionbat.server.access.permissions import Guard
@@ -175,7 +175,7 @@ def _application(
             ),
             Middleware(CrossOrigin, store=store, path=feedback.PATH),
             Middleware(_AnswerWhenCancelled, stopping=stopping, routes=routes),
-            _door(guard, settings, routes),
+            _access_check(guard, settings, routes),
             Middleware(_RefuseWhileStopping, stopping=stopping, routes=routes),
         ],
         exception_handlers={
@@ -232,9 +232,9 @@ def _retention(settings: Settings) -> Retention:
     return Retention(max_age, settings.max_store_bytes)
 
 
-def _door(guard: Guard, settings: Settings, routes: Routes) -> Middleware:
+def _access_check(guard: Guard, settings: Settings, routes: Routes) -> Middleware:
     answer = functools.partial(_refusal_in_kind, routes)
-    return Middleware(Door, hosts=Hosts(settings), guard=guard, routes=routes, answer=answer)
+    return Middleware(AccessCheck, hosts=Hosts(settings), guard=guard, routes=routes, answer=answer)
 
 
 class _RefuseWhileStopping:
@@ -279,7 +279,7 @@ class _AnswerWhenCancelled:
                 raise
             if not has_started:
                 response = _refusal_in_kind(self._routes, scope, stopping_refusal())
-                response.headers.update(HEADERS)  # it is made outside the door
+                response.headers.update(HEADERS)  # it is made outside the access check
                 await response(scope, receive, send)
 
 
@@ -359,5 +359,5 @@ async def _answer_failure(_: Request, __: Exception) -> Response:
     response = refusal_response(
         Refused(500, "internal-error", "the server failed; its log says why")
     )
-    response.headers.update(HEADERS)  # it is made outside the door
+    response.headers.update(HEADERS)  # it is made outside the access check
     return response

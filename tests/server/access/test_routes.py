@@ -96,7 +96,7 @@ def holders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str | Non
 
 
 def gets_in(wire: Wire, method: str, path: str) -> bool:
-    """Whether a request got past the door, whatever it was answered there."""
+    """Whether a request got past the access check, whatever it was answered there."""
     answer = wire.request(method, path)
     # The form says 403 too, on a page; and logging out leads to it, with nowhere to go on to.
     is_page = "html" in answer.headers.get("content-type", "")

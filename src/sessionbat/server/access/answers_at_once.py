@@ -2,8 +2,8 @@
 
 Each kind has its own limit. Requests over it wait on the event loop and not in one of the few
 threads, so forty people who open large sessions delay neither the session list nor ingestion.
-Waiting requests are served app by app in turn, and the keys of one app never take every place: one
-place stays free for other apps.
+Waiting requests are served app by app in turn, and the keys of one app never take every slot: one
+slot stays free for other apps.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class AtOnce:
     """Answers up to a fixed number of requests at once, in threads; the others wait their turn."""
 
     def __init__(self, number: int) -> None:
-        self._places = _Places(number)
+        self._slots = _Slots(number)
 
     def __call__(self, answer: Answer) -> Endpoint:
         """Wrap a function that blocks on the store as an asynchronous endpoint."""
 
         async def endpoint(request: Request) -> Response:
-            async with self._places.of(access_of(request.scope).app):
+            async with self._slots.of(access_of(request.scope).app):
                 if await request.is_disconnected():
                     return Response(status_code=499)  # nobody reads it
                 return await run_in_threadpool(answer, request)
@@ -46,8 +46,8 @@ class AtOnce:
         return endpoint
 
 
-class _Places:
-    """A fixed number of places and the queue for them; used by the event loop only."""
+class _Slots:
+    """A fixed number of slots and the queue for them; used by the event loop only."""
 
     def __init__(self, number: int) -> None:
         self._left = number
@@ -57,7 +57,7 @@ class _Places:
 
     @asynccontextmanager
     async def of(self, app: App) -> AsyncIterator[None]:
-        """Wait for the app's turn, then hold a place inside the block."""
+        """Wait for the app's turn, then hold a slot inside the block."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.put(app, (app, turn))
         self._give()
@@ -65,7 +65,7 @@ class _Places:
             await turn
             yield
         finally:
-            # One that is no longer awaited may have been given a place meanwhile.
+            # One that is no longer awaited may have been given a slot meanwhile.
             if turn.done() and not turn.cancelled():
                 self._left += 1
                 self._held[app] -= 1

@@ -32,7 +32,7 @@ _PREFLIGHT: Final[Mapping[str, str]] = {
 class CrossOrigin:
     """Lets pages of the named origins read the answers of one address; an ASGI middleware.
 
-    Outside the door, so that a page can also read why it was refused there.
+    Outside the access check, so that a page can also read why it was refused there.
 
     Args:
         app: What answers.

@@ -44,7 +44,7 @@ _log = logging.getLogger("sessionbat.server")
 _MAX_NEXT_CHARACTERS: Final = 2000
 
 
-class Door:
+class AccessCheck:
     """ASGI middleware that passes a permitted request on and answers any other with a refusal.
 
     Args:
