@@ -81,7 +81,6 @@ NOT_IN_THE_TABLE = {
         "_otel/host_metadata.py:_MAX_TAGS",
         "_otel/joining.py:MAX_LOGGED",
         "_otel/langsmith_ids.py:_MAX_ORDER",
-        "_otel/langsmith_runs.py:MAX_EVENTS",
         "_otel/mapping.py:MAX_OTHER_ATTRIBUTES",
         "_otel/mapping.py:MAX_OTHER_CHARACTERS",
         "_otel/placing.py:MAX_SPAN_IDS",
@@ -94,9 +93,6 @@ NOT_IN_THE_TABLE = {
         "server/store/query_terms.py:_MAX_DEPTH",
         "server/store/sqlite/check.py:_MAX_LINES",
         "server/ingest/otlp/answers.py:MAX_NAMED",
-        "server/ingest/switching/multipart.py:MAX_BOUNDARY_CHARACTERS",
-        "server/ingest/switching/multipart.py:MAX_HEAD_BYTES",
-        "server/ingest/switching/recent_apps.py:MAX_TRACES",
         "server/store/sqlite/span_rows.py:_MAX_SHARING",
     },
     "what an algorithm or a format of others may take": {

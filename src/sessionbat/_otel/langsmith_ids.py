@@ -19,7 +19,12 @@ def id_of_run(value: Any) -> str | None:
     found = values.name(value)
     if found is None:
         return None
-    return found.replace("-", "").lower() if _UUID.match(found) else found
+    return found.replace("-", "").lower() if is_uuid(found) else found
+
+
+def is_uuid(text: str) -> bool:
+    """Whether an id has the form that LangSmith's SDKs give theirs."""
+    return _UUID.match(text) is not None
 
 
 def span_id_by_otel(run: str) -> str | None:

@@ -112,7 +112,7 @@ def decode_body(
     values = [*map(count_roughly, raws)]
     total = sum(values)
     if total > MAX_VALUES:
-        _check_values(raws)
+        check_values(raws)
     decoded = Decoded([], [], len(text), total, is_single)
     for index, (raw, count) in enumerate(zip(raws, values, strict=True)):
         event = _read_event(raw, count, index, body.app, received_at_us)
@@ -167,6 +167,17 @@ def too_large(max_bytes: int) -> Refused:
         "body-too-large",
         f"the body is longer than {max_bytes} bytes after decompression; send less at once",
     )
+
+
+def check_values(raws: Sequence[bytes]) -> None:
+    """Refuse a body with too many values; events rejected for too many values do not count.
+
+    Raises:
+        Refused: There are more than ``MAX_VALUES``, outside of strings (413).
+    """
+    kept = [raw for raw in raws if not holds_more_than(MAX_EVENT_VALUES, raw)]
+    if holds_more_than(MAX_VALUES, b",".join(kept)):
+        raise _too_many_values()
 
 
 def split_lines(text: bytes, max_events: int) -> list[bytes]:
@@ -279,13 +290,6 @@ def _too_many(max_events: int) -> Refused:
     return Refused(
         413, "too-many-events", f"the body holds more than {max_events} events; send fewer at once"
     )
-
-
-def _check_values(raws: Sequence[bytes]) -> None:
-    """Refuse a body with too many values; events rejected for too many values do not count."""
-    kept = [raw for raw in raws if not holds_more_than(MAX_EVENT_VALUES, raw)]
-    if holds_more_than(MAX_VALUES, b",".join(kept)):
-        raise _too_many_values()
 
 
 def _too_many_values() -> Refused:

@@ -140,11 +140,12 @@ def test_a_run_without_an_end_is_shown_as_unfinished(server: Wire) -> None:
 BROKEN: dict[str, tuple[list[tuple[str, Any]], int]] = {
     "JSON that is none": ([("post.x", b'{"id":')], 1),
     "a field that is none": ([("post.x.outputs", b"{'a'}"), ("post.x", {"run_type": "chain"})], 1),
-    "a number": ([("post.x", 7)], 0),
-    "a name that is not known": ([("put.x", {}), ("post", {}), ("", {}), ("post.x.colour", {})], 0),
+    "a number": ([("post.x", 7)], 1),
+    "names that are not known": ([("put.x", {}), ("post", {}), ("", {})], 3),
+    "a field that is not known": ([(f"post.{OWN}.colour", {"blue": 1})], 0),
     "an attachment": ([(f"attachment.{OWN}.picture", b"\x89PNG\x00\xff\r\n\r\n")], 0),
     "feedback on nothing": ([("feedback.f", {"key": "k", "score": 1})], 1),
-    "a part without headers": ([(f'x"\r\n\r\n--{BOUNDARY}\r\nno: "', b"")], 0),
+    "a part without headers": ([(f'x"\r\n\r\n--{BOUNDARY}\r\nno: "', b"")], 2),
 }
 
 

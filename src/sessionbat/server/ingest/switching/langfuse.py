@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sessionbat.server.access.permissions import access_of
-from sessionbat.server.ingest.body import Decode, Decoded
+from sessionbat.server.ingest.body import Decode, Decoded, Rejected
 from sessionbat.server.ingest.results import Stored
 from sessionbat.server.settings import Settings
 from sessionbat.server.web.refusal import Refused, refusal_response
@@ -26,7 +26,7 @@ BASE: Final = "/api/public"
 VERSION: Final = "3.0.0"
 
 _IDS: Final = "sessionbat.langfuse_ids"
-_PLACE: Final = re.compile(r"batch\[(\d+)\]")
+_PLACE: Final = re.compile(r"\w+\[(\d+)\]")
 _MEDIA_TYPE: Final = "application/json"
 
 
@@ -49,9 +49,7 @@ class LegacyIngestion:
     def answer(self, request: Request, stored: Stored) -> Response:
         """Answer 207 with the outcome of each event."""
         ids = request.scope.get(_IDS, [])
-        errors = {
-            int(found[1]): each for each in stored.rejected if (found := _PLACE.match(each.at))
-        }
+        errors = {_place_of(each): each for each in stored.rejected}
         content = {
             "successes": [
                 {"id": id_, "status": 201} for place, id_ in enumerate(ids) if place not in errors
@@ -90,8 +88,8 @@ class Scores:
             said = {"id": next(iter(request.scope.get(_IDS, [])), ""), "message": "Accepted"}
             return Response(orjson.dumps(said), 200, media_type=_MEDIA_TYPE)
         errors = [
-            {"index": place, "status": 400, "message": each.message}
-            for place, each in enumerate(stored.rejected)
+            {"index": _place_of(each), "status": 400, "message": each.message}
+            for each in stored.rejected
         ]
         counts = {"accepted": stored.accepted, "rejected": len(errors), "errors": errors}
         return Response(orjson.dumps(counts), 207, media_type=_MEDIA_TYPE)
@@ -116,6 +114,11 @@ async def projects(request: Request) -> Response:
         "metadata": {},
     }
     return Response(orjson.dumps({"data": [project]}), media_type=_MEDIA_TYPE)
+
+
+def _place_of(rejected: Rejected) -> int:
+    found = _PLACE.match(rejected.at)
+    return int(found[1]) if found else 0
 
 
 def _decode_events(*args: Any, **given: Any) -> Decoded:

@@ -48,7 +48,7 @@ def decode_scores(
 
 def _begin(body: Body, settings: Settings, received_at_us: int) -> tuple[Any, Taking]:
     text = inflate(body.data, body.encoding, settings.max_body_bytes)
-    return json_of(text), Taking(len(text), body.app, received_at_us)
+    return json_of(text), Taking(text, body.app, received_at_us)
 
 
 def _check_count(count: int, settings: Settings) -> None:

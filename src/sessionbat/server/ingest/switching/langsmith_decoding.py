@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from sessionbat._otel.langsmith_feedback import langsmith_feedback
+from sessionbat._otel.langsmith_ids import is_uuid
 from sessionbat._otel.langsmith_runs import run_parts
-from sessionbat.server.ingest.body import Body, Decoded, inflate
+from sessionbat.server.ingest.body import Body, Decoded, check_values, inflate
 from sessionbat.server.ingest.switching.multipart import FormPart, form_parts
 from sessionbat.server.ingest.switching.received import Taking, json_of
 from sessionbat.server.ingest.switching.recent_apps import RecentApps
@@ -18,7 +20,11 @@ from sessionbat.server.web.refusal import Refused
 #: Parts of one run: itself and its fields; attachments beyond these are few.
 PARTS_OF_A_RUN: Final = 8
 _FIELDS: Final = frozenset({"inputs", "outputs", "events", "extra", "error", "serialized"})
+_READ: Final = _FIELDS | {""}
 _RUNS: Final = ("post", "patch")
+#: Attachments: their names, and their contents, which may be pictures.
+_LEFT_OUT: Final = "attachment."
+_NO_NAME: Final = "the name of a part is post.ID, patch.ID or feedback.ID, and .FIELD"
 
 Run = dict[str, Any]
 
@@ -64,31 +70,40 @@ class LangSmithDecoding:
         text, taking = self._begin(body, received_at_us)
         most = PARTS_OF_A_RUN * self._settings.max_body_events
         runs: dict[tuple[str, str], Run] = {}
-        values = 0
-        for part in form_parts(text, boundary, most):
-            name = _Named.of(part)
-            if name is None:
-                continue
+        for part, name in self._named(taking, form_parts(text, boundary, most)):
             run = runs.setdefault((name.kind, name.id), {})
-            values += count_roughly(part.content)
-            if values > MAX_VALUES:
-                raise Refused(413, "too-many-values", f"more than {MAX_VALUES} values; send less")
             taking.take_text(part.name[:80], part.content, partial(_put, run, name.field))
         self._check_count(len(runs))
         for (kind, id_), run in runs.items():
             if not run:
-                continue  # an attachment, or rejected already
+                continue  # rejected already
             if kind == "feedback":
                 self._take_feedback(taking, f"feedback.{id_}"[:80], run)
             else:
                 self._take_run(taking, f"{kind}.{id_}"[:80], {"id": id_, **run})
         return taking.decoded
 
+    def _named(
+        self, taking: Taking, parts: Iterable[FormPart]
+    ) -> Iterable[tuple[FormPart, _Named]]:
+        """Choose the parts that are read, and count their values before any is."""
+        chosen = []
+        for part in parts:
+            name = _Named.of(part)
+            if name is not None:
+                chosen.append((part, name))
+            elif not part.name.startswith(_LEFT_OUT):
+                taking.reject(part.name[:80], "bad-event", _NO_NAME)
+        contents = [part.content for part, _ in chosen]
+        if sum(map(count_roughly, contents)) > MAX_VALUES:
+            check_values(contents)
+        return [(part, name) for part, name in chosen if name.field in _READ]
+
     def _begin(
         self, body: Body, received_at_us: int, *, is_single: bool = False
     ) -> tuple[bytes, Taking]:
         text = inflate(body.data, body.encoding, self._settings.max_body_bytes)
-        return text, Taking(len(text), body.app, received_at_us, is_single=is_single)
+        return text, Taking(text, body.app, received_at_us, is_single=is_single)
 
     def _check_count(self, count: int) -> None:
         most = self._settings.max_body_events
@@ -124,11 +139,15 @@ class _Named(NamedTuple):
     @classmethod
     def of(cls, part: FormPart) -> _Named | None:
         kind, _, rest = part.name.partition(".")
-        id_, _, field = rest.partition(".")
-        is_known = kind in _RUNS and (field in _FIELDS or not field)
-        if not id_ or not (is_known or (kind == "feedback" and not field)):
+        if not rest or kind not in (*_RUNS, "feedback"):
             return None
-        return cls(kind, id_, field)
+        if kind == "feedback":
+            return cls(kind, rest, "")
+        id_, _, field = rest.partition(".")
+        if is_uuid(id_):
+            return cls(kind, id_, field)
+        id_, _, field = rest.rpartition(".")  # an id of another form may have dots
+        return cls(kind, id_, field) if id_ and field in _FIELDS else cls(kind, rest, "")
 
 
 def _put(run: Run, field: str, value: Any) -> None:
@@ -136,6 +155,8 @@ def _put(run: Run, field: str, value: Any) -> None:
         run[field] = value
     elif isinstance(value, dict):
         run.update(value)
+    else:
+        raise Refused(422, "bad-event", "a run is an object with an id")
 
 
 def _listed(given: Any, key: str) -> list[Any]:

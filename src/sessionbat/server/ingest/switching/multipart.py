@@ -69,7 +69,7 @@ def _part(body: bytes, start: int, end: int) -> FormPart:
     head = body[start:split]
     name, type_ = _NAME.search(head), _TYPE.search(head)
     return FormPart(
-        name[1].decode("latin-1") if name else "",
+        name[1].decode("utf-8", "replace") if name else "",
         type_[1].decode("latin-1").strip() if type_ else "",
         body[split + 4 : end],
     )

@@ -11,7 +11,7 @@ from sessionbat._otel.parts import Part
 from sessionbat.event import find_problem
 from sessionbat.server.ingest.body import Decoded, Rejected
 from sessionbat.server.ingest.otlp.parts import NO_APP, RULES
-from sessionbat.server.ingest.value_limits import MAX_VALUES, holds_more_than
+from sessionbat.server.ingest.value_limits import MAX_VALUES, count_roughly, holds_more_than
 from sessionbat.server.reading.json_values import MAX_EVENT_VALUES
 from sessionbat.server.store.parts import ReceivedPart, SpanKey
 from sessionbat.server.web.refusal import Refused
@@ -21,16 +21,17 @@ class Taking:
     """Collects the parts of one body; what is wrong with one concerns that one only.
 
     Args:
-        size: Length of the body after decompression.
+        text: The body after decompression.
         app: The only app that may be written to; None where the sender names it.
         received_at_us: When it was received, in microseconds since 1970.
         is_single: Whether the body is of one.
     """
 
     def __init__(
-        self, size: int, app: str | None, received_at_us: int, *, is_single: bool = False
+        self, text: bytes, app: str | None, received_at_us: int, *, is_single: bool = False
     ) -> None:
-        self.decoded = Decoded([], [], size, 0, is_single)
+        values = min(count_roughly(text), MAX_VALUES)
+        self.decoded = Decoded([], [], len(text), values, is_single)
         self._app = app
         self._received_at_us = received_at_us
 
