@@ -100,3 +100,25 @@ def test_every_switch_of_content_is_in_the_table_of_senders() -> None:
     names = {name for name in named if "HIDE" not in name}
     assert len(names) > 6
     assert {name for name in names if name not in table} == set()
+
+
+@pytest.mark.parametrize("service", ["LangSmith", "Langfuse", "Phoenix"])
+def test_the_page_on_switching_has_one_line_for_each_service(service: str) -> None:
+    page = (DOCS / "switching.md").read_text()
+    (line,) = re.findall(rf"^# {service}.*\nexport (.*)$", page, re.MULTILINE)
+    values = dict(each.split("=", 1) for each in line.split())
+    assert all(name.startswith(f"{service.upper()}_") for name in values)
+    assert "http://127.0.0.1:8787" in line and "sbat_ingest_..." in values.values()
+
+
+def test_every_address_that_the_page_on_switching_names_is_served(tmp_path: Path) -> None:
+    from sessionbat.server.app import create_app
+    from sessionbat.server.settings import Settings
+
+    app = create_app(Settings(store_url=f"sqlite:///{tmp_path / 'store.db'}"))
+    served = {re.sub(r"{\w+}", "{id}", route.path) for route in app.routes}  # type: ignore[attr-defined]
+    page = (DOCS / "switching.md").read_text()
+    (row,) = re.findall(r"^\| addresses \|(.*)$", page, re.MULTILINE)
+    named = set(re.findall(r"`([^`]+)`", row))
+    assert len(named) >= 12
+    assert named - served == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ __all__ = ["make_key", "start_server"]
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
+_OF_SERVICES = ("LANGSMITH_", "LANGCHAIN_", "LANGFUSE_", "PHOENIX_", "OTEL_", "OPENAI_")
 #: Langfuse logs what the provider refuses; that says nothing of this server.
 OF_THE_PROVIDER = {"WARNING:langfuse:Error code: 400 - no luck\n"}
 
@@ -33,22 +35,13 @@ def model_address() -> Iterator[str]:
 
 def run_app(name: str, model_address: str, **environment: str) -> str:
     """Run an app as its own process; give what it logged."""
-    given = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("LANGSMITH_", "LANGCHAIN_", "LANGFUSE_", "OTEL_", "OPENAI_"))
-    }
+    given = {key: value for key, value in os.environ.items() if not key.startswith(_OF_SERVICES)}
     given |= {"OPENAI_BASE_URL": model_address, "OPENAI_API_KEY": "sk-fake", **environment}
     ran = subprocess.run(
         [sys.executable, HERE / name], env=given, capture_output=True, text=True, timeout=100
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     return "".join(line for line in ran.stderr.splitlines(True) if line not in OF_THE_PROVIDER)
-
-
-def address_of(server: Wire) -> str:
-    host, port = server.address
-    return f"http://{host}:{port}"
 
 
 def stored(server: Wire) -> list[dict[str, Any]]:
@@ -88,8 +81,17 @@ def tells_first_token(found: dict[str, list[dict[str, Any]]]) -> bool:
     return [each for each in told if each.get("time_to_first_token_ms", -1) >= 0] != []
 
 
+def told_by_the_page(service: str, server: Wire, key: str) -> dict[str, str]:
+    """Give the environment that docs/switching.md tells, for this server and key."""
+    page = (HERE.parents[1] / "docs" / "switching.md").read_text()
+    (line,) = re.findall(rf"^# {service}.*\nexport (.*)$", page, re.MULTILINE)
+    host, port = server.address
+    given = line.replace("127.0.0.1", host).replace("8787", str(port))
+    return dict(each.split("=", 1) for each in given.replace("sbat_ingest_...", key).split())
+
+
 WAYS = {
-    "LANGSMITH_ENDPOINT": {},
+    "as the page says": {},
     "LANGCHAIN_ENDPOINT": {},
     "plain": {"LANGSMITH_DISABLE_RUN_COMPRESSION": "true"},
     "OpenTelemetry": {"LANGSMITH_OTEL_ENABLED": "true", "LANGSMITH_OTEL_ONLY": "true"},
@@ -106,14 +108,11 @@ def test_langsmith_sends_here_by_its_environment_alone(
         need("opentelemetry.exporter.otlp.proto.http")
     server = start_server()
     key = make_key("ingest", "support-bot")
-    endpoint = "LANGCHAIN_ENDPOINT" if way == "LANGCHAIN_ENDPOINT" else "LANGSMITH_ENDPOINT"
-    logged = run_app(
-        "langsmith_app.py",
-        model_address,
-        LANGSMITH_TRACING="true",
-        LANGSMITH_API_KEY=key,
-        **{endpoint: address_of(server), **WAYS[way]},
-    )
+    told = told_by_the_page("LangSmith", server, key)
+    if way == "LANGCHAIN_ENDPOINT":
+        told["LANGCHAIN_ENDPOINT"] = told.pop("LANGSMITH_ENDPOINT")
+        told["LANGCHAIN_API_KEY"] = told.pop("LANGSMITH_API_KEY")
+    logged = run_app("langsmith_app.py", model_address, **told, **WAYS[way])
     assert logged == ""
     reader = server.with_key(make_key("read"))
     found = by_kind(stored(reader))
@@ -136,13 +135,9 @@ def test_langfuse_sends_here_by_its_environment_alone(
     need("langchain_openai")
     server = start_server()
     key = make_key("ingest", "support-bot")
-    logged = run_app(
-        "langfuse_app.py",
-        model_address,
-        LANGFUSE_PUBLIC_KEY="pk-of-no-matter",
-        LANGFUSE_SECRET_KEY=key,
-        **{name: address_of(server)},
-    )
+    told = told_by_the_page("Langfuse", server, key)
+    told[name] = told.pop("LANGFUSE_HOST")
+    logged = run_app("langfuse_app.py", model_address, **told)
     assert logged == ""
     found = by_kind(stored(server.with_key(make_key("read"))))
     check_calls(found)
@@ -152,3 +147,19 @@ def test_langfuse_sends_here_by_its_environment_alone(
     assert {each["session_id"] for each in said} == {"thread_42"}
     assert said[1]["interaction_id"] == found["tool"][0]["interaction_id"]
     assert said[0]["interaction_id"] is None
+
+
+def test_phoenix_sends_here_by_its_environment_alone(
+    start_server: Callable[..., Wire], make_key: Callable[..., str], model_address: str
+) -> None:
+    need("phoenix.otel")
+    server = start_server()
+    told = told_by_the_page("Phoenix", server, make_key("ingest", "support-bot"))
+    assert run_app("phoenix_app.py", model_address, **told) == ""
+    found = by_kind(stored(server.with_key(make_key("read"))))
+    assert {kind: len(events) for kind, events in found.items()} == {"llm": 1, "tool": 1}
+    (call,), (tool,) = found["llm"], found["tool"]
+    assert call["session_id"] == tool["session_id"] == "thread_42"
+    assert call["context"]["user_id"] == "user_7"
+    assert "It arrives on Friday." in str(call["observation"]["output"])
+    assert tool["observation"]["name"] == "get_order"
