@@ -56,7 +56,9 @@ class Indexing:
         is_done = True
         for each in self._followed:
             each.read_ahead(readers, STEP)
-        with writer.transaction(keeps_known=True, is_durable=False, grows=True) as connection:
+        with writer.transaction(
+            keeps_known=True, foreign_keys=None, is_durable=False, grows=True
+        ) as connection:
             for each in self._followed:
                 if is_done or self._steps % each.steps_at_once == 0:
                     is_done = each.follow(connection, STEP * each.steps_at_once) and is_done

@@ -132,8 +132,7 @@ class PartPlacing:
         """
         own = {*traces, *(each.part.key.trace for each in prepared)}
         group = SpanGroup(connection, rules, app[0])
-        for trace in own:
-            group.load_trace(trace)
+        group.load_traces(own)
         group.load_old([each.part.key for each in prepared])
         is_new = self._add(connection, rules, app[0], prepared, group)
         group.load_shared(own)
@@ -200,15 +199,16 @@ class PartPlacing:
         """Take out what is no event any more or goes elsewhere, then put in what is to be there."""
         numbers = [span.event for span in changes.out if span.event is not None]
         taken = self._revision.read(connection, numbers)
-        events, spans = list[Prepared](), list[KnownSpan]()
+        spans, received = list[KnownSpan](), list[ReceivedEvent]()
         for span, place, fingerprint in changes.into:
-            made = self._make(connection, app[1], span, place, taken)
+            event = self._placed(connection, app[1], span, place, taken)
             span.place, span.is_changed = fingerprint, True
-            if made is not None:
-                events.append(made)
+            if event is not None:
                 spans.append(span)
+                received.append(event)
             elif span.content is not None:
                 span.hold()  # not lost; nothing that can be shown
+        events = prepare(received, self._payloads, self._context_keys)
         for span in changes.held:
             old = None if span.event is None else taken.get(span.event)
             if span.content is None and old is not None:
@@ -233,15 +233,15 @@ class PartPlacing:
             span.held = None
         self._indexing.note(inserted)
 
-    def _make(
+    def _placed(
         self,
         connection: sqlite3.Connection,
         app: str,
         span: KnownSpan,
         place: Place,
         taken: Mapping[int, TakenOut],
-    ) -> Prepared | None:
-        """Make the event of a span at its place; None when there is nothing to make it of."""
+    ) -> ReceivedEvent | None:
+        """Give the event of a span at its place; None when there is nothing to make it of."""
         old = None if span.event is None else taken.get(span.event)
         received_at_us = span.received_at_us if old is None else old.row.received_at_us
         if span.content is None and old is not None:
@@ -249,12 +249,11 @@ class PartPlacing:
         content = self._content_of(connection, span)
         if content is None:
             return None
-        event = {**place.apply(content), "app": app}
+        event = place.apply(content)
+        event["app"] = app
         if find_problem(event) is not None:
             return None
-        received = ReceivedEvent(orjson.dumps(event), event, received_at_us)
-        (made,) = prepare([received], self._payloads, self._context_keys)
-        return made
+        return ReceivedEvent(orjson.dumps(event), event, received_at_us)
 
     def _coming(
         self, connection: sqlite3.Connection, app: int, events: Sequence[Prepared]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -82,15 +82,15 @@ class SpanGroup:
         #: By each: whether its spans, and all that share a key with them, are loaded.
         self._traces: dict[str, bool] = {}
 
-    def load_trace(self, trace: str, *, is_whole: bool = True) -> None:
-        """Load the newest spans of a trace.
+    def load_traces(self, traces: Collection[str], *, are_whole: bool = True) -> None:
+        """Load the newest spans of traces.
 
         Args:
-            trace: Its id.
-            is_whole: Whether all that shares a key with it will be loaded, too.
+            traces: Their ids.
+            are_whole: Whether all that shares a key with them will be loaded, too.
         """
-        self._traces[trace] = is_whole
-        for row in span_rows.of_trace(self._connection, self._app, trace, MAX_SPANS_OF_TRACE):
+        self._traces.update(dict.fromkeys(traces, are_whole))
+        for row in span_rows.of_traces(self._connection, self._app, traces):
             if row.key not in self.spans:
                 self.spans[row.key] = self._of_row(row)
 
@@ -116,11 +116,9 @@ class SpanGroup:
             if len(found) > room or len(self.spans) >= MAX_SPANS_OF_TRACE + len(own):
                 # Not all is known of what led here: it is looked at, and stays as it is.
                 self._traces.update(dict.fromkeys(frontier - own, False))
-                for trace in sorted(found)[: max(0, room)]:
-                    self.load_trace(trace, is_whole=False)
+                self.load_traces(sorted(found)[: max(0, room)], are_whole=False)
                 return
-            for trace in found:
-                self.load_trace(trace)
+            self.load_traces(found)
             frontier = found
 
     def wholly_known(self) -> list[KnownSpan]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sessionbat.server.store.parts import SpanKey
 from sessionbat.server.store.sqlite.many_rows import columns, insert_into, insert_many, with_values
@@ -64,13 +64,21 @@ def pack_trace(trace: str) -> str | bytes:
     return bytes.fromhex(trace) if _TRACE.fullmatch(trace) else trace
 
 
-def of_trace(connection: sqlite3.Connection, app: int, trace: str, limit: int) -> list[SpanRow]:
-    """Load the newest spans of a trace."""
-    return _rows(
+def of_traces(connection: sqlite3.Connection, app: int, traces: Iterable[str]) -> list[SpanRow]:
+    """Load the newest spans of each of these traces, the newest first."""
+    named = ", ".join(f"spans.{name}" for name in SpanRow._fields)
+    found = with_values(
         connection,
-        "WHERE app = ? AND trace = ? ORDER BY id DESC LIMIT ?",
-        (app, pack_trace(trace), min(limit, MAX_SPANS_OF_TRACE)),
+        f"SELECT {named} FROM {{}} CROSS JOIN spans ON spans.id IN (SELECT id FROM spans"
+        " WHERE app = column1 AND trace = column2 ORDER BY id DESC"
+        f" LIMIT {MAX_SPANS_OF_TRACE})",
+        [(app, pack_trace(trace)) for trace in traces],
     )
+    return sorted(map(SpanRow._make, found), key=_number, reverse=True)
+
+
+def _number(row: SpanRow) -> int:
+    return row.id
 
 
 def of_keys(connection: sqlite3.Connection, app: int, keys: Sequence[SpanKey]) -> list[SpanRow]:
@@ -128,6 +136,8 @@ def set_unsettled(
     connection: sqlite3.Connection, app: int, traces: Iterable[str], *, is_settled: bool
 ) -> None:
     """Note that events of these traces are yet to be moved, or that none is any more."""
+    if is_settled and unsettled(connection) is None:
+        return  # nearly always
     statement = (
         "DELETE FROM unsettled_traces WHERE app = ? AND trace = ?"
         if is_settled
@@ -237,8 +247,3 @@ def _delete(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
     rows = [(number,) for number in numbers]
     connection.executemany("DELETE FROM span_joins WHERE span = ?", rows)
     connection.executemany("DELETE FROM spans WHERE id = ?", rows)
-
-
-def _rows(connection: sqlite3.Connection, condition: str, values: tuple[Any, ...]) -> list[SpanRow]:
-    found = connection.execute(f"SELECT {_COLUMNS} FROM spans {condition}", values).fetchall()
-    return [SpanRow._make(row) for row in found]

@@ -38,13 +38,14 @@ class Writer:
         self._health = health
         self._forget = forget
         self._data_version = 0
+        self._enforces_foreign_keys = True  # as connections are opened
 
     @contextmanager
     def transaction(
         self,
         *,
         keeps_known: bool = False,
-        foreign_keys: bool = True,
+        foreign_keys: bool | None = True,
         is_durable: bool = True,
         grows: bool = False,
     ) -> Iterator[sqlite3.Connection]:
@@ -53,7 +54,8 @@ class Writer:
         Args:
             keeps_known: Keep the row cache. Any other transaction, a failure or a foreign write
                 clears it.
-            foreign_keys: Whether SQLite enforces them.
+            foreign_keys: Whether SQLite enforces them; None: either. A change has it compile every
+                statement anew, which costs milliseconds.
             is_durable: Whether to sync at commit. Derived data needs no sync, as it can be made
                 again; a later durable commit makes it durable too.
             grows: Whether to refuse it while the disk is nearly full.
@@ -65,9 +67,7 @@ class Writer:
                 self._check_room(connection, is_durable=is_durable)
             self._health.begin_writing()
             try:
-                if not foreign_keys:
-                    # For who deletes: each interaction would cost a scan of events.
-                    connection.execute("PRAGMA foreign_keys = OFF")
+                self._set_foreign_keys(connection, foreign_keys)
                 if not is_durable:
                     connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute("BEGIN IMMEDIATE")
@@ -89,8 +89,6 @@ class Writer:
                 self._health.end_writing()
                 if not is_durable:
                     connection.execute("PRAGMA synchronous = FULL")
-                if not foreign_keys:
-                    connection.execute("PRAGMA foreign_keys = ON")
 
     @contextmanager
     def short_step(self) -> Iterator[None]:
@@ -161,6 +159,12 @@ class Writer:
         if self.connection is None:
             raise_closed()
         return self.connection
+
+    def _set_foreign_keys(self, connection: sqlite3.Connection, wanted: bool | None) -> None:
+        """Have them enforced or not; off for who deletes: each interaction would cost a scan."""
+        if wanted is not None and wanted != self._enforces_foreign_keys:
+            connection.execute(f"PRAGMA foreign_keys = {'ON' if wanted else 'OFF'}")
+            self._enforces_foreign_keys = wanted
 
     def _check_room(self, connection: sqlite3.Connection, *, is_durable: bool) -> None:
         room = self._health.room()
