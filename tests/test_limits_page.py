@@ -36,6 +36,8 @@ NOT_IN_THE_TABLE = {
         "server/store/sqlite/many_rows.py:_MAX_VALUES",
         "server/store/sqlite/span_rows.py:_FORGOTTEN_AT_ONCE",
         "server/ingest/decoder_thread.py:_AT_ONCE",
+        "server/reading/folding.py:_AT_ONCE",
+        "server/store/query_terms.py:_AT_ONCE",
         "server/store/sqlite/connections.py:_MAX_READERS",
         "server/store/sqlite/writer.py:_LONGEST_PAUSE",
         "_importing/unpacking.py:_MAX_UNPACKED",
