@@ -100,7 +100,11 @@ SERVER: dict[str, set[str]] = {
     "settings": {"errors"},
     "background": {"errors"},
     "reading": {"event", "server.records"},
-    "store": {"errors", "event", "server.background", "server.reading", "server.records"},
+    "prices": {"errors", "server.reading"},
+    "store": {
+        "errors", "event", "server.background", "server.prices", "server.reading",
+        "server.records",
+    },
     "ops": {"_version", "errors", "server.background", "server.records", "server.store"},
     "web": {
         "_version", "errors", "event", "server.background", "server.ops", "server.reading",

@@ -92,6 +92,7 @@ NOT_IN_THE_TABLE = {
         "server/reading/title.py:MAX_CHARACTERS",
         "server/reading/figures.py:_MAX_COST_USD",
         "server/reading/figures.py:_MAX_TOKENS",
+        "server/reading/usage.py:_MAX_TOKENS",
         "server/store/query_terms.py:_MAX_DEPTH",
         "server/store/sqlite/check.py:_MAX_LINES",
         "server/ingest/otlp/answers.py:MAX_NAMED",

@@ -410,5 +410,5 @@ def _figures(number: int, model: str) -> EventRow:
     return EventRow(
         id=number, app=1, event_id=f"e{number}", session=1, interaction=None, at_us=0,
         received_at_us=0, kind="llm", name=None, model=model, failed=False, latency_ms=1,
-        input_tokens=1, output_tokens=1, cost_usd=None, error_type=None,
+        input_tokens=1, output_tokens=1, cost_usd=None, error_type=None, estimated_usd=None,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sessionbat.cli.stores import bar, store_option, written
+from sessionbat.cli.stores import bar, prices_option, store_option, written
 
 
 @click.command()
@@ -46,16 +46,20 @@ def restore(file: Path, store_url: str) -> None:
 
 @click.command()
 @store_option
-def rebuild(store_url: str) -> None:
+@prices_option
+def rebuild(store_url: str, prices: Path | None) -> None:
     """Rebuild all derived data from the events; stop the server first.
 
-    Derived are titles, sums, labels, statistics and the text index. It is one transaction for the
-    most part, in which a server could not store anything; cut short, it changes nothing.
+    Derived are titles, sums, labels, estimated costs, statistics and the text index. It is one
+    transaction for the most part, in which a server could not store anything; cut short, it changes
+    nothing.
     """
     from sessionbat.server.store.opening import rebuild as make_anew
 
     with bar("Rebuilding") as on_progress:
-        count, kept = make_anew(store_url, now=datetime.now(UTC), on_progress=on_progress)
+        count, kept = make_anew(
+            store_url, now=datetime.now(UTC), prices=prices, on_progress=on_progress
+        )
     click.echo(f"Everything derived from {count:,} events is made anew.")
     if kept is not None:
         click.echo(f"The file was damaged, and a new one made; the old one is kept as {kept}.")

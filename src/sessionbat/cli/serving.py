@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import click
 from rich.console import Console
 
-from sessionbat.cli.stores import Size
+from sessionbat.cli.stores import Size, prices_option
 
 LogFormat = Literal["text", "json"]
 
@@ -59,6 +60,7 @@ LogFormat = Literal["text", "json"]
     type=Size(),
     help="Delete the longest idle sessions when the store is larger, e.g. 20GB.",
 )
+@prices_option
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -76,6 +78,7 @@ def serve(
     trusted_proxies: tuple[str, ...],
     retention_days: float | None,
     max_size: int | None,
+    prices: Path | None,
     log_format: LogFormat,
     access_log: bool,
 ) -> None:
@@ -99,6 +102,7 @@ def serve(
         trusted_proxies=trusted_proxies,
         retention_days=retention_days,
         max_store_bytes=max_size,
+        prices=prices,
         access_log=access_log,
     )
     serve_until_stopped(settings, announce=log_format == "text")

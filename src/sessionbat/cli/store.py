@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sessionbat.cli.stores import bar, store_option, written
+from sessionbat.cli.stores import bar, prices_option, store_option, written
 
 
 @click.group()
@@ -41,7 +41,8 @@ def check(store_url: str) -> int:
 @store.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @store_option
-def salvage(file: Path, store_url: str) -> int:
+@prices_option
+def salvage(file: Path, store_url: str, prices: Path | None) -> int:
     """Copy everything readable from a damaged store to the new store FILE.
 
     The damaged file is not changed. Exit code 1 when something could not be read.
@@ -49,7 +50,7 @@ def salvage(file: Path, store_url: str) -> int:
     from sessionbat.server.store.opening import salvage as make_new_of
 
     with bar("Reading") as on_progress:
-        found = make_new_of(store_url, file, on_progress=on_progress)
+        found = make_new_of(store_url, file, prices=prices, on_progress=on_progress)
     click.echo(
         f"{file}: {found.events:,} events, {found.keys} keys, {written(file.stat().st_size)}"
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,6 +33,14 @@ store_option = click.option(
     show_default=True,
     metavar="URL",
     help="The store.",
+)
+
+
+prices_option = click.option(
+    "--prices",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Your own prices of models, by which costs are estimated; a TOML file.",
 )
 
 

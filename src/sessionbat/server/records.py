@@ -87,6 +87,8 @@ class SessionSummary:
     output_tokens: int
     #: Sum over ``metrics.cost_usd``, to the billionth of a dollar.
     cost_usd: float
+    #: Sum of the estimated costs, in dollars, of model calls without ``cost_usd``; not part of it.
+    cost_estimated: float
     #: The user's first words in one line; empty when none are recorded.
     title: str
     #: False if an event was imported without its time: ``first_at`` and ``last_at`` are then times
@@ -169,6 +171,8 @@ class StoredEvent:
     id: str
     #: Its JSON, byte for byte as received.
     raw: bytes
+    #: Its estimated cost in dollars; None if its app gave one, or none can be estimated.
+    cost_estimated: float | None = None
 
     @property
     def event(self) -> dict[str, Any]:
@@ -210,6 +214,8 @@ class Statistic:
     input_tokens: int
     output_tokens: int
     cost_usd: float
+    #: Estimated for model calls without ``cost_usd``, in dollars; not part of it.
+    cost_estimated: float
     #: Within 5 % of the true percentile; None when no observation has a latency.
     latency_ms_p50: float | None
     latency_ms_p95: float | None

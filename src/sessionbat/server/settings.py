@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from sessionbat.errors import ConfigurationError
@@ -39,6 +40,8 @@ class Settings:
     retention_days: float | None = None
     #: Room that the store may take before the longest idle sessions are deleted; None: any.
     max_store_bytes: int | None = None
+    #: A file with prices of one's own, by which costs are estimated; None: the table that ships.
+    prices: Path | None = None
     #: Longest body of an ingestion request, after decompression.
     max_body_bytes: int = 32 * 1024 * 1024
     #: Most events in one body: a body of millions of empty objects would be an answer of gigabytes.

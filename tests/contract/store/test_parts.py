@@ -130,6 +130,7 @@ def random_parts(chance: random.Random) -> list[ReceivedPart]:
                 is_event=chance.random() < 0.85,
                 minute=chance.randint(0, 120),
                 failed=chance.random() < 0.2,
+                estimated=chance.random() < 0.4,
             )
         )
     return parts

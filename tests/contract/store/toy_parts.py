@@ -120,8 +120,10 @@ def part(
     has_content: bool = True,
     minute: int = 0,
     failed: bool = False,
+    estimated: bool = False,
     app: str = APP,
 ) -> ReceivedPart:
+    metrics = {"latency_ms": 10 * rich, "input_tokens": 200, "output_tokens": 10}
     asked = [{"role": "user", "content": f"message {n} of {trace}"} for n in range(messages)]
     event = {
         "type": kind,
@@ -138,8 +140,8 @@ def part(
             "input": {"messages": asked} if asked else {"query": words or f"word{span}"},
             "output": [f"said {span}", *output],
             "error": {"type": "Timeout"} if failed else None,
-            "metadata": {"model": f"model-{rich}"},
-            "metrics": {"latency_ms": 10 * rich, "input_tokens": 120, "cost_usd": 0.1},
+            "metadata": {"model": "gpt-5.4-mini" if estimated else f"model-{rich}"},
+            "metrics": metrics if estimated else {**metrics, "cost_usd": 0.1},
         },
     }
     facts = ToyFacts(session, response, rich, is_event)
@@ -168,6 +170,7 @@ def answers(store: Store) -> dict[str, Any]:
         *({"tag": f"tag-s{n}"} for n in range(14)),
         *({"tool": f"tool-s{n}"} for n in range(14)),
         *({"model": f"model-{n}"} for n in range(4)),
+        {"model": "gpt-5.4-mini"},
         {"context": (("user_id", "ann"),)},
         {"context": (("user_id", "bob"),)},
         {"error_type": "Timeout"},

@@ -39,6 +39,7 @@ def test_a_session_has_exactly_the_promised_fields(server: Wire) -> None:
         "input_tokens": 142,
         "output_tokens": 0,
         "cost_usd": 0.0,
+        "cost_estimated": 0.0,
         "title": "",
         "times_known": True,
         "feedback": 0,
@@ -209,6 +210,7 @@ def test_statistics_have_exactly_the_promised_fields(server: Wire) -> None:
         "input_tokens": 0,
         "output_tokens": 0,
         "cost_usd": 0.002,
+        "cost_estimated": 0.0,
     }
 
 

@@ -13,13 +13,13 @@ def open_guarded_store(settings: Settings) -> tuple[Store, bytes]:
     A refusal leaves no trace: no new file, and no open store.
 
     Raises:
-        ConfigurationError: The store URL names no known store, or there is no usable key although
-            the server can be reached from beyond this machine.
+        ConfigurationError: The store URL names no known store, the file with prices cannot be used,
+            or there is no usable key although the server can be reached from beyond this machine.
         StoreError: The store cannot be used.
     """
     if settings.needs_keys and not store_exists(settings.store_url):
         raise _no_keys(settings)
-    store = open_store(settings.store_url, settings.context_keys)
+    store = open_store(settings.store_url, settings.context_keys, settings.prices)
     try:
         if settings.needs_keys and all(key.revoked_at for key in store.list_keys()):
             raise _no_keys(settings)

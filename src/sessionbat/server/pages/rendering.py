@@ -150,6 +150,8 @@ def _environment() -> Environment:
         count=units.count,
         number_of=_number_of,
         latency=units.latency,
+        money=units.money,
+        estimated=units.estimated,
         exact=units.exact,
         clock=units.clock,
         moment=parse_time,

@@ -46,6 +46,7 @@ class EventReading:
     error: Any
     metadata: dict[str, Any]
     metrics: dict[str, Any]
+    cost_estimated: float | None
     timing: Timing
     chat_in: Chat
     chat_out: Chat
@@ -78,6 +79,7 @@ def read_event(stored: StoredEvent, values: Values | None = None) -> EventReadin
         error=observation.get("error"),
         metadata=mapping(observation.get("metadata")),
         metrics=metrics,
+        cost_estimated=stored.cost_estimated,
         timing=_timing(created_at, observation, metrics),
         chat_in=read_input(given_in) if kind == LLM else Chat([]),
         chat_out=read_output(given_out) if kind == LLM else Chat([]),

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from sessionbat.event import FEEDBACK, LLM, TOOL
 from sessionbat.server.reading.times import marks_times_unknown, parse_time
 from sessionbat.server.reading.title import BEST, first_words
+from sessionbat.server.reading.usage import Estimate, read_usage
 
 #: A label longer than this is cut: nobody filters by an essay.
 MAX_LABEL_CHARACTERS: Final = 200
@@ -68,7 +69,10 @@ class EventFigures:
     latency_ms: float | None
     input_tokens: int | None
     output_tokens: int | None
+    #: The cost that the app gave.
     cost_usd: float | None
+    #: The estimated cost of a model call for which the app gave none.
+    estimated_usd: float | None
     error_type: str | None
     #: The labels of its kind, and those of its tags and context; separate, because each set alone
     #: often repeats.
@@ -87,7 +91,10 @@ class EventFigures:
 
 
 def read(
-    event: Mapping[str, Any], received_at_us: int, context_keys: tuple[str, ...]
+    event: Mapping[str, Any],
+    received_at_us: int,
+    context_keys: tuple[str, ...],
+    estimate: Estimate | None = None,
 ) -> EventFigures:
     """Read an event that has passed ``find_problem``.
 
@@ -95,6 +102,7 @@ def read(
         event: Decoded.
         received_at_us: The time to use when the event has none.
         context_keys: The context keys that become labels.
+        estimate: Estimates the cost of model calls for which the app gave none; None: no estimates.
     """
     is_feedback = event["type"] == FEEDBACK
     observation = _NO_OBSERVATION if is_feedback else event["observation"]
@@ -103,6 +111,7 @@ def read(
     at_us = _parse_time(event.get("created_at"), received_at_us)
     name, model = _text(observation.get("name")), _text(metadata.get("model"))
     error_type = _text(error.get("type")) if type(error) is dict else None
+    usage = None if estimate is None else read_usage(observation, model, at_us)
     return EventFigures(
         event["id"],
         event["session_id"],
@@ -117,6 +126,7 @@ def read(
         _tokens(metrics.get("input_tokens")),
         _tokens(metrics.get("output_tokens")),
         _number(metrics.get("cost_usd")),
+        None if estimate is None or usage is None else estimate(usage),
         error_type,
         _own_labels(kind, name, model, error_type, marks_times_unknown(metadata)),
         _shared_labels(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sessionbat.errors import ConfigurationError, StoreError
+from sessionbat.server.prices.estimating import estimator
 from sessionbat.server.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ __all__ = [
 _SQLITE = "sqlite:///"
 
 
-def open_store(url: str, context_keys: Sequence[str] = ()) -> Store:
+def open_store(url: str, context_keys: Sequence[str] = (), prices: Path | None = None) -> Store:
     """Open the store that a URL names; creates it when it does not exist.
 
     Args:
@@ -38,16 +39,19 @@ def open_store(url: str, context_keys: Sequence[str] = ()) -> Store:
             for an absolute one. Everything after the third slash is the path as it stands.
         context_keys: Context keys by which sessions can be filtered, in addition to the reserved
             ones. A new key applies to later events, and after a rebuild to all.
+        prices: A file with prices of one's own, by which costs are estimated. They apply to later
+            events, and after a rebuild to all.
 
     Raises:
-        ConfigurationError: The URL names no store that this server knows.
+        ConfigurationError: The URL names no store that this server knows, or the file with prices
+            cannot be used.
         StoreError: The file cannot be opened, is no SessionBat store, or is of a newer version. It
             is unchanged.
     """
-    path = _path_of(url)
+    path, estimate = _path_of(url), estimator(prices)
     from sessionbat.server.store.sqlite.store import SqliteStore
 
-    return SqliteStore(str(path), context_keys)
+    return SqliteStore(str(path), context_keys, estimate=estimate)
 
 
 def store_exists(url: str) -> bool:
@@ -59,12 +63,13 @@ def store_exists(url: str) -> bool:
     return _path_of(url).exists()
 
 
-def open_existing_store(url: str, *, alone: bool = False) -> Store:
+def open_existing_store(url: str, *, alone: bool = False, prices: Path | None = None) -> Store:
     """Open an existing store, for a command; never creates one.
 
     Args:
         url: As for ``open_store``.
         alone: Refuse if another process has it open.
+        prices: As for ``open_store``.
 
     Raises:
         ConfigurationError: As for ``open_store``.
@@ -77,7 +82,7 @@ def open_existing_store(url: str, *, alone: bool = False) -> Store:
     if alone:
         with backup.alone(path):
             pass
-    return open_store(url)
+    return open_store(url, prices=prices)
 
 
 def back_up(
@@ -139,29 +144,43 @@ def salvage(
     url: str,
     target: Path,
     *,
+    prices: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Salvaged:
     """Copy everything readable from a damaged store into a new one; the old one is unchanged.
 
+    Args:
+        url: As for ``open_store``.
+        target: The new file.
+        prices: As for ``open_store``; all estimates are made again.
+        on_progress: Called with the events done and the total.
+
     Raises:
-        ConfigurationError: The URL names no store that this server knows.
+        ConfigurationError: As for ``open_store``.
         StoreError: Nothing can be read, the target already exists, or it cannot be written.
     """
     from sessionbat.server.store.sqlite import rescue
 
-    return rescue.rescue(_path_of(url), target, on_progress)
+    return rescue.rescue(_path_of(url), target, on_progress, estimator(prices))
 
 
 def rebuild(
     url: str,
     *,
     now: datetime,
+    prices: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[int, Path | None]:
     """Rebuild all derived data from the events; nothing else may use the store.
 
     If damage prevents a rebuild in place, a new file is made from the events, and the old one is
     kept beside it.
+
+    Args:
+        url: As for ``open_store``.
+        now: The current time.
+        prices: As for ``open_store``; all estimates are made again.
+        on_progress: Called with the events done and the total.
 
     Returns:
         The number of events, and the old file if it was kept.
@@ -174,7 +193,7 @@ def rebuild(
 
     store = None
     try:
-        store = open_existing_store(url, alone=True)
+        store = open_existing_store(url, alone=True, prices=prices)
         store.rebuild(on_progress)
         return store.count_events(), None
     except StoreError as exc:
@@ -183,7 +202,7 @@ def rebuild(
     finally:
         if store is not None:
             store.close()
-    return rescue.renew(_path_of(url), now, on_progress)
+    return rescue.renew(_path_of(url), now, on_progress, estimator(prices))
 
 
 def copies_beside(url: str) -> list[Path]:

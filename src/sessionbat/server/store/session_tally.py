@@ -31,6 +31,7 @@ class Tally:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nanos: int = 0
+    estimated_nanos: int = 0
     latency_ms: float = 0.0
     interaction_ids: set[str] = field(default_factory=set)
     label_sets: set[frozenset[Label]] = field(default_factory=set)
@@ -57,6 +58,8 @@ class Tally:
         self.output_tokens += figures.output_tokens or 0
         if figures.cost_usd is not None:
             self.cost_nanos += cost_nanos(figures.cost_usd)
+        elif figures.estimated_usd is not None:
+            self.estimated_nanos += cost_nanos(figures.estimated_usd)
         if figures.latency_ms is not None and figures.latency_ms > self.latency_ms:
             self.latency_ms = figures.latency_ms
         self.label_sets.add(figures.own_labels)

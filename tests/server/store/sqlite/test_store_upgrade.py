@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import random
 import signal
@@ -115,6 +116,25 @@ def test_a_file_of_schema_5_counts_feedback_apart_from_observations(tmp_path: Pa
     counted = store.statistics(by="day", since=day, until=day + timedelta(days=366))
     store.close()
     assert sum(each.count for each in counted) == 5  # and the feedback was counted, too
+
+
+def test_a_file_of_schema_7_has_estimates_of_later_events_and_after_a_rebuild_of_all(
+    tmp_path: Path,
+) -> None:
+    store = open_store(f"sqlite:///{old_file(tmp_path, 7)}")
+
+    def costs() -> list[tuple[float, float]]:
+        found = {each.session_id: each for each in store.list_sessions().items}
+        return [(found[name].cost_usd, found[name].cost_estimated) for name in ("s1", "s2")]
+
+    assert costs() == [(0.0021, 0.0), (0.0, 0.0)]
+    first = store.list_events("support-bot", "s1").items[0]
+    later = {**first.event, "id": "later"}
+    store.append([ReceivedEvent(json.dumps(later).encode(), later, 0)])
+    assert costs() == [(0.0021, 0.0002685), (0.0, 0.0)]
+    store.rebuild()
+    assert costs() == [(0.0021, 0.000537), (0.0, 0.0)]
+    store.close()
 
 
 def test_a_file_of_schema_4_takes_an_id_once_a_session_and_numbers_go_on(tmp_path: Path) -> None:

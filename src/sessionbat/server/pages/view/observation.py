@@ -393,6 +393,8 @@ def _facts(reading: EventReading) -> Iterator[Fact]:
             yield Fact(label, write(value), str(value))
         elif value is not None:
             yield Fact(label, _short(value))
+    if reading.cost_estimated is not None:
+        yield Fact("Cost", units.estimated(reading.cost_estimated), str(reading.cost_estimated))
 
 
 def _other_metadata(reading: EventReading) -> dict[str, Any] | None:

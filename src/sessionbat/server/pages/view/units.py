@@ -56,6 +56,11 @@ def money(dollars: float) -> str:
     return f"${dollars:,.2f}".replace(",", _THIN_SPACE)
 
 
+def estimated(dollars: float) -> str:
+    """Format an amount in US dollars that nobody gave, so that it cannot be taken for one."""
+    return f"≈ {money(dollars)} estimated"
+
+
 def ago(moment: datetime, now: datetime) -> str:
     """Format a time relative to now, coarser the longer ago it was."""
     seconds = (now - moment).total_seconds()

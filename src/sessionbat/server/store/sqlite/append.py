@@ -15,6 +15,7 @@ from itertools import compress
 from typing import Final, NamedTuple
 
 from sessionbat.server.reading.figures import EventFigures, read
+from sessionbat.server.reading.usage import Estimate
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.query_terms import Indexed, indexed, text_of, text_of_parts
 from sessionbat.server.store.session_tally import Tally, tally_up
@@ -77,13 +78,16 @@ class Prepared(PreparedEvent):
 
 
 def prepare(
-    events: Sequence[ReceivedEvent], payloads: PayloadWriter, context_keys: tuple[str, ...]
+    events: Sequence[ReceivedEvent],
+    payloads: PayloadWriter,
+    context_keys: tuple[str, ...],
+    estimate: Estimate | None = None,
 ) -> list[Prepared]:
     """Read and compress events; touches no database."""
     return [
         Prepared(
             event["app"],
-            read(event, received_at_us, context_keys),
+            read(event, received_at_us, context_keys, estimate),
             pack_id(event["id"]),
             payload,
             None if isinstance(payload, Conversation) else indexed(text_of(event)),

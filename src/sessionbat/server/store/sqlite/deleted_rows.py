@@ -114,10 +114,12 @@ _SUMS: Final = {
 _SUM_UP: Final = (
     f"UPDATE sessions SET ({', '.join(_SUMS)}) ="
     f" (SELECT {', '.join(_SUMS.values())} FROM events WHERE session = ?),"
-    " cost_nanos = cost_nanos - ? WHERE id = ?"
+    " cost_nanos = cost_nanos - ?, estimated_nanos = estimated_nanos - ? WHERE id = ?"
 )
 
 
-def sum_up_rest(connection: sqlite3.Connection, session: int, cost_nanos: int) -> None:
+def sum_up_rest(connection: sqlite3.Connection, session: int, gone: Sequence[EventRow]) -> None:
     """Update the summary to the remaining events; title and labels stay until the last is gone."""
-    connection.execute(_SUM_UP, (session, cost_nanos, session))
+    cost_nanos = sum(event.cost_nanos for event in gone)
+    estimated_nanos = sum(event.estimated_nanos for event in gone)
+    connection.execute(_SUM_UP, (session, cost_nanos, estimated_nanos, session))

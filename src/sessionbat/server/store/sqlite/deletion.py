@@ -226,7 +226,7 @@ def _delete_some(
         size = each.size + sum(deleted[event.id][1] for event in each.events)
         is_gone = False
         if has_events(connection, each.number):
-            sum_up_rest(connection, each.number, sum(event.cost_nanos for event in each.events))
+            sum_up_rest(connection, each.number, each.events)
         else:
             is_gone, count, more = delete_rest(connection, each.number, left)
             left, size = left - count, size + more

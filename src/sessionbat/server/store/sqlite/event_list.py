@@ -22,6 +22,7 @@ class _Row(NamedTuple):
     id: int
     at_us: int
     event_id: str | bytes
+    estimated_usd: float | None
     codec: int
     data: bytes
 
@@ -40,7 +41,8 @@ def list_events(reader: Reader, query: EventsQuery) -> Page[StoredEvent]:
             rows.close()
             return filling.page(is_cut=True)
         raw = reader.payloads.decode(reader.connection, row.codec, row.data)
-        filling.add(Place(row.at_us, row.id), StoredEvent(unpack_id(row.event_id), raw), len(raw))
+        event = StoredEvent(unpack_id(row.event_id), raw, row.estimated_usd)
+        filling.add(Place(row.at_us, row.id), event, len(raw))
     return filling.page(is_cut=False)
 
 
@@ -61,10 +63,11 @@ def list_feedback(reader: Reader, query: FeedbackQuery) -> list[StoredEvent]:
 
 def find_event(reader: Reader, query: EventQuery) -> StoredEvent | None:
     """Find one event of a session; None when no event has that id."""
-    for codec, data in reader.connection.execute(
-        "SELECT codec, data FROM events JOIN payloads ON event = events.id"
+    for estimated_usd, codec, data in reader.connection.execute(
+        "SELECT estimated_usd, codec, data FROM events JOIN payloads ON event = events.id"
         f" WHERE event_id = ? AND session = {_ITS_SESSION}",
         (pack_id(query.event_id), query.app, query.session_id),
     ).fetchall():
-        return StoredEvent(query.event_id, reader.payloads.decode(reader.connection, codec, data))
+        raw = reader.payloads.decode(reader.connection, codec, data)
+        return StoredEvent(query.event_id, raw, estimated_usd)
     return None

@@ -29,6 +29,7 @@ class EventRow(NamedTuple):
     output_tokens: int | None
     cost_usd: float | None
     error_type: str | None
+    estimated_usd: float | None
 
     @property
     def active_at_us(self) -> int:
@@ -39,6 +40,11 @@ class EventRow(NamedTuple):
     def cost_nanos(self) -> int:
         """The cost in whole billionths of a dollar; 0 when unknown or implausible."""
         return cost_nanos(self.cost_usd)
+
+    @property
+    def estimated_nanos(self) -> int:
+        """The estimate in whole billionths of a dollar; see ``EventFigures.estimated_nanos``."""
+        return cost_nanos(self.estimated_usd)
 
 
 EVENT_COLUMNS: Final = columns(EventRow)
@@ -67,4 +73,5 @@ def event_row(
         figures.output_tokens,
         figures.cost_usd,
         figures.error_type,
+        figures.estimated_usd,
     )

@@ -17,6 +17,7 @@ import orjson
 
 from sessionbat.event import find_problem
 from sessionbat.server.reading.figures import Label
+from sessionbat.server.reading.usage import Estimate
 from sessionbat.server.records import PreparedEvent, ReceivedEvent
 from sessionbat.server.store.parts import Event, Place, ReceivedPart, Rules, SpanKey, Told
 from sessionbat.server.store.sqlite import span_rows
@@ -72,6 +73,7 @@ class PartPlacing:
         revision: Takes events out.
         context_keys: As the store was opened with.
         indexing: Told what is put in, and when what it noted is not true any more.
+        estimate: As the store was opened with.
     """
 
     def __init__(
@@ -81,12 +83,14 @@ class PartPlacing:
         revision: Revision,
         context_keys: tuple[str, ...],
         indexing: Indexing,
+        estimate: Estimate | None,
     ) -> None:
         self._payloads = payloads
         self._known = known
         self._revision = revision
         self._context_keys = context_keys
         self._indexing = indexing
+        self._estimate = estimate
 
     def take_all(self, connection: sqlite3.Connection, parts: Sequence[PreparedPart]) -> list[bool]:
         """Take parts of any apps, inside a transaction in which foreign keys are off.
@@ -208,7 +212,7 @@ class PartPlacing:
                 received.append(event)
             elif span.content is not None:
                 span.hold()  # not lost; nothing that can be shown
-        events = prepare(received, self._payloads, self._context_keys)
+        events = prepare(received, self._payloads, self._context_keys, self._estimate)
         for span in changes.held:
             old = None if span.event is None else taken.get(span.event)
             if span.content is None and old is not None:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from sessionbat.server.reading.figures import read
+from sessionbat.server.reading.usage import Estimate
 from sessionbat.server.store.session_tally import tally_up
 from sessionbat.server.store.sqlite.append import pack_id
 from sessionbat.server.store.sqlite.derived import Derived
@@ -45,6 +46,7 @@ def rebuild_rows(
     connection: sqlite3.Connection,
     context_keys: tuple[str, ...],
     derived: Sequence[Derived],
+    estimate: Estimate | None = None,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
     """Rebuild inside the caller's transaction; reports the events done and the total."""
@@ -55,7 +57,7 @@ def rebuild_rows(
         each.empty(connection)
     done, last = 0, 0
     while rows := [*map(_Stored._make, connection.execute(_READ, (last, _CHUNK)))]:
-        _rebuild_chunk(connection, rows, reader, context_keys, KnownRows())
+        _rebuild_chunk(connection, rows, reader, context_keys, estimate, KnownRows())
         last = rows[-1].id
         done += len(rows)
         on_progress(done, total)
@@ -77,8 +79,8 @@ def _empty(connection: sqlite3.Connection) -> None:
         UPDATE sessions SET
             first_at_us = 9223372036854775807, last_at_us = 0, interactions = 0, observations = 0,
             feedback = 0, llm_calls = 0, tool_calls = 0, retrievals = 0, errors = 0,
-            input_tokens = 0, output_tokens = 0, cost_nanos = 0, latency_ms = 0, title = '',
-            title_rank = 0, title_at_us = 0
+            input_tokens = 0, output_tokens = 0, cost_nanos = 0, estimated_nanos = 0,
+            latency_ms = 0, title = '', title_rank = 0, title_at_us = 0
         """
     )
 
@@ -88,6 +90,7 @@ def _rebuild_chunk(
     rows: Sequence[_Stored],
     reader: PayloadReader,
     context_keys: tuple[str, ...],
+    estimate: Estimate | None,
     known: KnownRows,
 ) -> None:
     readings = [
@@ -97,6 +100,7 @@ def _rebuild_chunk(
                 orjson.loads(reader.decode(connection, row.codec, row.data)),
                 row.received_at_us,
                 context_keys,
+                estimate,
             ),
         )
         for row in rows

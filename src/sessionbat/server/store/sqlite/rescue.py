@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sessionbat.errors import StoreError
+from sessionbat.server.reading.usage import Estimate
 from sessionbat.server.store.sqlite import backup
 from sessionbat.server.store.sqlite.backup import alone, put_in_place, unfinished
 from sessionbat.server.store.sqlite.salvage import Salvaged, salvage
@@ -23,20 +24,24 @@ def is_damage(exc: StoreError) -> bool:
     return isinstance(cause, sqlite3.DatabaseError) and backup.is_damage(cause)
 
 
-def rescue(path: Path, target: Path, on_progress: Progress) -> Salvaged:
+def rescue(
+    path: Path, target: Path, on_progress: Progress, estimate: Estimate | None = None
+) -> Salvaged:
     """Make a new store from everything readable; see ``opening.salvage``."""
     if target.exists():
         raise StoreError(f"{str(target)!r} already exists; name another file", slug="file-exists")
     with unfinished(target, ".salvaging") as part:
-        found = _fill(path, part, on_progress)
+        found = _fill(path, part, on_progress, estimate)
         part.replace(target)
     return found
 
 
-def renew(path: Path, now: datetime, on_progress: Progress) -> tuple[int, Path | None]:
+def renew(
+    path: Path, now: datetime, on_progress: Progress, estimate: Estimate | None = None
+) -> tuple[int, Path | None]:
     """Replace a store by a new file and keep the old one; see ``opening.rebuild``."""
     with unfinished(path, ".rebuilding") as part:
-        found = _fill(path, part, on_progress)
+        found = _fill(path, part, on_progress, estimate)
         if found.unreadable or not found.has_all_keys:
             raise StoreError(
                 f"{found.unreadable} events of {str(path)!r} cannot be read; make a new store of"
@@ -48,10 +53,10 @@ def renew(path: Path, now: datetime, on_progress: Progress) -> tuple[int, Path |
     return found.events, kept
 
 
-def _fill(path: Path, part: Path, on_progress: Progress) -> Salvaged:
+def _fill(path: Path, part: Path, on_progress: Progress, estimate: Estimate | None) -> Salvaged:
     if not path.exists():
         raise StoreError(f"there is no file {str(path)!r}", slug="no-store")
-    store = SqliteStore(str(part))
+    store = SqliteStore(str(part), estimate=estimate)
     try:
         with closing(sqlite3.connect(part)) as keys_into:
             return salvage(path, store.append, keys_into, on_progress)

@@ -263,6 +263,7 @@ class _Sums(NamedTuple):
     input_tokens: int
     output_tokens: int
     cost_nanos: int
+    estimated_nanos: int
 
 
 def _subtract_sums(connection: sqlite3.Connection, session: int, rows: Sequence[EventRow]) -> None:
@@ -276,6 +277,7 @@ def _subtract_sums(connection: sqlite3.Connection, session: int, rows: Sequence[
         sum(row.input_tokens or 0 for row in rows),
         sum(row.output_tokens or 0 for row in rows),
         sum(row.cost_nanos for row in rows),
+        sum(row.estimated_nanos for row in rows),
     )
     less = ", ".join(f"{name} - ?" for name in _Sums._fields)
     connection.execute(

@@ -44,6 +44,7 @@ class _Rollup(NamedTuple):
     input_tokens: int
     output_tokens: int
     cost_nanos: int
+    estimated_nanos: int
     latencies: bytes
 
 
@@ -174,6 +175,7 @@ def _statistic(at_us: int, label: str | None, rollups: list[_Rollup]) -> Statist
         input_tokens=total.input_tokens,
         output_tokens=total.output_tokens,
         cost_usd=total.cost_nanos / 1e9,
+        cost_estimated=total.estimated_nanos / 1e9,
         latency_ms_p50=p50,
         latency_ms_p95=p95,
         latency_ms_p99=p99,
@@ -205,13 +207,15 @@ class _Sum:
         "cost_nanos",
         "count",
         "errors",
+        "estimated_nanos",
         "input_tokens",
         "output_tokens",
         "stored",
     )
 
     def __init__(self) -> None:
-        self.count = self.errors = self.input_tokens = self.output_tokens = self.cost_nanos = 0
+        self.count = self.errors = self.input_tokens = self.output_tokens = 0
+        self.cost_nanos = self.estimated_nanos = 0
         self.buckets: dict[int, int] = {}  # of latencies: those of events
         self.stored = NOTHING  # those of the rollup as it is
 
@@ -224,6 +228,8 @@ class _Sum:
         self.output_tokens += row.output_tokens or 0
         if cost_usd is not None:
             self.cost_nanos += cost_nanos(cost_usd)
+        elif row.estimated_usd is not None:
+            self.estimated_nanos += cost_nanos(row.estimated_usd)
         if latency_ms is not None:
             bucket = bucket_of(latency_ms)
             self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
@@ -252,6 +258,7 @@ class _Sum:
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             cost_nanos=self.cost_nanos,
+            estimated_nanos=self.estimated_nanos,
             latencies=merge((self.stored, histogram_of(self.buckets))).pack(),
         )
 
@@ -262,6 +269,7 @@ class _Sum:
         self.input_tokens += times * other.input_tokens
         self.output_tokens += times * other.output_tokens
         self.cost_nanos += times * other.cost_nanos
+        self.estimated_nanos += times * other.estimated_nanos
 
 
 class _Gathered(NamedTuple):

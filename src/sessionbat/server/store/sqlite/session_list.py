@@ -39,6 +39,7 @@ class _Row(NamedTuple):
     input_tokens: int
     output_tokens: int
     cost_nanos: int
+    estimated_nanos: int
     title: str
     times_known: int
 
@@ -170,6 +171,7 @@ def _summary(row: _Row) -> SessionSummary:
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         cost_usd=row.cost_nanos / 1e9,
+        cost_estimated=row.estimated_nanos / 1e9,
         title=row.title,
         times_known=bool(row.times_known),
     )

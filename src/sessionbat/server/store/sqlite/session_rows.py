@@ -82,6 +82,7 @@ class _SessionRow(NamedTuple):
     input_tokens: int
     output_tokens: int
     cost_nanos: int
+    estimated_nanos: int
     latency_ms: float
     title: str
     title_rank: int
@@ -113,6 +114,7 @@ _OR_ADD: Final = f"""
         input_tokens = input_tokens + excluded.input_tokens,
         output_tokens = output_tokens + excluded.output_tokens,
         cost_nanos = cost_nanos + excluded.cost_nanos,
+        estimated_nanos = estimated_nanos + excluded.estimated_nanos,
         latency_ms = max(latency_ms, excluded.latency_ms),
         title = iif({_IS_BETTER_TITLE}, excluded.title, title),
         title_rank = iif({_IS_BETTER_TITLE}, excluded.title_rank, title_rank),
@@ -139,6 +141,7 @@ def _row(tally: Tally, number: int, key: _Key, interactions: int) -> _SessionRow
         input_tokens=tally.input_tokens,
         output_tokens=tally.output_tokens,
         cost_nanos=tally.cost_nanos,
+        estimated_nanos=tally.estimated_nanos,
         latency_ms=tally.latency_ms,
         title=tally.title.words,
         title_rank=tally.title.rank,

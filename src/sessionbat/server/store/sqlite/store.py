@@ -19,6 +19,7 @@ from typing import TypeGuard
 from sessionbat.errors import StoreError
 from sessionbat.event import RESERVED_CONTEXT
 from sessionbat.server.reading.figures import microseconds
+from sessionbat.server.reading.usage import Estimate
 from sessionbat.server.records import (
     AppMeasures,
     EventFilter,
@@ -66,6 +67,7 @@ class SqliteStore(Store):
         context_keys: Further context keys to filter sessions by, beside the reserved ones.
         query_timeout: The time limit of a query in seconds.
         derived: The derived data to maintain; all kinds when None.
+        estimate: Estimates the cost of model calls without one; None: no estimates.
 
     Raises:
         StoreError: The file cannot be opened or is no store of this version; it is unchanged.
@@ -77,11 +79,13 @@ class SqliteStore(Store):
         context_keys: Sequence[str] = (),
         query_timeout: float = QUERY_TIMEOUT,
         derived: Sequence[Derived] | None = None,
+        estimate: Estimate | None = None,
     ) -> None:
         self._path = Path(path)
         self._context_keys: tuple[str, ...] = tuple(
             dict.fromkeys((*RESERVED_CONTEXT, *context_keys))
         )
+        self._estimate = estimate
         check_file(self._path)
         self._derived = make_derived() if derived is None else derived
         self._indexing = Indexing(self._derived)
@@ -96,6 +100,7 @@ class SqliteStore(Store):
             Revision(self._derived, self._context_keys),
             self._context_keys,
             self._indexing,
+            self._estimate,
         )
         self._writer = Writer(connection, self._health, self._forget)
         self._readers = Readers(self._path, query_timeout, self._health)
@@ -111,11 +116,14 @@ class SqliteStore(Store):
         """Read and compress events; see ``Store.prepare``."""
         whole = [each for each in events if isinstance(each, ReceivedEvent)]
         if len(whole) == len(events):
-            return prepare(whole, self._preparing.encoder, self._context_keys)
-        made = iter(prepare(whole, self._preparing.encoder, self._context_keys))
+            return self._prepare_whole(whole)
+        made = iter(self._prepare_whole(whole))
         return [
             next(made) if isinstance(each, ReceivedEvent) else prepare_part(each) for each in events
         ]
+
+    def _prepare_whole(self, events: Sequence[ReceivedEvent]) -> list[Prepared]:
+        return prepare(events, self._preparing.encoder, self._context_keys, self._estimate)
 
     def append(self, events: Sequence[ReceivedEvent | ReceivedPart | PreparedEvent]) -> list[bool]:
         """Store events in one transaction; see ``Store.append``."""
@@ -313,7 +321,7 @@ class SqliteStore(Store):
         connection: sqlite3.Connection,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        rebuild_rows(connection, self._context_keys, self._derived, on_progress)
+        rebuild_rows(connection, self._context_keys, self._derived, self._estimate, on_progress)
 
     def _forget(self) -> None:
         self._known.forget()

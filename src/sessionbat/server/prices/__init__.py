@@ -1,0 +1,1 @@
+"""Estimates the cost of model calls for which the app gave none."""
