@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sessionbat.server.store.opening import open_store
 from tests.cli.command import CHAT, run
 
 #: Each starts processes: run by CI.
@@ -24,7 +25,6 @@ pytestmark = pytest.mark.slow
         (["serve", "--host", "http://x"], r"'http://x'.*\[bad-host\]"),
         (["serve", "--prices", "absent.toml"], r"'absent.toml': No such file.*\[no-prices-file\]"),
         (["serve", "--prices", "chat.jsonl"], r"'chat.jsonl'.*no TOML.*\[bad-prices\]"),
-        (["rebuild", "--prices", "chat.jsonl"], r"'chat.jsonl'.*no TOML.*\[bad-prices\]"),
         (["serve", "--port", "70000"], r"70000.*\[bad-port\]"),
         (["import", "absent.jsonl"], r"'absent.jsonl': No such file.*\[unreadable-file\]"),
         (["import", "."], r"'\.': Is a directory.*\[unreadable-file\]"),
@@ -54,6 +54,19 @@ def test_a_port_in_use_is_one_line_and_code_2(command: str, tmp_path: Path) -> N
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert re.search(rf"port {port} .*in use.*\[port-in-use\]", line)
+
+
+@pytest.mark.parametrize("command", [["rebuild"], ["store", "salvage", "new.db"]])
+def test_prices_that_cannot_be_used_change_no_store(command: list[str], tmp_path: Path) -> None:
+    open_store(f"sqlite:///{tmp_path / 'sessionbat.db'}").close()
+    before = (tmp_path / "sessionbat.db").read_bytes()
+    (tmp_path / "prices.toml").write_text("[models.x]\ninput = 1\n")
+    done = run(*command, "--prices", "prices.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.search(r"no price for output.*\[bad-prices\]", line)
+    assert (tmp_path / "sessionbat.db").read_bytes() == before
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_a_store_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:

@@ -40,9 +40,12 @@ def estimator(path: Path | None = None) -> Estimate:
         return own.get(model.lower()) or shipped_table().find(provider, model)
 
     def estimate(usage: Usage) -> float | None:
-        if max(len(usage.model), len(usage.provider or "")) > MAX_NAME_CHARACTERS:
+        provider, model = usage.provider, usage.model
+        if len(model) > MAX_NAME_CHARACTERS:
             return None
-        prices = prices_of(usage.provider, usage.model)
+        if provider is not None and len(provider) > MAX_NAME_CHARACTERS:
+            return None
+        prices = prices_of(provider, model)
         return None if prices is None else prices.cost(usage)
 
     return estimate

@@ -44,19 +44,23 @@ def read_usage(observation: Mapping[str, Any], model: str | None, at_us: int) ->
         return None
     metadata = observation["metadata"]  # the model is there, too
     provider = metadata.get("provider")
+    answer = get("output_tokens")
     # Half of a call would be a price far too low. Embeddings have no output.
-    if get("output_tokens") is None and metadata.get("operation") != "embeddings":
+    if answer is None and metadata.get("operation") != "embeddings":
         return None
+    read, written = get("cache_read_tokens"), get("cache_creation_tokens")
+    reasoning = get("reasoning_tokens")
     try:
+        # Every model call comes by here: mostly there are two whole numbers.
         return Usage(
-            provider if isinstance(provider, str) and provider else None,
+            provider if type(provider) is str and provider else None,
             model,
             at_us,
             given if type(given) is int and 0 <= given <= _MAX_TOKENS else _count(given),
-            _count(get("output_tokens")),
-            _count(get("cache_read_tokens")),
-            _count(get("cache_creation_tokens")),
-            _count(get("reasoning_tokens")),
+            answer if type(answer) is int and 0 <= answer <= _MAX_TOKENS else _count(answer),
+            0 if read is None else _count(read),
+            0 if written is None else _count(written),
+            0 if reasoning is None else _count(reasoning),
         )
     except ValueError:
         return None
