@@ -5,27 +5,26 @@ from __future__ import annotations
 from typing import Final
 
 from sessionbat._otel import values
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 
-_TOTALS: Final = (
+_TOTALS: Final = Names(
     *("operation.cost", "gen_ai.cost.total_cost", "llm.cost.total", "gen_ai.usage.cost"),
     *("gen_ai.usage.total_cost", "llm.usage.cost", "claude_agent_sdk.total_cost_usd"),
 )
 
 
-_DETAILS: Final = "langfuse.observation.cost_details"
-_ALL: Final = frozenset((*_TOTALS, _DETAILS))
+_DETAILS: Final = Names("langfuse.observation.cost_details")
 
 
 def cost_of(attributes: Attributes) -> float | None:
     """Give the cost in US dollars; None where none is named."""
-    if not attributes.has_any(_ALL):
-        return None
-    for each in _TOTALS:
-        cost = values.number(attributes.raw.get(each))
+    for each in attributes.present(_TOTALS):
+        cost = values.number(attributes.raw[each])
         if cost is not None and cost >= 0:
             return float(cost)
     details = attributes.mapping(_DETAILS)
+    if not details:
+        return None
     total = values.number(details.get("total"))
     if total is None:
         parts = [values.number(details.get(side)) for side in ("input", "output")]

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sessionbat._otel import values
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 from sessionbat._otel.model import Span, SpanEvent
 
 MAX_MESSAGE_CHARACTERS: Final = 10_000
 
+_NAMED: Final = Names("error.type")
+_STATUS_CODES: Final = Names("http.response.status_code", "http.status_code")
+_LEVEL: Final = Names("langfuse.observation.level", "gen_ai.tool.status")
 _MESSAGES: Final = ("langfuse.observation.status_message", "error.message", "exception.message")
 _UNTOLD: Final = frozenset({"_other", "other", "error", "exception", "unknown"})
 _CANCELLED: Final = ("CancelledError", "GeneratorExit", "AbortError", "cancelled", "canceled")
@@ -44,7 +47,7 @@ class Failure:
 
 def failure_of(span: Span, attributes: Attributes) -> Failure | None:
     """Say how a span failed; None when it did not. A status that is unset means success."""
-    named = attributes.name("error.type")
+    named = attributes.name(_NAMED)
     if not (span.status == "error" or named or _says_so(attributes)):
         return None
     exception = _exception(span)
@@ -68,7 +71,7 @@ def failure_of(span: Span, attributes: Attributes) -> Failure | None:
 
 def http_status_of(attributes: Attributes, failure: Failure | None) -> int | None:
     """Give the HTTP status that the provider answered, also where only the message has it."""
-    status = values.count(attributes.first("http.response.status_code", "http.status_code"))
+    status = values.count(attributes.first(_STATUS_CODES))
     if status is None and failure is not None:
         written = _STATUS.search(failure.message[:500])
         status = int(written[1]) if written else None
@@ -76,6 +79,8 @@ def http_status_of(attributes: Attributes, failure: Failure | None) -> int | Non
 
 
 def _says_so(attributes: Attributes) -> bool:
+    if not attributes.present(_LEVEL):
+        return False
     level = values.text(attributes.raw.get("langfuse.observation.level")).upper()
     status = values.text(attributes.raw.get("gen_ai.tool.status")).lower()
     return level == "ERROR" or status == "error"

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sessionbat._otel import names, values
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 
 #: Session names of the conventions. ``mcp.session.id`` is one of a connection, LangSmith's
 #: ``session_name`` a project: neither is here.
-_SESSION: Final = (
+_SESSION: Final = Names(
+    names.SESSION,
     *("gen_ai.conversation.id", "session.id", "langfuse.session.id", "gen_ai.session.id"),
     *("langfuse.trace.session_id", "gcp.vertex.agent.session_id", "mlflow.trace.session"),
     *("ag2.conversation.id", "lk.session_id", "conversation.id", "thread.conversation_id"),
@@ -22,18 +23,23 @@ _SESSION_KEYS: Final = (
     *("session_id", "thread_id", "conversation_id", "sessionId", "threadId", "chatId"),
     *("conversationId", "chat_id", "session.id"),
 )
-_USER: Final = (
+_USER: Final = Names(
     *("user.id", "langfuse.user.id", "enduser.id", "gen_ai.user.id", "mlflow.trace.user"),
     *("gen_ai.request.user", "gcp.vertex.agent.user_id", "llm.user"),
 )
 _USER_KEYS: Final = ("user_id", "userId", "user")
-_TAGS: Final = ("tag.tags", "langfuse.trace.tags", "langsmith.span.tags", "tags")
+_TAGS: Final = Names("tag.tags", "langfuse.trace.tags", "langsmith.span.tags", "tags")
 #: LangGraph tags its own steps.
-_NOISY_TAGS: Final = ("seq:step:", "graph:step:", "map:key:", "langsmith:")
-_AGENT: Final = (
+_NOISY_TAGS: Final = Names("seq:step:", "graph:step:", "map:key:", "langsmith:")
+_AGENT: Final = Names(
     *("gen_ai.agent.name", "agent.name", "agent_name", "langfuse.observation.agent.name"),
     "crewai.agent.role",
 )
+_NODE: Final = Names("graph.node.id")
+_METADATA: Final = Names("metadata")
+_OF_OBSERVATION: Final = Names("langfuse.observation.metadata")
+_OF_TRACE: Final = Names("langfuse.trace.metadata")
+_PARAMETERS: Final = Names("llm.invocation_parameters")
 _TREES: Final = (
     *("langfuse.observation.metadata", "langfuse.trace.metadata", "langsmith.metadata"),
     *("traceloop.association.properties", "ai.telemetry.metadata", "ai.settings.context"),
@@ -69,22 +75,22 @@ class HostMetadata:
     @property
     def session(self) -> str | None:
         """The session that the span itself names."""
-        return self._attributes.name(names.SESSION, *_SESSION) or self._of(*_SESSION_KEYS)
+        return self._attributes.name(_SESSION) or self._of(*_SESSION_KEYS)
 
     @property
     def user(self) -> str | None:
         """The user that the span itself names."""
-        return self._attributes.name(*_USER) or self._of(*_USER_KEYS)
+        return self._attributes.name(_USER) or self._of(*_USER_KEYS)
 
     @property
     def agent(self) -> str | None:
         """The agent that the span itself names."""
-        return self._attributes.name(*_AGENT) or self._of("lc_agent_name", "agent_name")
+        return self._attributes.name(_AGENT) or self._of("lc_agent_name", "agent_name")
 
     @property
     def node(self) -> str | None:
         """The node of the graph in which it happened."""
-        return self._of("langgraph_node") or self._attributes.name("graph.node.id")
+        return self._of("langgraph_node") or self._attributes.name(_NODE)
 
     @property
     def step(self) -> Any:
@@ -95,8 +101,8 @@ class HostMetadata:
     def tags(self) -> list[str]:
         """The tags that the host gave, each once."""
         found: dict[str, None] = {}
-        for each in _TAGS:
-            for tag in _tags(self._attributes.raw.get(each)):
+        for each in self._attributes.present(_TAGS):
+            for tag in _tags(self._attributes.raw[each]):
                 if not tag.startswith(_NOISY_TAGS) and len(found) < _MAX_TAGS:
                     found[tag] = None
         return list(found)
@@ -105,6 +111,8 @@ class HostMetadata:
     def metadata(self) -> dict[str, Any]:
         """What else the host said, without what its library says of itself."""
         kept: dict[str, Any] = {}
+        if not self.said:
+            return kept
         known = (*_SESSION_KEYS, *_USER_KEYS)
         for key, value in self.said.items():
             value = values.decoded(value)
@@ -124,12 +132,12 @@ class HostMetadata:
 
 
 def _sources(attributes: Attributes) -> Iterator[Mapping[str, Any]]:
-    yield attributes.mapping("metadata")  # OpenInference
+    yield attributes.mapping(_METADATA)  # OpenInference
     for tree in _TREES:
         yield attributes.tree(tree)
-    yield attributes.mapping("langfuse.observation.metadata")
-    yield attributes.mapping("langfuse.trace.metadata")
-    parameters = attributes.mapping("llm.invocation_parameters")
+    yield attributes.mapping(_OF_OBSERVATION)
+    yield attributes.mapping(_OF_TRACE)
+    parameters = attributes.mapping(_PARAMETERS)
     given = parameters.get("metadata")
     yield given if isinstance(given, dict) else {}  # OpenInference for LiteLLM
     yield attributes.tree("metadata")

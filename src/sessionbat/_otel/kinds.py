@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from sessionbat._otel import names, values
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import MAX_NAME, Attributes, Names
 from sessionbat._otel.model import Span
 from sessionbat._otel.parts import Kind
 
@@ -96,7 +97,7 @@ _MLFLOW: Final = {
     "agent": AGENT,
 }
 
-_Table = tuple[str, dict[str, What], Callable[[str], str]]
+_Table = tuple[dict[str, What], Callable[[str], str]]
 
 
 def _as_it_is(value: str) -> str:
@@ -104,24 +105,28 @@ def _as_it_is(value: str) -> str:
 
 
 #: First present wins; a value that its table does not know is structure.
-_TABLES: Final[tuple[_Table, ...]] = (
-    ("langsmith.span.kind", _LANGSMITH, str.lower),
-    ("langfuse.observation.type", _LANGFUSE, str.lower),
-    ("openinference.span.kind", _OPENINFERENCE, str.lower),
-    ("ai.operationId", _AI_SDK, _as_it_is),
-    ("gen_ai.operation.name", _GENAI, str.lower),
-    ("traceloop.span.kind", _TRACELOOP, str.lower),
-    ("mcp.method.name", _MCP, str.lower),
-    ("llm.request.type", _REQUEST, str.lower),
-    ("mlflow.spanType", _MLFLOW, lambda said: said.strip('"').lower()),
-)
+_TABLES: Final[dict[str, _Table]] = {
+    "langsmith.span.kind": (_LANGSMITH, str.lower),
+    "langfuse.observation.type": (_LANGFUSE, str.lower),
+    "openinference.span.kind": (_OPENINFERENCE, str.lower),
+    "ai.operationId": (_AI_SDK, _as_it_is),
+    "gen_ai.operation.name": (_GENAI, str.lower),
+    "traceloop.span.kind": (_TRACELOOP, str.lower),
+    "mcp.method.name": (_MCP, str.lower),
+    "llm.request.type": (_REQUEST, str.lower),
+    "mlflow.spanType": (_MLFLOW, lambda said: said.strip('"').lower()),
+}
+_NAMES: Final = Names(*_TABLES)
+_DATABASE: Final = Names("db.operation", "db.operation.name")
 
 #: Attributes that a model call alone has.
-_MODEL: Final = (
+_MODEL: Final = Names(
     *("gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "llm.request.model"),
     *("langfuse.observation.model.name", "ai.model.id", "llm.openai.model", "llm.anthropic.model"),
 )
-_VECTOR_SEARCH: Final = ("db.vector.query.top_k", "db.vector.query.embedding", "vector_db.vendor")
+_VECTOR_SEARCH: Final = Names(
+    "db.vector.query.top_k", "db.vector.query.embedding", "vector_db.vendor"
+)
 _SEARCHES: Final = ("query", "search", "retrieve", "similarity")
 
 #: Scopes of web frameworks and HTTP clients: their spans are structure.
@@ -130,30 +135,34 @@ _HTTP_SCOPES: Final = (
     *("pyramid", "httpx", "requests", "urllib", "http", "undici", "express", "fastify", "koa"),
     *("nestjs", "next.js", "hono", "grpc", "instrumentation-fetch", "connect", "restify", "fetch"),
 )
-_HTTP_NAMES: Final = ("http.route", "http.request.method", "http.method")
+_HTTP_NAMES: Final = Names("http.route", "http.request.method", "http.method")
 
 
 def kind_of(span: Span, attributes: Attributes) -> What:
     """Say what a span tells of; a span that nothing is known of is structure."""
-    for each, table, spelt in _TABLES:
-        said = values.name(attributes.raw.get(each))
+    for each in attributes.present(_NAMES):
+        said = values.name(attributes.raw[each])
         if said is not None:
+            table, spelt = _TABLES[each]
             return table.get(spelt(said), STRUCTURE)
-    if attributes.first(*_VECTOR_SEARCH) is not None and _searches(span, attributes):
+    if attributes.first(_VECTOR_SEARCH) is not None and _searches(span, attributes):
         return RETRIEVAL
-    if attributes.first(*_MODEL) is not None or span.name == "raw_gen_ai_request":
+    if attributes.first(_MODEL) is not None or span.name == "raw_gen_ai_request":
         return LLM
     return STRUCTURE
 
 
 def is_http(span: Span, attributes: Attributes) -> bool:
     """Whether a span is one of a web framework or an HTTP client, whatever is written on it."""
-    if attributes.first(*_HTTP_NAMES) is None:
-        return False
-    last = span.scope.name.lower().replace("@opentelemetry/instrumentation-", "").rpartition(".")[2]
-    return last in _HTTP_SCOPES or span.scope.name.lower() in _HTTP_SCOPES
+    return attributes.first(_HTTP_NAMES) is not None and _speaks_http(span.scope.name[-MAX_NAME:])
+
+
+@lru_cache(1024)
+def _speaks_http(scope: str) -> bool:
+    last = scope.lower().replace("@opentelemetry/instrumentation-", "").rpartition(".")[2]
+    return last in _HTTP_SCOPES or scope.lower() in _HTTP_SCOPES
 
 
 def _searches(span: Span, attributes: Attributes) -> bool:
-    said: Any = attributes.name("db.operation", "db.operation.name") or span.name
+    said: Any = attributes.name(_DATABASE) or span.name
     return any(word in said.lower() for word in _SEARCHES)

@@ -18,7 +18,7 @@ from sessionbat._otel import (
     transcript_parts,
     values,
 )
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 from sessionbat._otel.content_facts import mark_content, with_content
 from sessionbat._otel.envelopes import envelope_of
 from sessionbat._otel.host_metadata import HostMetadata
@@ -27,7 +27,8 @@ from sessionbat._otel.parts import Event, Facts, Part
 from sessionbat._otel.transcript_parts import Asker
 
 #: Google's ADK numbers its model calls; two of them may be told of one span.
-_CALL_NUMBER: Final = "gcp.vertex.agent.event_id"
+_CALL_NUMBER: Final = Names("gcp.vertex.agent.event_id")
+_ERROR: Final = Names("error.type")
 
 
 def map_log(record: LogRecord) -> Sequence[Part]:
@@ -99,7 +100,7 @@ def _fill(event: Event, record: LogRecord, attributes: Attributes) -> messages.C
     talk = messages.conversation_of(span, attributes)
     observation["input"], observation["output"] = talk.input, talk.output
     observation["metrics"].update(tokens.tokens_of(attributes))
-    error = attributes.name("error.type")
+    error = attributes.name(_ERROR)
     if error is not None:
         observation["error"] = {"type": error, "message": ""}
     said = {

@@ -8,7 +8,6 @@ and users in ``host_metadata``, ``models``, ``messages``, ``tools``, ``retrieval
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from sessionbat._otel import (
@@ -23,7 +22,7 @@ from sessionbat._otel import (
     tools,
     values,
 )
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 from sessionbat._otel.content_facts import mark_content, with_content
 from sessionbat._otel.endings import latency_ms, mark_ending
 from sessionbat._otel.envelopes import envelope_of, id_of, time_of
@@ -38,6 +37,13 @@ from sessionbat._otel.transcript_parts import Asker
 __all__ = ["map_log", "map_span"]
 
 _AGENTS_MESSAGES: Final = "pydantic_ai.all_messages"
+_OUTPUT: Final = Names("output.value", "gen_ai.completion")
+_AGENT_NAMES: Final = Names("traceloop.entity.name", "ai.telemetry.functionId")
+_TOOL_TYPE: Final = Names("gen_ai.tool.type")
+_SERVER: Final = Names("fastmcp.server.name", "mcp.server.name")
+_SOURCE: Final = Names("traceloop.entity.name", "gen_ai.data_source.id")
+_TOP_K: Final = Names("gen_ai.request.top_k", "db.vector.query.top_k")
+_RERANKER: Final = Names("reranker.model_name")
 #: Attributes of the host's own kept in ``metadata.attributes``, and how long a text each.
 MAX_OTHER_ATTRIBUTES: Final = 50
 MAX_OTHER_CHARACTERS: Final = 1000
@@ -146,7 +152,7 @@ class _Reading:
         }
 
     def _agent_from_name(self) -> str:
-        said = self.attributes.name("traceloop.entity.name", "ai.telemetry.functionId")
+        said = self.attributes.name(_AGENT_NAMES)
         words = said or self.span.name
         for prefix in ("invoke_agent ", "create_agent "):
             words = words.removeprefix(prefix)
@@ -172,7 +178,7 @@ class _Reading:
         attributes = self.attributes
         is_embedding = self.what.operation == names.EMBEDDINGS
         metadata, metrics = observation["metadata"], observation["metrics"]
-        output = attributes.decoded("output.value", "gen_ai.completion")
+        output = attributes.decoded(_OUTPUT)
         if is_embedding:
             observation["input"] = messages.embedded_in(attributes)
         else:
@@ -212,16 +218,14 @@ class _Reading:
         _put(
             observation["metadata"],
             tool_call_id=call_id,
-            tool_type=self.attributes.name("gen_ai.tool.type"),
-            server=self.attributes.name("fastmcp.server.name", "mcp.server.name"),
+            tool_type=self.attributes.name(_TOOL_TYPE),
+            server=self.attributes.name(_SERVER),
         )
         return {"tool": tool, "call_id": call_id}
 
     def _fill_retrieval(self, observation: dict[str, Any]) -> None:
         documents = retrievals.documents_of(self.attributes)
-        observation["name"] = values.name(
-            self.attributes.first("traceloop.entity.name", "gen_ai.data_source.id")
-        )
+        observation["name"] = values.name(self.attributes.first(_SOURCE))
         query = retrievals.query_of(self.attributes)
         observation["input"] = None if query is None else {"query": query}
         if documents is not None:
@@ -229,10 +233,8 @@ class _Reading:
             observation["metrics"]["documents_found"] = len(documents)
         _put(
             observation["metadata"],
-            top_k=values.number(
-                self.attributes.first("gen_ai.request.top_k", "db.vector.query.top_k")
-            ),
-            model=self.attributes.name("reranker.model_name"),
+            top_k=values.number(self.attributes.first(_TOP_K)),
+            model=self.attributes.name(_RERANKER),
         )
 
     def _fill_common(self, event: Event, facts: Mapping[str, Any]) -> None:
@@ -252,7 +254,7 @@ class _Reading:
             instrumentation=facts["scope"] or None,
             trace_id=self.key.trace,
             span_id=self.key.span,
-            attributes=_others(attributes.raw) or None,
+            attributes=_others(attributes) or None,
         )
         for key, value in self.host.metadata.items():
             metadata.setdefault(key, value)
@@ -293,19 +295,17 @@ _KNOWN_WHOLE: Final = frozenset(
 )
 
 
-@lru_cache(4096)
 def _is_the_hosts(name: str) -> bool:
     return not name.startswith(_KNOWN) and name not in _KNOWN_WHOLE
 
 
-def _others(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _others(attributes: Attributes) -> dict[str, Any]:
     """Keep what the host itself wrote on the span: a few short values."""
     kept: dict[str, Any] = {}
-    for place, (key, value) in enumerate(raw.items()):
-        if len(kept) >= MAX_OTHER_ATTRIBUTES or place >= 10_000:
+    for key in attributes.chosen(_is_the_hosts):
+        if len(kept) >= MAX_OTHER_ATTRIBUTES:
             break
-        if type(key) is not str or len(key) > 200 or not _is_the_hosts(key):
-            continue
+        value = attributes.raw[key]
         is_short = not isinstance(value, str) or 0 < len(value) <= MAX_OTHER_CHARACTERS
         if isinstance(value, str | int | float) and is_short:
             kept[key] = value

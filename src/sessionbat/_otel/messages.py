@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sessionbat._otel import event_messages, finish_reasons, values
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 from sessionbat._otel.chat import (
     Message,
     answers_in,
@@ -19,28 +19,29 @@ from sessionbat._otel.chat import (
 )
 from sessionbat._otel.model import Span
 
-_ASKED: Final = ("gen_ai.input.messages",)
-_ASKED_WHOLE: Final = (
+_ASKED: Final = Names("gen_ai.input.messages")
+_ASKED_WHOLE: Final = Names(
     *("langfuse.observation.input", "ai.prompt.messages", "ai.prompt", "gen_ai.prompt"),
     *("pydantic_ai.all_messages", "all_messages_events", "llm.openai.messages"),
     *("llm.anthropic.messages", "gen_ai.request.messages", "gcp.vertex.agent.llm_request"),
 )
-_ASKED_LAST: Final = (
+_ASKED_LAST: Final = Names(
     *("input.value", "traceloop.entity.input", "mlflow.spanInputs", "gen_ai.task.input"),
     "crewai.task.description",
 )
-_ANSWERED: Final = "gen_ai.output.messages"
-_ANSWERED_WHOLE: Final = (
+_ASKED_AT_ALL: Final = Names(*_ASKED_WHOLE, *_ASKED_LAST, *_ASKED)
+_ANSWERED: Final = Names("gen_ai.output.messages")
+_ANSWERED_WHOLE: Final = Names(
     *("langfuse.observation.output", "gen_ai.completion", "llm.openai.choices"),
     *("llm.anthropic.content", "gen_ai.response.messages", "gcp.vertex.agent.llm_response"),
 )
-_ANSWERED_LAST: Final = (
+_ANSWERED_LAST: Final = Names(
     *("output.value", "traceloop.entity.output", "mlflow.spanOutputs", "gen_ai.task.output"),
     *("final_result", "crewai.crew.result"),
 )
-_INSTRUCTIONS: Final = ("gen_ai.system_instructions", "gen_ai.system.instructions")
-_TOOLS: Final = ("gen_ai.tool.definitions", "ai.prompt.tools", "llm.openai.tools")
-_REASONS: Final = (
+_INSTRUCTIONS: Final = Names("gen_ai.system_instructions", "gen_ai.system.instructions")
+_TOOLS: Final = Names("gen_ai.tool.definitions", "ai.prompt.tools", "llm.openai.tools")
+_REASONS: Final = Names(
     *("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "llm.finish_reason"),
     *("ai.response.finishReason", "anthropic.message.stop_reason"),
     *("langfuse.observation.metadata.finish_reason", "gen_ai.completion.0.finish_reason"),
@@ -53,6 +54,8 @@ _PATHS_TO_REASON: Final = (
     ("candidates", 0, "finish_reason"),
     ("finish_reason",),
 )
+_AI_TEXT: Final = Names("ai.response.text", "ai.response.object", "ai.result.text")
+_AI_CALLS: Final = Names("ai.response.toolCalls", "ai.result.toolCalls")
 #: What an empty answer looks like in LangSmith's and other's forms.
 _NOTHING: Final[tuple[Any, ...]] = (None, "", [], {}, "null")
 
@@ -89,7 +92,7 @@ def conversation_of(span: Span, attributes: Attributes) -> Conversation:
     details = event_messages.details_in(span.events) if span.events else None
     if details:
         attributes = Attributes({**details, **attributes.raw})
-    output = attributes.decoded(*_ANSWERED_LAST)
+    output = attributes.decoded(_ANSWERED_LAST)
     asked, other_input = _asked(span, attributes)
     answered, other_output = _answered(span, attributes, output)
     reason, raw = _reason(attributes, answered, output)
@@ -121,8 +124,8 @@ def embedded_in(attributes: Attributes) -> Any:
     texts = [each for each in texts if each is not None]
     if texts:
         return {"texts": texts} if len(texts) > 1 else {"text": texts[0]}
-    given = attributes.decoded(*_EMBEDDED, *_ASKED_WHOLE, *_ASKED_LAST)
-    messages = messages_in(attributes.first(*_ASKED))
+    given = attributes.decoded(_EMBEDDED)
+    messages = messages_in(attributes.first(_ASKED))
     if messages and given is None:
         return {"text": "\n".join(map(words_of, messages))}
     if isinstance(given, dict):
@@ -136,7 +139,10 @@ def embedded_in(attributes: Attributes) -> Any:
 
 
 _EMBEDDINGS: Final = "embedding.embeddings"
-_EMBEDDED: Final = ("ai.value", "ai.values", "embedding.text", "gen_ai.embeddings.input")
+_EMBEDDED: Final = Names(
+    *("ai.value", "ai.values", "embedding.text", "gen_ai.embeddings.input"),
+    *(*_ASKED_WHOLE, *_ASKED_LAST),
+)
 
 
 def _asked(span: Span, attributes: Attributes) -> tuple[list[Message], Any]:
@@ -158,14 +164,14 @@ def _asked(span: Span, attributes: Attributes) -> tuple[list[Message], Any]:
     if found:
         return found, None
     # The messages themselves last: they are read above, but for a text too long to be decoded.
-    other = _without_call(attributes.decoded(*_ASKED_WHOLE, *_ASKED_LAST, *_ASKED))
+    other = _without_call(attributes.decoded(_ASKED_AT_ALL))
     if isinstance(other, str):
         return [{"role": "user", "content": other}], None
     return [], other
 
 
 def _answered(span: Span, attributes: Attributes, output: Any) -> tuple[list[Message], Any]:
-    found = answers_in(attributes.raw.get(_ANSWERED))
+    found = answers_in(attributes.raw.get(*_ANSWERED))
     if found:
         return found, None
     for tree in ("llm.output_messages", "gen_ai.completion"):
@@ -178,7 +184,7 @@ def _answered(span: Span, attributes: Attributes, output: Any) -> tuple[list[Mes
     found = found or _written_events(attributes, answers=True) or _answer_or_text(output)
     if found:
         return found, None
-    other = attributes.decoded(*_ANSWERED_WHOLE)
+    other = attributes.decoded(_ANSWERED_WHOLE)
     other = output if other is None else other
     other = attributes.decoded(_ANSWERED) if other is None else other
     if isinstance(other, dict) and all(value in _NOTHING for value in other.values()):
@@ -189,10 +195,10 @@ def _answered(span: Span, attributes: Attributes, output: Any) -> tuple[list[Mes
 
 
 def _first(
-    attributes: Attributes, sources: tuple[str, ...], read: Callable[[Any], list[Message] | None]
+    attributes: Attributes, sources: Names, read: Callable[[Any], list[Message] | None]
 ) -> list[Message]:
-    for each in sources:
-        value = attributes.raw.get(each)
+    for each in attributes.present(sources):
+        value = attributes.raw[each]
         found = None if value is None else read(values.unrepresented(value))
         if found:
             return found
@@ -232,8 +238,8 @@ def _written_events(attributes: Attributes, *, answers: bool) -> list[Message]:
 
 
 def _of_ai_sdk(attributes: Attributes) -> list[Message]:
-    text = attributes.first("ai.response.text", "ai.response.object", "ai.result.text")
-    calls = values.listed(attributes.first("ai.response.toolCalls", "ai.result.toolCalls"))
+    text = attributes.first(_AI_TEXT)
+    calls = values.listed(attributes.first(_AI_CALLS))
     if text is None and not calls:
         return []
     message: Message = {"role": "assistant"}
@@ -255,7 +261,7 @@ def _of_ai_sdk(attributes: Attributes) -> list[Message]:
 
 
 def _with_instructions(attributes: Attributes, asked: list[Message]) -> list[Message]:
-    said = attributes.decoded(*_INSTRUCTIONS)
+    said = attributes.decoded(_INSTRUCTIONS)
     if said is None or not asked or asked[0].get("role") in ("system", "developer"):
         return asked
     if isinstance(said, str):
@@ -265,7 +271,7 @@ def _with_instructions(attributes: Attributes, asked: list[Message]) -> list[Mes
 
 
 def _tools(attributes: Attributes) -> Any:
-    given = values.unrepresented(attributes.first(*_TOOLS))
+    given = values.unrepresented(attributes.first(_TOOLS))
     if isinstance(given, list | tuple) and given:
         return [values.decoded(each) for each in given]
     flat = [values.dig(each, "tool", "json_schema") for each in attributes.list("llm.tools")]
@@ -292,10 +298,10 @@ def _reason(
 
 
 def _reasons(attributes: Attributes, answered: list[Message], output: Any) -> Iterator[Any]:
-    yield attributes.first(*_REASONS)
+    yield attributes.first(_REASONS)
     for message in answered:
         yield message.get("finish_reason")
-    for payload in (output, attributes.decoded(*_ANSWERED_WHOLE)):
+    for payload in (output, attributes.decoded(_ANSWERED_WHOLE)):
         if isinstance(payload, dict):
             for path in _PATHS_TO_REASON:
                 yield values.dig(payload, *path)

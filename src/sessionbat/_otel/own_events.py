@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sessionbat._otel import names, values
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 from sessionbat._otel.model import Span, SpanKey
 from sessionbat._otel.parts import Event, Facts, Kind, Part
 from sessionbat.event import FEEDBACK, is_event_id
 
+_TYPE: Final = Names(names.TYPE)
+_SESSION: Final = Names("gen_ai.conversation.id")
 _KINDS: Final[dict[str, Kind]] = {"llm": "llm", "tool": "tool", "retrieval": "retrieval"}
 
 
@@ -38,7 +40,7 @@ def own_part(span: Span, attributes: Attributes) -> Part | None:
     facts = Facts(
         kind=_KINDS.get(type_, "feedback"),
         parent=span.parent_id or None,
-        session=session or attributes.name("gen_ai.conversation.id"),
+        session=session or attributes.name(_SESSION),
         interaction=interaction,
         event_id=str(id_),
         start_ns=span.start_ns,
@@ -51,7 +53,7 @@ def own_part(span: Span, attributes: Attributes) -> Part | None:
 
 def _inside(attributes: Attributes) -> tuple[dict[str, Any], str | None]:
     """Give observation and feedback under their names, and the type; no type for neither."""
-    said = attributes.name(names.TYPE)
+    said = attributes.name(_TYPE)
     feedback, observation = (
         _whole(attributes.raw.get(n)) for n in (names.FEEDBACK, names.OBSERVATION)
     )

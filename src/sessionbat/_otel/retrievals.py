@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sessionbat._otel import values
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 
 MAX_DOCUMENTS: Final = 1000
 
-_QUERIES: Final = (
+_QUERIES: Final = Names(
     *("gen_ai.retrieval.query.text", "gen_ai.retrieval.query", "reranker.query"),
     *("db.query.text", "gen_ai.data_source.query"),
 )
-_INPUTS: Final = (
+_INPUTS: Final = Names(
     *("langfuse.observation.input", "traceloop.entity.input", "gen_ai.task.input"),
     *("gen_ai.prompt", "input.value", "ai.query", "mlflow.spanInputs"),
 )
-_OUTPUTS: Final = (
+_OUTPUTS: Final = Names(
     *("gen_ai.retrieval.documents", "langfuse.observation.output", "traceloop.entity.output"),
     *(
         "gen_ai.task.output",
@@ -39,15 +39,15 @@ _FROM_METADATA: Final = ("id", "title", "score")
 
 def query_of(attributes: Attributes) -> Any:
     """Give what was looked for; None where the span does not say."""
-    found = attributes.first(*_QUERIES)
+    found = attributes.first(_QUERIES)
     if found is not None:
         return found
-    return _query(attributes.decoded(*_INPUTS), 0)
+    return _query(attributes.decoded(_INPUTS), 0)
 
 
 def documents_of(attributes: Attributes) -> list[dict[str, Any]] | None:
     """Give what was found; None where the span does not say, an empty list for nothing."""
-    spoken = attributes.decoded(*_OUTPUTS)
+    spoken = attributes.decoded(_OUTPUTS)
     whole = _documents(spoken, 0)
     for tree in _TREES:
         flat = [values.dig(each, "document") for each in attributes.list(tree)]

@@ -10,25 +10,25 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sessionbat._otel import values
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 
 #: For each metric the attributes that hold it, best first.
-_NAMES: Final[dict[str, tuple[str, ...]]] = {
-    "input_tokens": (
+_NAMES: Final[dict[str, Names]] = {
+    "input_tokens": Names(
         *("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
         *("ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"),
         *("llm.usage.prompt_tokens", "llm.usage.input_tokens"),
     ),
-    "output_tokens": (
+    "output_tokens": Names(
         *("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
         *("llm.token_count.completion", "ai.usage.outputTokens", "ai.usage.completionTokens"),
         *("llm.usage.completion_tokens", "llm.usage.output_tokens"),
     ),
-    "total_tokens": (
+    "total_tokens": Names(
         *("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total"),
         "ai.usage.totalTokens",
     ),
-    "cache_read_tokens": (
+    "cache_read_tokens": Names(
         *("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),
         *("gen_ai.usage.details.cache_read_tokens", "gen_ai.usage.details.cache_read_input_tokens"),
         *("llm.token_count.prompt_details.cache_read", "ai.usage.cachedInputTokens"),
@@ -36,14 +36,14 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
         *("gen_ai.usage.input_tokens.cached", "gen_ai.usage.details.cached_tokens"),
         "llm.usage.cache_read_input_tokens",
     ),
-    "cache_creation_tokens": (
+    "cache_creation_tokens": Names(
         *("gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_write.input_tokens"),
         *("gen_ai.usage.cache_creation_input_tokens", "gen_ai.usage.cache_write_input_tokens"),
         *("gen_ai.usage.details.cache_write_tokens", "llm.token_count.prompt_details.cache_write"),
         *("ai.usage.inputTokenDetails.cacheWriteTokens", "llm.usage.cache_creation_input_tokens"),
         "gen_ai.usage.details.cache_creation_input_tokens",
     ),
-    "reasoning_tokens": (
+    "reasoning_tokens": Names(
         *("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
         *("gen_ai.usage.details.reasoning_tokens", "ai.usage.reasoningTokens"),
         *("llm.token_count.completion_details.reasoning", "llm.usage.reasoning_tokens"),
@@ -54,23 +54,24 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
 
 #: Of an agent's run: the sums of its calls.
 _SUMS: Final = {
-    metric: tuple(
-        each.replace("gen_ai.usage.", "gen_ai.aggregated_usage.")
-        for each in candidates
-        if each.startswith("gen_ai.usage.")
+    metric: Names(
+        *(
+            each.replace("gen_ai.usage.", "gen_ai.aggregated_usage.")
+            for each in candidates
+            if each.startswith("gen_ai.usage.")
+        )
     )
     for metric, candidates in _NAMES.items()
 }
-_ALL_NAMES: Final = frozenset(each for candidates in _NAMES.values() for each in candidates)
-_ALL_SUMS: Final = frozenset(each for candidates in _SUMS.values() for each in candidates)
+_ALL_NAMES: Final = Names(*(each for candidates in _NAMES.values() for each in candidates))
+_ALL_SUMS: Final = Names(*(each for candidates in _SUMS.values() for each in candidates))
 
 #: Attributes that hold all figures in one value: JSON, or Python's spelling of a dictionary.
-_OBJECTS: Final = (
+_OBJECTS: Final = Names(
     *("langsmith.metadata.usage_metadata", "langfuse.observation.usage_details"),
     *("llm.openai.usage", "llm.anthropic.usage", "crewai.crew.usage_metrics"),
     *("langfuse.observation.usage", "mlflow.chat.tokenUsage", "ai.response.usage"),
 )
-_ALL_OBJECTS: Final = frozenset(_OBJECTS)
 #: In such a value, the path to each figure, best first.
 _PATHS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "input_tokens": (
@@ -106,8 +107,8 @@ _PATHS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 def tokens_of(attributes: Attributes) -> dict[str, int]:
     """Give the figures of a call by the names of the event."""
     found = _named(attributes)
-    for each in _OBJECTS if attributes.has_any(_ALL_OBJECTS) else ():
-        value = attributes.raw.get(each)
+    for each in attributes.present(_OBJECTS):
+        value = attributes.raw[each]
         if value is not None:
             for metric, figure in _of_object(values.unrepresented(value)).items():
                 found.setdefault(metric, figure)
@@ -117,7 +118,7 @@ def tokens_of(attributes: Attributes) -> dict[str, int]:
 def sums_of(attributes: Attributes) -> dict[str, int]:
     """Give the figures of an agent's run: sums of its calls, under their own names or the usual."""
     summed: dict[str, int] = {}
-    if attributes.has_any(_ALL_SUMS):
+    if attributes.present(_ALL_SUMS):
         for metric, candidates in _SUMS.items():
             figure = _first(attributes, candidates)
             if figure is not None:
@@ -127,7 +128,7 @@ def sums_of(attributes: Attributes) -> dict[str, int]:
 
 def _named(attributes: Attributes) -> dict[str, int]:
     found: dict[str, int] = {}
-    if not attributes.has_any(_ALL_NAMES):
+    if not attributes.present(_ALL_NAMES):
         return found
     for metric, candidates in _NAMES.items():
         figure = _first(attributes, candidates)
@@ -136,9 +137,9 @@ def _named(attributes: Attributes) -> dict[str, int]:
     return found
 
 
-def _first(attributes: Attributes, candidates: tuple[str, ...]) -> int | None:
-    for each in candidates:
-        value = attributes.raw.get(each)
+def _first(attributes: Attributes, candidates: Names) -> int | None:
+    for each in attributes.present(candidates):
+        value = attributes.raw[each]
         if value is not None and (figure := values.count(value)) is not None:
             return figure
     return None

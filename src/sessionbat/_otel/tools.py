@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sessionbat._otel import chat, event_messages, transcripts, values
-from sessionbat._otel.attributes import Attributes
+from sessionbat._otel.attributes import Attributes, Names
 from sessionbat._otel.model import Span
 
-_NAMES: Final = (
+_NAMES: Final = Names(
     *("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "traceloop.entity.name"),
     *("mcp.tool.name", "langsmith.trace.name"),
 )
-_CALL_IDS: Final = (
+_CALL_IDS: Final = Names(
     *("gen_ai.tool.call.id", "tool.id", "ai.toolCall.id", "tool_call.id"),
     *("langfuse.observation.metadata.tool_call_id", "tool.call_id"),
 )
-_ARGUMENTS: Final = (
+_ARGUMENTS: Final = Names(
     *("gen_ai.tool.call.arguments", "ai.toolCall.args", "ai.toolCall.input", "tool_arguments"),
     *("langfuse.observation.input", "traceloop.entity.input", "input.value", "gen_ai.prompt"),
     *("gen_ai.tool.arguments", "gen_ai.task.input", "mcp.request.argument", "mlflow.spanInputs"),
     *("gcp.vertex.agent.tool_call_args", "gen_ai.tool.input", "tool.input"),
 )
-_RESULTS: Final = (
+_RESULTS: Final = Names(
     *("gen_ai.tool.call.result", "ai.toolCall.result", "ai.toolCall.output", "tool_response"),
     *("langfuse.observation.output", "traceloop.entity.output", "output.value"),
     *("gen_ai.completion", "gen_ai.tool.output", "gen_ai.task.output", "mcp.response.value"),
@@ -48,7 +48,7 @@ _MCP_KEYS: Final = frozenset({"content", "isError", "structuredContent", "_meta"
 
 def tool_name_of(span: Span, attributes: Attributes) -> str | None:
     """Give the tool's name; from the span's where no attribute has it."""
-    found = attributes.name(*_NAMES)
+    found = attributes.name(_NAMES)
     if found is not None:
         return found
     words = span.name[:500].strip()
@@ -61,13 +61,13 @@ def tool_name_of(span: Span, attributes: Attributes) -> str | None:
 
 def call_id_of(attributes: Attributes, result: Any = None) -> str | None:
     """Give the id by which the model asked for this call."""
-    found = attributes.name(*_CALL_IDS)
+    found = attributes.name(_CALL_IDS)
     return found or values.name(values.dig(_message(result), "tool_call_id"))
 
 
 def arguments_of(span: Span, attributes: Attributes) -> Any:
     """Give what the tool was called with: the arguments, without what wraps them."""
-    given = attributes.first(*_ARGUMENTS)
+    given = attributes.first(_ARGUMENTS)
     if given is None:
         given = _of_event(span, "gen_ai.tool.message", "content")
     if given is None:
@@ -80,7 +80,7 @@ def arguments_of(span: Span, attributes: Attributes) -> Any:
 
 def raw_result_of(span: Span, attributes: Attributes) -> Any:
     """Give what the tool gave, as it was sent."""
-    given = attributes.first(*_RESULTS)
+    given = attributes.first(_RESULTS)
     if given is None:
         given = _of_event(span, "gen_ai.choice", "message")
     if given is None:
