@@ -25,6 +25,10 @@ UNITS = {
 #: Limits that no row has, and why.
 NOT_IN_THE_TABLE = {
     "caches, which forget": {
+        "_otel/attributes.py:_MAX_KEPT",
+        "_otel/attributes.py:_MAX_KEPT_ATTRIBUTES",
+        "_otel/attributes.py:_MAX_SHAPES",
+        "server/ingest/otlp/protobuf.py:_MAX_KEYS",
         "server/store/sqlite/payloads.py:_MAX_CACHED_BYTES",
         "server/store/sqlite/recent_rows.py:_MAX_BYTES",
         "server/store/sqlite/recent_rows.py:_MAX_ROWS",
@@ -74,6 +78,8 @@ NOT_IN_THE_TABLE = {
         "spooled.py:MAX_ABOUT_BYTES",
         "cli/deleting.py:MAX_USER_CHARACTERS",
         "cli/importing.py:MAX_LISTED_BAD_LINES",
+        "_otel/attributes.py:MAX_CHOSEN_FROM",
+        "_otel/attributes.py:MAX_CHOSEN_NAME",
         "_otel/attributes.py:MAX_NAME",
         "_otel/attributes.py:MAX_STEPS",
         "_otel/chat.py:_MAX_NESTING",

@@ -65,7 +65,7 @@ _values = st.recursive(
 def _known_names() -> list[str]:
     """Every name that a table of the mapper holds."""
     found = {name for metric in tokens._NAMES.values() for name in metric}
-    found |= {name for name, _, _ in kinds._TABLES}
+    found |= set(kinds._TABLES)
     found |= {value for key, value in vars(names).items() if key.isupper()}
     for table in ("_ASKED", "_ASKED_WHOLE", "_ASKED_LAST", "_ANSWERED_WHOLE", "_ANSWERED_LAST"):
         found |= set(getattr(messages, table))

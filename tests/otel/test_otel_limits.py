@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sessionbat._otel import chat, retrievals, transcripts, values
-from sessionbat._otel.attributes import MAX_LOOKED_THROUGH, Attributes
+from sessionbat._otel.attributes import MAX_LOOKED_THROUGH, Attributes, Names
 from sessionbat._otel.errors import MAX_MESSAGE_CHARACTERS
 from sessionbat._otel.mapping import map_span
 from tests.otel.making import events, genai, span
@@ -27,7 +27,7 @@ def test_as_many_attributes_as_may_be_are_looked_through(beyond: int) -> None:
     padding = {f"x.{n}": 1 for n in range(MAX_LOOKED_THROUGH - 1 + beyond)}
     found = Attributes({**padding, "llm.input_messages.0.message.role": "user"})
     assert bool(found.list("llm.input_messages")) is not bool(beyond)
-    assert found.first("llm.input_messages.0.message.role") == "user"
+    assert found.first(Names("llm.input_messages.0.message.role")) == "user"
 
 
 @at_the_limit

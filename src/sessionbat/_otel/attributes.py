@@ -19,8 +19,15 @@ MAX_LOOKED_THROUGH: Final = 100_000
 MAX_STEPS: Final = 16
 MAX_NAME: Final = 512
 
+#: Names under which the host's metadata is flattened, the last for what none before it says.
+METADATA_TREES: Final = (
+    *("langfuse.observation.metadata", "langfuse.trace.metadata", "langsmith.metadata"),
+    *("traceloop.association.properties", "ai.telemetry.metadata", "ai.settings.context"),
+    "metadata",
+)
 #: Names under which instrumentation flattens lists and objects into many attributes.
 TREES: Final = (
+    *METADATA_TREES,
     "llm.input_messages",
     "llm.output_messages",
     "llm.prompts",
@@ -35,13 +42,6 @@ TREES: Final = (
     "gen_ai.prompt",
     "gen_ai.completion",
     "gen_ai.usage",
-    "langfuse.observation.metadata",
-    "langfuse.trace.metadata",
-    "langsmith.metadata",
-    "traceloop.association.properties",
-    "ai.telemetry.metadata",
-    "ai.settings.context",
-    "metadata",
     "sessionbat.context",
 )
 _BY_DEPTH: Final = sorted({tree.count(".") + 1 for tree in TREES}, reverse=True)
@@ -87,7 +87,7 @@ class Attributes:
     @property
     def may_have_metadata(self) -> bool:
         """Whether there is anything in which a host's metadata may be."""
-        return bool(self._shape.in_trees) or bool(self.present(_HOLDERS))
+        return self._shape.has_metadata or bool(self.present(_HOLDERS))
 
     def present(self, names: Names) -> tuple[str, ...]:
         """Say which of these are there; found once for all spans of one shape."""
@@ -165,7 +165,7 @@ _HOLDERS: Final = Names(
 class _Shape:
     """Which attributes a span has. Spans of one instrumentation have the same, time and again."""
 
-    __slots__ = ("_names", "chosen", "in_trees", "present")
+    __slots__ = ("_names", "chosen", "has_metadata", "in_trees", "present")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = dict.fromkeys(names)
@@ -173,6 +173,7 @@ class _Shape:
         self.present: dict[Names, tuple[str, ...]] = {}
         #: Those that spell a tree: each with the tree and its place there.
         self.in_trees = tuple(_in_trees(names))
+        self.has_metadata = any(prefix in METADATA_TREES for _, prefix, _ in self.in_trees)
         self.chosen: dict[Callable[[str], bool], tuple[str, ...]] = {}
 
     def find(self, names: Names) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ dumps of libraries become chat completions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sessionbat._otel import values
@@ -136,7 +136,18 @@ def says_anything(message: Mapping[str, Any]) -> bool:
 
 def words_of(message: Mapping[str, Any]) -> str:
     """Give the words in a message, without calls, results and reasoning."""
-    return "\n".join(_words(message))
+    content, words = message.get("content"), list[str]()
+    if isinstance(content, str):
+        words.append(content)
+    for block in blocks_of(message)[:MAX_MESSAGES]:
+        if isinstance(block, dict):
+            if values.text(block.get("type")) in _TEXT_TYPES:
+                said = block.get("text", block.get("content"))
+                if isinstance(said, str) and block.get("thought") is not True:
+                    words.append(said)
+        elif isinstance(block, str):
+            words.append(block)
+    return words[0] if len(words) == 1 else "\n".join(words)
 
 
 def blocks_of(message: Mapping[str, Any]) -> Sequence[Any]:
@@ -274,16 +285,3 @@ def _call(id_: Any, name: Any, arguments: Any) -> dict[str, Any]:
     given = {} if arguments is None else arguments
     made["function"] = {"name": values.text(name), "arguments": given}
     return made
-
-
-def _words(message: Mapping[str, Any]) -> Iterator[str]:
-    content = message.get("content")
-    if isinstance(content, str):
-        yield content
-    for block in blocks_of(message)[:MAX_MESSAGES]:
-        if isinstance(block, str):
-            yield block
-        elif isinstance(block, dict) and values.text(block.get("type")) in _TEXT_TYPES:
-            said = block.get("text", block.get("content"))
-            if isinstance(said, str) and block.get("thought") is not True:
-                yield said

@@ -16,6 +16,7 @@ from sessionbat.event import MAX_NAME_CHARACTERS, is_event_id
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_9999_NS: Final = 253_370_764_800 * 10**9
 _ENVIRONMENT: Final = ("deployment.environment.name", "deployment.environment")
+_PROJECT: Final = "langsmith.trace.session_name"
 _NO_SERVICE: Final = "unknown_service"
 
 
@@ -42,11 +43,15 @@ def _second(seconds: int) -> str:
 
 def app_of(scope: Scope, attributes: Mapping[str, Any]) -> str:
     """Give the app as the sender names it; only a hint, a key's app is what counts."""
-    project = values.name(attributes.get(names.APP))
-    project = project or values.name(attributes.get("langsmith.trace.session_name"))
-    service = values.name(scope.resource.get("service.name")) or ""
-    said = project or ("" if service.startswith(_NO_SERVICE) else service)
-    return said[:MAX_NAME_CHARACTERS]
+    for each in (names.APP, _PROJECT):
+        if (said := attributes.get(each)) is not None and (project := values.name(said)):
+            return project[:MAX_NAME_CHARACTERS]
+    app: str | None = scope.known.get("app")
+    if app is None:
+        service = values.name(scope.resource.get("service.name")) or ""
+        app = "" if service.startswith(_NO_SERVICE) else service[:MAX_NAME_CHARACTERS]
+        scope.known["app"] = app
+    return app
 
 
 def envelope_of(
@@ -76,14 +81,23 @@ def envelope_of(
 
 
 def _context(scope: Scope, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    known = scope.known.get("context")
+    if known is None:
+        known = scope.known["context"] = (
+            _first(scope.resource, *_ENVIRONMENT),
+            _first(scope.resource, "service.version"),
+        )
+    environment, version = known
     said = {
-        "environment": _first(scope.resource, *_ENVIRONMENT)
-        or _first(attributes, "langfuse.environment", *_ENVIRONMENT),
-        "release": _first(attributes, "langfuse.release")
-        or _first(scope.resource, "service.version"),
+        "environment": environment or _first(attributes, "langfuse.environment", *_ENVIRONMENT),
+        "release": _first(attributes, "langfuse.release") or version,
     }
     return {key: value for key, value in said.items() if value is not None}
 
 
 def _first(source: Mapping[str, Any], *candidates: str) -> str | None:
-    return next(filter(None, (values.name(source.get(each)) for each in candidates)), None)
+    for each in candidates:
+        value = source.get(each)
+        if value is not None and (found := values.name(value)) is not None:
+            return found
+    return None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sessionbat._otel import names, values
-from sessionbat._otel.attributes import Attributes, Names
+from sessionbat._otel.attributes import METADATA_TREES, Attributes, Names
 
 #: Session names of the conventions. ``mcp.session.id`` is one of a connection, LangSmith's
 #: ``session_name`` a project: neither is here.
@@ -40,10 +40,6 @@ _METADATA: Final = Names("metadata")
 _OF_OBSERVATION: Final = Names("langfuse.observation.metadata")
 _OF_TRACE: Final = Names("langfuse.trace.metadata")
 _PARAMETERS: Final = Names("llm.invocation_parameters")
-_TREES: Final = (
-    *("langfuse.observation.metadata", "langfuse.trace.metadata", "langsmith.metadata"),
-    *("traceloop.association.properties", "ai.telemetry.metadata", "ai.settings.context"),
-)
 #: What libraries put there about themselves; settings of the process among it.
 _NOISE: Final = (
     *("ls_", "lc_", "langgraph_", "LANGSMITH_", "LANGCHAIN_", "user_api_key", "checkpoint_ns"),
@@ -133,14 +129,14 @@ class HostMetadata:
 
 def _sources(attributes: Attributes) -> Iterator[Mapping[str, Any]]:
     yield attributes.mapping(_METADATA)  # OpenInference
-    for tree in _TREES:
+    for tree in METADATA_TREES[:-1]:
         yield attributes.tree(tree)
     yield attributes.mapping(_OF_OBSERVATION)
     yield attributes.mapping(_OF_TRACE)
     parameters = attributes.mapping(_PARAMETERS)
     given = parameters.get("metadata")
     yield given if isinstance(given, dict) else {}  # OpenInference for LiteLLM
-    yield attributes.tree("metadata")
+    yield attributes.tree(METADATA_TREES[-1])
 
 
 def _tags(value: Any) -> list[str]:

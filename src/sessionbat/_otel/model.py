@@ -24,6 +24,8 @@ class Scope:
     version: str = ""
     #: ``service.name``, ``deployment.environment.name`` and the like.
     resource: Mapping[str, Value] = field(default_factory=dict)
+    #: What was found out about it, for the next span of the same.
+    known: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

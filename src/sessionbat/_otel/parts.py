@@ -15,6 +15,7 @@ Event = dict[str, Any]
 Kind = Literal["llm", "tool", "retrieval", "feedback", "structure", "log"]
 
 
+_write: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 #: Never written to.
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -87,11 +88,9 @@ class Facts(NamedTuple):
         said = {
             name: value
             for name, value, usual in zip(self._fields, self, _USUAL, strict=True)
-            if value != usual
+            if value is not usual and value != usual
         }
-        return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(
-            "utf-8", "surrogatepass"
-        )
+        return _write(said).encode("utf-8", "surrogatepass")
 
     @classmethod
     def from_json(cls, data: bytes) -> Facts:

@@ -39,8 +39,10 @@ def text(value: Any) -> str:
 
 def name(value: Any) -> str | None:
     """Give a name: text without space around it, cut to ``MAX_NAME_CHARACTERS``; None if empty."""
+    if type(value) is str and len(value) <= MAX_NAME_CHARACTERS and value.isascii():
+        return value.strip() or None  # nearly always
     if value is None:
-        return None  # nearly always: most names of a table are not there
+        return None
     words = _without_surrogates(text(value)[: MAX_NAME_CHARACTERS + 64].strip())
     return words[:MAX_NAME_CHARACTERS] or None
 
@@ -85,12 +87,13 @@ def decoded(value: Any, max_characters: int | None = MAX_JSON_CHARACTERS) -> Any
     if not isinstance(value, str) or (max_characters is not None and len(value) > max_characters):
         return value
     stripped = value.strip() if value[:1].isspace() or value[-1:].isspace() else value
-    if (stripped[:1], stripped[-1:]) not in _JSON_ENDS:
+    if _JSON_ENDS.get(stripped[:1]) != stripped[-1:] or not stripped:
         return value
     try:
-        return _JSON.decode(stripped)
-    except (ValueError, RecursionError):
+        found, end = _scan_json(stripped, 0)
+    except (ValueError, RecursionError, StopIteration):
         return value
+    return found if end == len(stripped) else value
 
 
 def unrepresented(value: Any) -> Any:
@@ -133,17 +136,14 @@ def dig(value: Any, *path: str | int) -> Any:
 
 def digest(*words: str) -> str:
     """Give 24 hex digits for texts, the same for the same ones."""
-    made = sha256()
-    for word in words:
-        made.update(word.encode("utf-8", "surrogatepass"))
-        made.update(b"\0")
-    return made.hexdigest()[:24]
+    written = "\0".join((*words, "")).encode("utf-8", "surrogatepass")
+    return sha256(written).hexdigest()[:24]
 
 
 def canonical(value: Any) -> str:
     """Write a value as JSON in one way, whatever order its keys came in."""
     try:
-        return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+        return _write_canonical(value)
     except (TypeError, ValueError, RecursionError):
         return repr(type(value))
 
@@ -154,7 +154,10 @@ def plain(value: Any) -> Any:
 
 
 def plain_event(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy an event as JSON can hold it; each of its parts has room of its own."""
+    """Give an event as JSON can hold it; each of its parts has room of its own.
+
+    Parts that JSON can hold, as nearly all can, are not copied.
+    """
     return {key: _parts(value) if key in _INNER else _part(value) for key, value in event.items()}
 
 
@@ -169,20 +172,58 @@ def _parts(value: Any) -> Any:
 
 
 def _part(value: Any) -> Any:
-    if value is None or value == [] or value == {} or (type(value) is str and value.isascii()):
-        return value
-    return _Plain(MAX_VALUES).of(value, 0)
+    if value is None or not value or (type(value) is str and value.isascii()):
+        kind = type(value)
+        if value is None or kind is str or kind is list or kind is dict:
+            return value
+    return value if _is_plain(value) else _Plain(MAX_VALUES).of(value, 0)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is as ``plain`` would copy it: half the price of copying it."""
+    level: list[Any] = [[value]]
+    depth, left = 0, MAX_VALUES
+    while level:
+        deeper: list[Any] = []
+        for each in level:
+            left -= len(each)
+            if type(each) is dict:
+                for key in each:
+                    if type(key) is not str or not key.isascii():
+                        return False
+                each = each.values()
+            for inner in each:
+                kind = type(inner)
+                if kind is str:
+                    if not inner.isascii() and _has_surrogates(inner):
+                        return False
+                elif kind is dict or kind is list:
+                    deeper.append(inner)
+                elif kind is int:
+                    if not -(2**63) <= inner < 2**64:
+                        return False
+                elif kind is float:
+                    if not math.isfinite(inner):
+                        return False
+                elif inner is not None and kind is not bool:
+                    return False
+        level, depth = deeper, depth + 1
+        if depth > MAX_DEPTH or left < 0:
+            return not deeper and left >= 0
+    return True
 
 
 _EMPTY: Final[Mapping[str, Any]] = {}
-_JSON_ENDS: Final = (("{", "}"), ("[", "]"), ('"', '"'))
+_JSON_ENDS: Final = {"{": "}", "[": "]", '"': '"'}
 
 
 def _no_constant(_: str) -> None:
     return None  # NaN and the infinities are no JSON
 
 
-_JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
+# The part of ``decode`` that is written in C; the rest passes over spaces around the value.
+_scan_json: Final = json.JSONDecoder(parse_constant=_no_constant).scan_once  # type: ignore[attr-defined]
+_write_canonical: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
 
 
 def _digits(value: float) -> str:
@@ -199,7 +240,7 @@ def _without_surrogates(words: str) -> str:
 
 def _has_surrogates(words: str) -> bool:
     try:
-        words.encode("utf-8")
+        words.encode()
     except UnicodeEncodeError:
         return True
     return False

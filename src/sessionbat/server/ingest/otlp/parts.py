@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 from sessionbat._otel import names, values
 from sessionbat._otel.envelopes import app_of
@@ -39,8 +39,9 @@ class OtelRules:
 
     def place(self, parts: Mapping[SpanKey, Any]) -> Mapping[SpanKey, Place]:
         """See ``Rules.place``."""
-        placed = place({OtelKey(*key): facts for key, facts in parts.items()})
-        return {SpanKey(*key): each for key, each in placed.items()}
+        # Keys of either kind are the same pair.
+        placed: Mapping[Any, Place] = place(cast("Mapping[OtelKey, Facts]", parts))
+        return placed
 
     def unplaced(self, event: Event) -> Event:
         """See ``Rules.unplaced``."""
@@ -70,7 +71,7 @@ def parts_of(item: Span | LogRecord, app: str | None, received_at_us: int) -> li
 
 def _received(part: Part, app: str, received_at_us: int) -> ReceivedPart:
     event = part.event
-    if event is not None:
+    if event is not None and part.facts.event_id is not None:  # else it is made here
         problem = find_problem({**event, "app": app, "session_id": "-"})
         if problem is not None:
             raise Unreadable("bad-event", f"{problem.at}: {problem.message}")

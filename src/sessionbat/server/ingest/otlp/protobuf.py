@@ -13,8 +13,12 @@ from typing import Any, Final, NoReturn
 from sessionbat.server.ingest.otlp.limits import Counted, Unreadable, check_level
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-# The first bytes of an attribute's key and value, and of a value that is a text.
-_KEY, _VALUE, _TEXT = 0x0A, 0x12, 0x0A
+# The first bytes of an attribute's key and value, and of a value that is a text or a number.
+_KEY, _VALUE, _TEXT, _INT = 0x0A, 0x12, 0x0A, 0x18
+_FITS_NOWHERE: Final = 1 << 62
+# Keys as they were read, for instrumentation writes the same time and again.
+_MAX_KEYS: Final = 4096
+_keys: Final[dict[bytes, str]] = {}
 _double: Final = struct.Struct("<d").unpack_from
 _fixed64: Final = struct.Struct("<Q").unpack_from
 
@@ -140,29 +144,100 @@ class Message:
         attributes: dict[str, Any] = {}
         for number, found in self.fields():
             if number == field:
-                self.add_attribute(found, attributes, counted, level)
+                key, value = self.inner(found)._attribute(counted, level)
+                attributes[key] = value
         return attributes
 
-    def add_attribute(
-        self, place: Any, attributes: dict[str, Any], counted: Counted, level: int = 0
-    ) -> None:
-        """Read a key with its value into a dictionary."""
-        data, (start, end) = self._data, _place(place)
-        # As every exporter writes them, a short text: half of the time, and most of them.
-        try:
-            at = start + 2 + data[start + 1]
-            if data[start] == _KEY and data[at] == _VALUE and data[at + 2] == _TEXT:
-                size, text = data[at + 1], at + 4
-                length = data[at + 3]
-                if size < 0x80 and at + 2 + size == end == text + length:
-                    counted.take()
-                    key = str(data[start + 2 : at], "utf-8", "replace")
-                    attributes[key] = str(data[text:end], "utf-8", "replace")
-                    return
-        except IndexError:
-            pass
-        key, value = Message(data, (start, end))._attribute(counted, level)
-        attributes[key] = value
+    def others(
+        self, field: int, attributes: dict[str, Any], counted: Counted
+    ) -> list[tuple[int, Any]]:
+        """Read the attributes in a field into a dictionary; give the other fields.
+
+        Written out, without a call for each field: most of a span are attributes.
+
+        Args:
+            field: Its number, below 16.
+            attributes: Of several with one key, the last stays.
+            counted: Told of each value.
+        """
+        data, at, end, wanted = self._data, self._start, self._end, field << 3 | _BYTES
+        others: list[tuple[int, Any]] = []
+        while at < end:
+            tag = data[at]
+            if tag != wanted:
+                kind, start = tag & 7, at + 2
+                if kind == _BYTES and tag < 0x80 and start <= end and data[start - 1] < 0x80:
+                    at = start + data[start - 1]
+                    if at > end:
+                        _broken()
+                    others.append((tag >> 3, (start, at)))
+                else:
+                    at = self._other(at, others)
+                continue
+            at += 1
+            if at == end:
+                _broken()
+            length = data[at]
+            at += 1
+            if length & 0x80:
+                length, at = _varint(data, at - 1, end)
+            if length > end - at:
+                _broken()
+            stop = at + length
+            # As every exporter writes it: the key, and a text or a small number. Less than half of
+            # the time; what is not exactly that is read field by field.
+            try:
+                start = at + 2
+                value_at = start + data[at + 1]
+                if data[at] == _KEY and data[at + 1] < 0x80 and data[value_at] == _VALUE:
+                    size, inner = data[value_at + 1], value_at + 2
+                    if size & 0x80:
+                        size, inner = _two_bytes(size, data[inner]), inner + 1
+                    if inner + size == stop and counted.left > 0:
+                        kind, size, text = data[inner], data[inner + 1], inner + 2
+                        if kind == _TEXT:
+                            if size & 0x80:
+                                size, text = _two_bytes(size, data[text]), text + 1
+                            if text + size == stop:
+                                counted.left -= 1
+                                key = _keys.get(data[start:value_at]) or _key(data[start:value_at])
+                                attributes[key] = str(data[text:stop], "utf-8", "replace")
+                                at = stop
+                                continue
+                        elif kind == _INT and size & 0x80:
+                            size, text = _two_bytes(size, data[text]), text + 1
+                        if kind == _INT and text == stop and size < _FITS_NOWHERE:
+                            counted.left -= 1
+                            key = _keys.get(data[start:value_at]) or _key(data[start:value_at])
+                            attributes[key] = size
+                            at = stop
+                            continue
+            except IndexError:
+                pass
+            key, value = Message(data, (at, stop))._attribute(counted, 0)
+            attributes[key] = value
+            at = stop
+        return others
+
+    def _other(self, at: int, others: list[tuple[int, Any]]) -> int:
+        """Read one field of any kind into a list; give where it ends."""
+        data, end = self._data, self._end
+        key, at = _varint(data, at, end)
+        kind = key & 7
+        if kind == _VARINT:
+            value, at = _varint(data, at, end)
+            others.append((key >> 3, value))
+            return at
+        if kind == _BYTES:
+            length, at = _varint(data, at, end)
+        elif kind in (_FIXED64, _FIXED32):
+            length = 8 if kind == _FIXED64 else 4
+        else:
+            _broken()
+        if length > end - at:
+            _broken()
+        others.append((key >> 3, (at, at + length)))
+        return at + length
 
     def _double(self, place: Any) -> float:
         start, end = _place(place)
@@ -183,6 +258,18 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
             return number & 0xFFFF_FFFF_FFFF_FFFF, at
         shift += 7
     raise _cut()
+
+
+def _two_bytes(low: int, high: int) -> int:
+    """Give a length of two bytes; for one that has more, a length that fits nowhere."""
+    return (low & 0x7F) | high << 7 if high < 0x80 else _FITS_NOWHERE
+
+
+def _key(data: bytes) -> str:
+    key = str(data, "utf-8", "replace")
+    if len(_keys) < _MAX_KEYS:
+        _keys[data] = key
+    return key
 
 
 def _signed(number: Any) -> int:

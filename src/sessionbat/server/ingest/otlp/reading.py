@@ -73,10 +73,8 @@ def _span_of(message: Message, scope: Scope, counted: Counted) -> Span:
     trace = span = parent = b""
     name, status, said = "", 0, ""
     start = end = 0
-    for number, found in message.fields():
-        if number == 9:
-            message.add_attribute(found, attributes, counted)
-        elif number == 11:
+    for number, found in message.others(9, attributes, counted):
+        if number == 11:
             events.append(_event_of(message.inner(found), counted))
         elif number == 1:
             trace = message.bytes(found)
@@ -110,13 +108,11 @@ def _span_of(message: Message, scope: Scope, counted: Counted) -> Span:
 def _event_of(message: Message, counted: Counted) -> SpanEvent:
     counted.take()
     name, time_ns, attributes = "", 0, dict[str, Any]()
-    for number, found in message.fields():
+    for number, found in message.others(3, attributes, counted):
         if number == 1:
             time_ns = message.fixed64(found)
         elif number == 2:
             name = message.text(found)
-        elif number == 3:
-            message.add_attribute(found, attributes, counted)
     return SpanEvent(name, time_ns, attributes)
 
 
@@ -134,15 +130,13 @@ def _log_of(message: Message, scope: Scope, counted: Counted) -> LogRecord | Non
     attributes: dict[str, Any] = {}
     trace = span = b""
     name, body, time_ns, observed_ns = "", None, 0, 0
-    for number, found in message.fields():
+    for number, found in message.others(6, attributes, counted):
         if number == 1:
             time_ns = message.fixed64(found)
         elif number == 11:
             observed_ns = message.fixed64(found)
         elif number == 5:
             body = message.inner(found).value(counted)
-        elif number == 6:
-            message.add_attribute(found, attributes, counted)
         elif number == 9:
             trace = message.bytes(found)
         elif number == 10:

@@ -39,7 +39,7 @@ from sessionbat.server.store.sqlite.span_group import KnownSpan, SpanGroup
 #: Events that one commit takes out, to move or replace them; the others follow in the next.
 MAX_REVISED: Final = 250
 
-_WORK: Final = 150
+_WORK: Final = 100
 _BYTES_A_MICROSECOND: Final = 50
 _NO_EVENT: Final = 30
 
