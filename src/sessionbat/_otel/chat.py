@@ -87,6 +87,8 @@ def as_message(raw: Any, default_role: str = "user") -> Message:
     """Write one message with its role; dumps of LangChain become chat completions."""
     if not isinstance(raw, dict):
         return {"role": default_role, "content": raw}
+    if raw.get("role") in _PLAIN_ROLES and raw.keys() <= _USUAL and None not in raw.values():
+        return dict(raw)  # nearly always
     raw = _opened(raw)
     kind = values.text(raw.get("type")).lower()
     if _is_dump(raw, kind):
@@ -160,6 +162,10 @@ def blocks_of(message: Mapping[str, Any]) -> Sequence[Any]:
 
 
 _PLAIN_ROLES: Final = frozenset({"system", "user", "assistant", "tool", "developer"})
+#: Keys of a message of a library that wraps it in nothing.
+_USUAL: Final = frozenset(
+    {"role", "parts", "content", "finish_reason", "tool_calls", "tool_call_id", "name"}
+)
 _TEXT_TYPES: Final = frozenset({"", "text", "input_text", "output_text"})
 
 

@@ -70,7 +70,7 @@ def mark_content(event: Event, facts: Facts) -> None:
 
 def _speaks(payload: Any) -> bool:
     """Whether there are words or arguments in a payload, not only roles and names of tools."""
-    messages = _messages(payload)
+    messages = None if payload is None else _messages(payload)
     return _words(messages) if messages else payload is not None
 
 
@@ -94,10 +94,10 @@ def _pair_of(observation: Mapping[str, Any]) -> str | None:
 def _twin_of(facts: Facts, asked: list[Any], answered: list[Any], *, failed: bool) -> str | None:
     if facts.kind != "llm" or facts.operation or facts.start_ns is None:
         return None
-    question = next((w for each in reversed(asked) if (w := _said_by_user(each))), "")
+    question = _last_of_user(asked)
     if not question:
         return None
-    answer = " ".join(words_of(each).strip() for each in answered).strip()
+    answer = " ".join([words_of(each).strip() for each in answered]).strip()
     if not answer:
         pieces = [piece for each in answered for piece in pieces_of(each)]
         calls = [(each.name, each.arguments) for each in pieces if isinstance(each, Call)]
@@ -110,9 +110,11 @@ def _twin_of(facts: Facts, asked: list[Any], answered: list[Any], *, failed: boo
 _MINUTE_NS: Final = 60 * 10**9
 
 
-def _said_by_user(message: Mapping[str, Any]) -> str:
-    is_user = values.text(message.get("role")) == "user"
-    return " ".join(words_of(message).split()) if is_user else ""
+def _last_of_user(asked: list[Any]) -> str:
+    for message in reversed(asked):
+        if values.text(message.get("role")) == "user" and (said := words_of(message).split()):
+            return " ".join(said)
+    return ""
 
 
 def _messages(payload: Any) -> list[Any]:

@@ -56,6 +56,8 @@ class HostMetadata:
     def __init__(self, attributes: Attributes) -> None:
         self._attributes = attributes
         self.said: dict[str, Any] = {}
+        #: The tags that the host gave, each once.
+        self.tags = self._tags() if attributes.present(_TAGS) else []
         if not attributes.may_have_metadata:
             return
         for source in _sources(attributes):
@@ -93,9 +95,7 @@ class HostMetadata:
         """The step of the graph in which it happened."""
         return values.number(values.decoded(self.said.get("langgraph_step")))
 
-    @property
-    def tags(self) -> list[str]:
-        """The tags that the host gave, each once."""
+    def _tags(self) -> list[str]:
         found: dict[str, None] = {}
         for each in self._attributes.present(_TAGS):
             for tag in _tags(self._attributes.raw[each]):
@@ -119,7 +119,9 @@ class HostMetadata:
         return kept
 
     def _of(self, *keys: str) -> str | None:
-        for key in keys if self.said else ():
+        if not self.said:
+            return None
+        for key in keys:
             value = values.decoded(self.said.get(key))
             found = None if isinstance(value, dict | list) else values.name(value)
             if found is not None:

@@ -273,7 +273,9 @@ def _forget_earlier_calls(observation: dict[str, Any]) -> None:
 
 
 def _put(target: dict[str, Any], **found: Any) -> None:
-    target.update({key: value for key, value in found.items() if value is not None})
+    for key, value in found.items():
+        if value is not None:
+            target[key] = value
 
 
 #: What conventions and libraries write; anything else is the host's own.

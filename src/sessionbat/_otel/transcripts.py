@@ -114,12 +114,18 @@ def _asked_for(result: Result, open_by_id: dict[str, Call], without_id: list[Cal
     return None
 
 
+_PIECES: Final = _CALLS | _RESULTS
+_PIECE_BLOCKS: Final = frozenset((*_RESULT_BLOCKS, *_CALL_BLOCKS))
+
+
 def _of_block(block: Mapping[str, Any]) -> Iterator[Call | Result]:
     kind = values.text(block.get("type"))
     if kind in _CALLS:
         yield _call(block)
     elif kind in _RESULTS:
         yield _result(block)
+    if _PIECE_BLOCKS.isdisjoint(block):
+        return
     for key in _CALL_BLOCKS:
         if isinstance(block.get(key), dict):
             yield _call(block[key])
@@ -131,10 +137,7 @@ def _of_block(block: Mapping[str, Any]) -> Iterator[Call | Result]:
 def _holds_pieces(message: Message) -> bool:
     return any(
         isinstance(block, dict)
-        and (
-            values.text(block.get("type")) in _RESULTS | _CALLS
-            or any(key in block for key in (*_RESULT_BLOCKS, *_CALL_BLOCKS))
-        )
+        and (values.text(block.get("type")) in _PIECES or not _PIECE_BLOCKS.isdisjoint(block))
         for block in blocks_of(message)[:_LOOKED_AT]
     )
 
@@ -143,9 +146,10 @@ def _call(raw: Any) -> Call:
     function = values.dig(raw, "function")
     source = function if isinstance(function, dict) else raw
     keys = ("arguments", "args", "input")
-    arguments = next((v for k in keys if (v := values.dig(source, k)) is not None), None)
-    said = values.name(values.dig(source, "name")) or values.name(values.dig(source, "toolName"))
-    return Call(_id(raw) or _id(source), said, values.decoded(arguments))
+    said = source if isinstance(source, dict) else {}
+    arguments = next((said[k] for k in keys if said.get(k) is not None), None)
+    name = values.name(said.get("name")) or values.name(said.get("toolName"))
+    return Call(_id(raw) or _id(source), name, values.decoded(arguments))
 
 
 def _result(raw: Mapping[str, Any]) -> Result:
@@ -154,7 +158,7 @@ def _result(raw: Mapping[str, Any]) -> Result:
     if isinstance(output, dict) and set(output) == {"type", "value"}:
         output = output["value"]
     is_error = raw.get("is_error") is True or values.text(raw.get("status")) == "error"
-    id_ = next((n for k in _RESULT_IDS if (n := values.name(raw.get(k)))), None)
+    id_ = _first_name(raw, _RESULT_IDS)
     said = values.name(raw.get("name")) or values.name(raw.get("toolName"))
     return Result(id_, said, _joined(output), is_error)
 
@@ -163,8 +167,17 @@ _RESULT_IDS: Final = ("tool_use_id", "tool_call_id", "call_id", "toolUseId", "to
 
 
 def _id(raw: Any) -> str | None:
-    keys = _RESULT_IDS if values.text(values.dig(raw, "role")) == "tool" else _IDS_OF_CALLS
-    return next((n for key in keys if (n := values.name(values.dig(raw, key)))), None)
+    if not isinstance(raw, dict):
+        return None
+    return _first_name(raw, _RESULT_IDS if raw.get("role") == "tool" else _IDS_OF_CALLS)
+
+
+def _first_name(raw: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
+    for key in keys:
+        value = raw.get(key)
+        if value is not None and (found := values.name(value)) is not None:
+            return found
+    return None
 
 
 #: The Responses API has an id of the item beside that of the call.
