@@ -7,7 +7,7 @@ traces. The response id alone does not either: some servers give the same one ag
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from sessionbat._otel.families import Families, is_event
 from sessionbat._otel.model import SpanKey
@@ -122,7 +122,9 @@ def _unite_nested(
             wrapped.setdefault(around, []).append(key)
     sums = set()
     for around in keys:  # parents first
-        inner = wrapped.get(around, [])
+        inner = wrapped.get(around)
+        if inner is None:
+            continue
         same = [key for key in inner if _has_id_of(families.parts, key, around)]
         for key in same:
             groups.unite(around, key)
@@ -197,7 +199,7 @@ def _unite_by_response(parts: Mapping[SpanKey, Facts], keys: list[SpanKey], grou
         id_ = parts[key].response_id
         if id_ is not None and parts[key].event_id is None:
             by_id.setdefault((class_of(parts[key]), id_), []).append(key)
-    for same in by_id.values():
+    for same in _several(by_id):
         _unite_overlapping(parts, sorted(same, key=lambda key: (_start(parts[key]), key)), groups)
 
 
@@ -215,13 +217,17 @@ def _unite_twins(parts: Mapping[SpanKey, Facts], keys: list[SpanKey], groups: Gr
         twin = parts[key].twin
         if twin is not None and parts[key].event_id is None:
             by_twin.setdefault(twin, []).append(key)
-    for same in by_twin.values():
+    for same in _several(by_twin):
         ordered = sorted(same, key=lambda key: (_start(parts[key]), key))
         for place, key in enumerate(ordered):
             for other in ordered[place + 1 : place + 1 + MAX_COMPARED]:
                 has_both = parts[key].response_id and parts[other].response_id
                 if not has_both and _are_one(parts[key], parts[other]):
                     groups.unite(key, other)
+
+
+def _several(by_any: Mapping[Any, list[SpanKey]]) -> list[list[SpanKey]]:
+    return [same for same in by_any.values() if len(same) > 1]
 
 
 def _are_one(one: Facts, other: Facts) -> bool:

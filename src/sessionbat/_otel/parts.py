@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import compress
+from operator import is_not
 from typing import Any, Final, Literal, NamedTuple
 
 from sessionbat._otel import names
@@ -85,12 +87,13 @@ class Facts(NamedTuple):
 
     def to_json(self) -> bytes:
         """Write it as a store keeps it; what is as usual is left out."""
-        said = {
-            name: value
-            for name, value, usual in zip(self._fields, self, _USUAL, strict=True)
-            if value is not usual and value != usual
-        }
-        return _write(said).encode("utf-8", "surrogatepass")
+        return _write(self.said()).encode("utf-8", "surrogatepass")
+
+    def said(self) -> dict[str, Any]:
+        """Give what is not as usual, by its name; JSON of it is what ``from_json`` reads."""
+        named = zip(self._fields, self, _USUAL, strict=True)
+        differing = map(is_not, self, _USUAL)  # most are the very constants
+        return {name: value for name, value, usual in compress(named, differing) if value != usual}
 
     @classmethod
     def from_json(cls, data: bytes) -> Facts:
@@ -106,14 +109,18 @@ class Facts(NamedTuple):
 
         For example ``response:chatcmpl-1`` or ``call:call_1``: a store finds parts by them.
         """
-        named = (
-            ("response", self.response_id),
-            ("twin", self.twin),
-            ("call", self.call_id),
-            ("pair", self.pair),
-            ("run", self.run),
-        )
-        return tuple(f"{name}:{value}" for name, value in named if value)
+        found: tuple[str, ...] = ()
+        if self.response_id:
+            found = (f"response:{self.response_id}",)
+        if self.twin:
+            found += (f"twin:{self.twin}",)
+        if self.call_id:
+            found += (f"call:{self.call_id}",)
+        if self.pair:
+            found += (f"pair:{self.pair}",)
+        if self.run:
+            found += (f"run:{self.run}",)
+        return found
 
 
 _USUAL: Final = (None, *Facts._field_defaults.values())
@@ -129,8 +136,7 @@ class Part:
     event: Event | None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a part's event belongs, as far as is known now."""
 
     session_id: str
@@ -150,8 +156,8 @@ class Place:
     error_type: str | None = None
     #: When it ended and began, where the event came without its times.
     times: tuple[str | None, str | None] | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    about: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = _NOTHING
+    about: Mapping[str, str] = _NOTHING
     #: Of feedback: the id of the event that it is about; None where that is a turn or session.
     about_event: str | None = None
 

@@ -93,14 +93,16 @@ class _Placing:
         self.container: dict[SpanKey, SpanKey | None] = {}
         for key in self.families.order:
             facts, above = self.parts[key], self.families.parent[key]
-            for own, kept in (
-                (facts.session, self.session),
-                (facts.user, self.user),
-                (facts.agent, self.agent),
-                (facts.node, self.node),
-            ):
-                kept[key] = own or (kept[above] if above is not None else None)
-            self.container[key] = None if above is None else self._contained_by(above, facts)
+            if above is None:
+                self.session[key], self.user[key] = facts.session or None, facts.user or None
+                self.agent[key], self.node[key] = facts.agent or None, facts.node or None
+                self.container[key] = None
+            else:
+                self.session[key] = facts.session or self.session[above]
+                self.user[key] = facts.user or self.user[above]
+                self.agent[key] = facts.agent or self.agent[above]
+                self.node[key] = facts.node or self.node[above]
+                self.container[key] = self._contained_by(above, facts)
         self._look_at_traces()
 
     def _contained_by(self, above: SpanKey, facts: Facts) -> SpanKey | None:
@@ -132,7 +134,7 @@ class _Placing:
     def _share(
         self, keys: list[SpanKey], own: Mapping[SpanKey, str | None], kept: dict[str, str]
     ) -> None:
-        traces = {key.trace for key in keys}
+        traces = {key.trace for key in keys} if len(keys) > 1 else set()
         if len(traces) < 2:
             return
         said = sorted(kept[trace] for trace in traces if trace in kept)
@@ -165,7 +167,13 @@ class _Placing:
             found = self.session[key]
             if found is not None:
                 return found
-        return next((s for k in keys if (s := self.trace_session.get(k.trace))), None)
+        return self._first_of_trace(keys, self.trace_session)
+
+    def _first_of_trace(self, keys: list[SpanKey], said: Mapping[str, str]) -> str | None:
+        for key in keys:
+            if value := said.get(key.trace):
+                return value
+        return None
 
     def _place(self, keys: list[SpanKey]) -> Place:
         key, facts = keys[0], self.parts[keys[0]]
@@ -174,13 +182,12 @@ class _Placing:
             return Place(facts.session or session or key.trace, facts.interaction, as_it_came=True)
         if tells_of(facts):
             return self._place_of_feedback(key, session)
-        others = [self.parts[each] for each in keys[1:]]
+        others = [self.parts[each] for each in keys[1:]] if len(keys) > 1 else []
         return Place(
             session_id=session or key.trace or "unknown",
             interaction_id=self._interaction(keys, session),
             session_from=None if session else names.FROM_TRACE,
-            user=self._first(keys, self.user)
-            or next((u for k in keys if (u := self.trace_user.get(k.trace))), None),
+            user=self._first(keys, self.user) or self._first_of_trace(keys, self.trace_user),
             parent=self._parent(keys),
             agent=self._first(keys, self.agent),
             node=self._first(keys, self.node),
@@ -189,8 +196,8 @@ class _Placing:
             if facts.error_type is None
             else None,
             times=self._times(keys) if facts.is_log or facts.from_transcript else None,
-            metrics=_lent(facts.metrics, [f.metrics for f in others]),
-            about=_lent(facts.about, [f.about for f in others]),
+            metrics=_lent(facts.metrics, [f.metrics for f in others]) if others else {},
+            about=_lent(facts.about, [f.about for f in others]) if others else {},
         )
 
     def _place_of_feedback(self, key: SpanKey, session: str | None) -> Place:
@@ -242,7 +249,10 @@ class _Placing:
         return f"turn-{values.digest(session, asked)}"
 
     def _first(self, keys: list[SpanKey], said: Mapping[SpanKey, str | None]) -> str | None:
-        return next((value for key in keys if (value := said[key]) is not None), None)
+        for key in keys:
+            if (value := said[key]) is not None:
+                return value
+        return None
 
     def _parent(self, keys: list[SpanKey]) -> str | None:
         own = set(keys)
@@ -256,6 +266,8 @@ class _Placing:
         return None
 
     def _span_ids(self, keys: list[SpanKey]) -> tuple[str, ...]:
+        if len(keys) == 1:
+            return ()
         spans = sorted(key for key in keys if not self.parts[key].is_log)
         return tuple(map(id_of, spans[:MAX_SPAN_IDS])) if len(spans) > 1 else ()
 

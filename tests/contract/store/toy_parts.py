@@ -58,6 +58,9 @@ class ToyRules:
     def read(self, data: bytes) -> ToyFacts:
         return ToyFacts(**json.loads(data))
 
+    def write(self, facts: ToyFacts) -> bytes:
+        return facts.to_json()
+
     def join(self, key: SpanKey, earlier: Told, later: Told) -> Told:
         one, other = sorted((earlier, later), key=lambda told: told.facts.to_json())
         facts = ToyFacts(

@@ -31,9 +31,6 @@ class Facts(Protocol):
     def joins(self) -> tuple[str, ...]:
         """Keys that it shares with parts of other traces which may tell of the same call."""
 
-    def to_json(self) -> bytes:
-        """Write it as a store keeps it."""
-
 
 class Place(Protocol):
     """Where a part's event belongs, as far as is known."""
@@ -54,7 +51,10 @@ class Rules(Protocol):
     """How parts become events. Nothing here depends on the order in which they arrive."""
 
     def read(self, data: bytes) -> Facts:
-        """Read facts as ``to_json`` wrote them."""
+        """Read facts as ``write`` wrote them."""
+
+    def write(self, facts: Any) -> bytes:
+        """Write facts as a store keeps them."""
 
     def join(self, key: SpanKey, earlier: Told, later: Told) -> Told:
         """Make one of two that have the same key; of the same twice, the same."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, cast
 
+import orjson
+
 from sessionbat._otel import names, values
 from sessionbat._otel.envelopes import app_of
 from sessionbat._otel.joining import join
@@ -28,6 +30,14 @@ class OtelRules:
     def read(self, data: bytes) -> Facts:
         """See ``Rules.read``."""
         return Facts.from_json(data)
+
+    def write(self, facts: Any) -> bytes:
+        """See ``Rules.write``."""
+        try:
+            return orjson.dumps(facts.said())
+        except TypeError:  # half of a surrogate pair, which some sender's JSON may hold
+            written: bytes = facts.to_json()
+            return written
 
     def join(self, key: SpanKey, earlier: Told, later: Told) -> Told:
         """See ``Rules.join``."""

@@ -61,7 +61,7 @@ class PreparedPart(PreparedEvent):
 def prepare_part(part: ReceivedPart) -> PreparedPart:
     """Write the facts; touches no database."""
     size = 0 if part.event is None else len(orjson.dumps(part.event))
-    return PreparedPart(part, part.facts.to_json(), size)
+    return PreparedPart(part, part.rules.write(part.facts), size)
 
 
 class PartPlacing:
@@ -142,7 +142,7 @@ class PartPlacing:
         group.load_shared(own)
         places = rules.place({key: span.facts for key, span in group.spans.items()})
         changes = _Changes.of(group.wholly_known(), places, rules)
-        self._apply(connection, app, changes)
+        self._apply(connection, app, changes, group)
         group.write()
         unsettled = {span.key.trace for span in changes.left}
         span_rows.set_unsettled(connection, app[0], unsettled, is_settled=False)
@@ -183,7 +183,7 @@ class PartPlacing:
         if told.facts == span.facts and not has_new_content:
             return False
         span.facts, span.content = told.facts, told.event
-        span.written = told.facts.to_json()
+        span.written = rules.write(told.facts)
         span.has_new_content |= has_new_content
         span.is_changed = True
         span.arrived_at_us = part.received_at_us
@@ -198,7 +198,11 @@ class PartPlacing:
         return span.content
 
     def _apply(
-        self, connection: sqlite3.Connection, app: tuple[int, str], changes: _Changes
+        self,
+        connection: sqlite3.Connection,
+        app: tuple[int, str],
+        changes: _Changes,
+        group: SpanGroup,
     ) -> None:
         """Take out what is no event any more or goes elsewhere, then put in what is to be there."""
         numbers = [span.event for span in changes.out if span.event is not None]
@@ -211,13 +215,13 @@ class PartPlacing:
                 spans.append(span)
                 received.append(event)
             elif span.content is not None:
-                span.hold()  # not lost; nothing that can be shown
+                span.hold(group)  # not lost; nothing that can be shown
         events = prepare(received, self._payloads, self._context_keys, self._estimate)
         for span in changes.held:
             old = None if span.event is None else taken.get(span.event)
             if span.content is None and old is not None:
                 span.content = old.event
-            span.hold()
+            span.hold(group)
             span.place = None
             span.is_changed = True
         if taken:

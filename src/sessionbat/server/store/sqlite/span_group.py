@@ -55,9 +55,9 @@ class KnownSpan:
             arrived_at_us=part.received_at_us,
         )
 
-    def hold(self) -> None:
+    def hold(self, group: SpanGroup) -> None:
         """Keep what it says beside its row, as long as no event says it."""
-        self.held = None if self.content is None else _pack(self.content)
+        self.held = None if self.content is None else group.pack(self.content)
 
     def take_held(self) -> None:
         """Read what is held of it, if anything is."""
@@ -79,6 +79,8 @@ class SpanGroup:
         self._connection = connection
         self._rules = rules
         self._app = app
+        # One for all: to make one costs as much as to compress with it.
+        self._compressor = zstandard.ZstdCompressor(level=3)
         #: By each: whether its spans, and all that share a key with them, are loaded.
         self._traces: dict[str, bool] = {}
 
@@ -142,6 +144,10 @@ class SpanGroup:
         span_rows.update(self._connection, old)
         span_rows.insert_joins(self._connection, joins)
 
+    def pack(self, content: Event) -> bytes:
+        """Write what a span says as ``take_held`` reads it."""
+        return self._compressor.compress(orjson.dumps(content))
+
     def _keys_of(self, traces: set[str]) -> set[str]:
         return {
             key
@@ -179,10 +185,6 @@ def _row_of(span: KnownSpan, app: int, number: int) -> SpanRow:
         names_session=None if span.held is None else facts.session,
         held=span.held,
     )
-
-
-def _pack(content: Event) -> bytes:
-    return zstandard.ZstdCompressor(level=3).compress(orjson.dumps(content))
 
 
 def _unpack(held: bytes) -> Event:
