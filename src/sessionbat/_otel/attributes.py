@@ -99,6 +99,10 @@ class Attributes:
         found = self._shape.chosen.get(choose)
         return self._shape.choose(choose) if found is None else found
 
+    def has_tree(self, prefixes: frozenset[str]) -> bool:
+        """Whether there are attributes below any of these."""
+        return not self._shape.trees.isdisjoint(prefixes)
+
     def first(self, names: Names) -> Any:
         """Give the value of the first name that holds anything but an empty text or list."""
         for each in self.present(names):
@@ -120,14 +124,14 @@ class Attributes:
 
     def tree(self, prefix: str) -> Mapping[str, Any]:
         """Give the attributes below a prefix as an object; lists are objects of their indexes."""
-        return self._trees().get(prefix, _EMPTY) if self._shape.in_trees else _EMPTY
+        return self._trees().get(prefix, _EMPTY) if prefix in self._shape.trees else _EMPTY
 
     def list(self, prefix: str) -> Sequence[Any]:
         """Give the attributes below a prefix as a list, in the order of their indexes.
 
         Indexes may have gaps, and may start at 1.
         """
-        return in_order(self._trees().get(prefix, {})) if self._shape.in_trees else ()
+        return in_order(self._trees().get(prefix)) if prefix in self._shape.trees else ()
 
     def decoded(self, names: Names) -> Any:
         """Give the first of these with JSON in it read; each text is read once only."""
@@ -165,7 +169,7 @@ _HOLDERS: Final = Names(
 class _Shape:
     """Which attributes a span has. Spans of one instrumentation have the same, time and again."""
 
-    __slots__ = ("_names", "chosen", "has_metadata", "in_trees", "present")
+    __slots__ = ("_names", "chosen", "has_metadata", "in_trees", "present", "trees")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = dict.fromkeys(names)
@@ -173,7 +177,8 @@ class _Shape:
         self.present: dict[Names, tuple[str, ...]] = {}
         #: Those that spell a tree: each with the tree and its place there.
         self.in_trees = tuple(_in_trees(names))
-        self.has_metadata = any(prefix in METADATA_TREES for _, prefix, _ in self.in_trees)
+        self.trees = frozenset(prefix for _, prefix, _ in self.in_trees)
+        self.has_metadata = not self.trees.isdisjoint(METADATA_TREES)
         self.chosen: dict[Callable[[str], bool], tuple[str, ...]] = {}
 
     def find(self, names: Names) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ def content_of(facts: Facts, event: Event) -> dict[str, Any]:
     metrics = {
         name: value
         for name, value in observation["metrics"].items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if type(value) is int or type(value) is float
     }
     metadata = observation["metadata"]
     has_tokens = any(name in metrics for name in _TOKENS)

@@ -47,6 +47,9 @@ _REASONS: Final = Names(
     *("langfuse.observation.metadata.finish_reason", "gen_ai.completion.0.finish_reason"),
     *("llm.response.finish_reason", "llm.response.stop_reason"),
 )
+_ANY_TREE: Final = frozenset(
+    {"llm.input_messages", "llm.output_messages", "gen_ai.prompt", "gen_ai.completion", "llm.tools"}
+)
 _PATHS_TO_REASON: Final = (
     ("choices", 0, "finish_reason"),
     ("generations", 0, 0, "generation_info", "finish_reason"),
@@ -56,6 +59,11 @@ _PATHS_TO_REASON: Final = (
 )
 _AI_TEXT: Final = Names("ai.response.text", "ai.response.object", "ai.result.text")
 _AI_CALLS: Final = Names("ai.response.toolCalls", "ai.result.toolCalls")
+#: All that a conversation is read from.
+_ANY: Final = Names(
+    *(*_ASKED_AT_ALL, *_ANSWERED, *_ANSWERED_WHOLE, *_ANSWERED_LAST, *_INSTRUCTIONS, *_TOOLS),
+    *(*_REASONS, *_AI_TEXT, *_AI_CALLS, "events"),
+)
 #: What an empty answer looks like in LangSmith's and other's forms.
 _NOTHING: Final[tuple[Any, ...]] = (None, "", [], {}, "null")
 
@@ -89,6 +97,8 @@ class Conversation:
 
 def conversation_of(span: Span, attributes: Attributes) -> Conversation:
     """Read what was asked and answered out of a span."""
+    if not (span.events or attributes.present(_ANY) or attributes.has_tree(_ANY_TREE)):
+        return Conversation([], [])  # as of an agent that says only what its calls took in all
     details = event_messages.details_in(span.events) if span.events else None
     if details:
         attributes = Attributes({**details, **attributes.raw})

@@ -30,6 +30,8 @@ def text(value: Any) -> str:
     """Give a string as it is, a number as its digits, bytes decoded, anything else as empty."""
     if isinstance(value, str):
         return value
+    if value is None:
+        return ""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, int | float) and not isinstance(value, bool):
