@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sessionbat.errors import ConfigurationError, StoreError
 from sessionbat.server.prices.estimating import estimator
+from sessionbat.server.reading.usage import Estimate
 from sessionbat.server.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -48,10 +49,7 @@ def open_store(url: str, context_keys: Sequence[str] = (), prices: Path | None =
         StoreError: The file cannot be opened, is no SessionBat store, or is of a newer version. It
             is unchanged.
     """
-    path, estimate = _path_of(url), estimator(prices)
-    from sessionbat.server.store.sqlite.store import SqliteStore
-
-    return SqliteStore(str(path), context_keys, estimate=estimate)
+    return _open(_path_of(url), context_keys, estimator(prices))
 
 
 def store_exists(url: str) -> bool:
@@ -77,12 +75,12 @@ def open_existing_store(url: str, *, alone: bool = False, prices: Path | None = 
     """
     from sessionbat.server.store.sqlite import backup
 
-    path = _path_of(url)
+    path, estimate = _path_of(url), estimator(prices)
     backup.check_is_store(path)
     if alone:
         with backup.alone(path):
             pass
-    return open_store(url, prices=prices)
+    return _open(path, (), estimate)
 
 
 def back_up(
@@ -210,6 +208,12 @@ def copies_beside(url: str) -> list[Path]:
     from sessionbat.server.store.sqlite import backup
 
     return backup.copies_beside(_path_of(url))
+
+
+def _open(path: Path, context_keys: Sequence[str], estimate: Estimate) -> Store:
+    from sessionbat.server.store.sqlite.store import SqliteStore
+
+    return SqliteStore(str(path), context_keys, estimate=estimate)
 
 
 def _path_of(url: str) -> Path:
