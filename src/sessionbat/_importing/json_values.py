@@ -29,18 +29,6 @@ def parse_json(data: bytes) -> Any:
         raise BadLine("not JSON: holds a number that JSON cannot write") from exc
 
 
-def parse_object(data: bytes) -> Json:
-    """Decode a line that should hold one JSON object.
-
-    Raises:
-        BadLine: It holds something else.
-    """
-    value = parse_json(data)
-    if not isinstance(value, dict):
-        raise BadLine("not a JSON object")
-    return value
-
-
 def text(value: object) -> str | None:
     """Give a string that holds anything; None for all else."""
     return value if isinstance(value, str) and value else None
