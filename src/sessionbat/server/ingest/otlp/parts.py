@@ -81,8 +81,13 @@ def parts_of(item: Span | LogRecord, app: str | None, received_at_us: int) -> li
 
 def _received(part: Part, app: str, received_at_us: int) -> ReceivedPart:
     event = part.event
-    if event is not None and part.facts.event_id is not None:  # else it is made here
+    if event is not None and not _is_made_here(part.facts):
         problem = find_problem({**event, "app": app, "session_id": "-"})
         if problem is not None:
             raise Unreadable("bad-event", f"{problem.at}: {problem.message}")
     return ReceivedPart(app, SpanKey(*part.key), part.facts, event, received_at_us, RULES)
+
+
+def _is_made_here(facts: Facts) -> bool:
+    """Whether the mapper made all of an event but its content, so that it surely is one."""
+    return facts.event_id is None and facts.run is None and facts.kind != "feedback"
