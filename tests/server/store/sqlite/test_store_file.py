@@ -160,6 +160,37 @@ def test_each_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
+@pytest.mark.parametrize(
+    ("asked", "enforced"),
+    [
+        ([True, False, True], [1, 0, 1]),
+        ([False, False], [0, 0]),
+        ([False, None, True], [0, 0, 1]),
+        ([None, True, None], [1, 1, 1]),
+    ],
+)
+def test_foreign_keys_are_as_each_transaction_asks(
+    tmp_path: Path, asked: list[bool | None], enforced: list[int]
+) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    found = []
+    for foreign_keys in asked:
+        with store._writer.transaction(foreign_keys=foreign_keys) as connection:
+            found += connection.execute("PRAGMA foreign_keys").fetchone()
+    store.close()
+    assert found == enforced
+
+
+def test_foreign_keys_are_enforced_again_after_a_failure_without_them(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    with pytest.raises(ZeroDivisionError), store._writer.transaction(foreign_keys=False):
+        raise ZeroDivisionError
+    with store._writer.transaction() as connection:
+        (enforced,) = connection.execute("PRAGMA foreign_keys").fetchone()
+    store.close()
+    assert enforced == 1
+
+
 def test_readers_cannot_write(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
     with (
