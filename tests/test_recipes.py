@@ -300,9 +300,11 @@ class TestMultiprocessing:
 class TestPytestSuite:
     def test_the_suite_passes(self, environment: dict[str, str], tmp_path: Path) -> None:
         suite = RECIPES / "pytest_suite"
+        settings = tmp_path / "pytest.ini"  # not those of this project
+        settings.write_text("[pytest]\n")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(suite)]
         done = subprocess.run(
-            [*command, f"--rootdir={suite}", "-c", "/dev/null"],
+            [*command, f"--rootdir={suite}", "-c", str(settings)],
             env={**environment, "PYTHONDONTWRITEBYTECODE": "1"}, cwd=tmp_path,
             capture_output=True, text=True, timeout=50, check=False,
         )  # fmt: skip
