@@ -185,7 +185,8 @@ def bare_loop(path: Path, bodies: Path) -> tuple[float, float]:
             payloads.append((number, 1, compress(raw)))
             waiting.append((number, "app1", bare_text(observation)))
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(rows[0]))})", rows)
+        places = ", ".join("?" * len(rows[0]))  # and no estimated cost
+        connection.executemany(f"INSERT INTO events VALUES ({places}, NULL)", rows)
         connection.executemany("INSERT INTO payloads VALUES (?, ?, ?)", payloads)
         connection.execute("COMMIT")
         if len(waiting) >= INDEXED_AT_ONCE:

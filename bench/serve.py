@@ -153,7 +153,7 @@ def bare_loop(path: Path, events: list[bytes]) -> float:
             metrics = event["observation"]["metrics"]
             connection.execute(
                 "INSERT INTO events VALUES"
-                " (?, 1, ?, 1, NULL, ?, 0, ?, ?, ?, 0, ?, ?, ?, NULL, NULL)",
+                " (?, 1, ?, 1, NULL, ?, 0, ?, ?, ?, 0, ?, ?, ?, NULL, NULL, NULL)",
                 (
                     number,
                     bytes.fromhex(event["id"]),
