@@ -41,7 +41,7 @@ _CLOSE_TIMEOUT: Final = 2
 # Longer than the SDK leaves a connection unused, so that the server is not the one to close it.
 _KEEP_ALIVE: Final = 75
 _BACKLOG: Final = 1024
-_SWITCH_INTERVAL: Final = 0.002  # seconds
+_SWITCH_INTERVAL: Final = 0.0005  # seconds
 _COLLECT_AFTER: Final = 20_000  # objects
 
 
