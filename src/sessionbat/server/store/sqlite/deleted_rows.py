@@ -90,11 +90,16 @@ def delete_rest(connection: sqlite3.Connection, session: int, room: int) -> tupl
         "SELECT label FROM session_labels WHERE session = ?", (session,)
     ).fetchall()
     connection.execute("DELETE FROM session_labels WHERE session = ?", (session,))
-    connection.executemany("UPDATE labels SET sessions = sessions - 1 WHERE id = ?", labels)
-    connection.executemany("DELETE FROM labels WHERE id = ? AND sessions <= 0", labels)
+    release_labels(connection, labels)
     for table, column in (("interactions", "session"), ("sessions", "id")):
         connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (session,))
     return True, count, size
+
+
+def release_labels(connection: sqlite3.Connection, labels: Sequence[tuple[int]]) -> None:
+    """Count one session less for each of these labels, and delete those that no session has."""
+    connection.executemany("UPDATE labels SET sessions = sessions - 1 WHERE id = ?", labels)
+    connection.executemany("DELETE FROM labels WHERE id = ? AND sessions <= 0", labels)
 
 
 _SUMS: Final = {

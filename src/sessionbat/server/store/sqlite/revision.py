@@ -18,7 +18,7 @@ import orjson
 from sessionbat.event import FEEDBACK, LLM, RETRIEVAL, TOOL
 from sessionbat.server.reading.figures import EventFigures, Label, Title, read
 from sessionbat.server.reading.title import BEST
-from sessionbat.server.store.sqlite.deleted_rows import delete_rest, has_events
+from sessionbat.server.store.sqlite.deleted_rows import delete_rest, has_events, release_labels
 from sessionbat.server.store.sqlite.deletion import STEP_MESSAGES
 from sessionbat.server.store.sqlite.derived import Derived
 from sessionbat.server.store.sqlite.event_rows import EventRow
@@ -211,8 +211,7 @@ class Revision:
                 connection.execute(
                     "DELETE FROM session_labels WHERE label = ? AND session = ?", (*row, session)
                 )
-                connection.execute("UPDATE labels SET sessions = sessions - 1 WHERE id = ?", row)
-                connection.execute("DELETE FROM labels WHERE id = ? AND sessions <= 0", row)
+                release_labels(connection, [row])
 
     def _staying(
         self, connection: sqlite3.Connection, session: int, order: str
