@@ -14,8 +14,8 @@ import pytest
 
 from tests.server.conftest import make_key, start_server
 from tests.server.wire import Wire
-from tests.switching import need
 from tests.switching.fake_openai import provider
+from tests.world import need
 
 __all__ = ["make_key", "start_server"]
 

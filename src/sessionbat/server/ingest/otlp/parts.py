@@ -76,12 +76,28 @@ def parts_of(item: Span | LogRecord, app: str | None, received_at_us: int) -> li
         raise Unreadable("wrong-app", f"this key writes to {app!r} only; use a key of its app")
     mapped = map_span(item) if isinstance(item, Span) else map_log(item)
     own = app or app_of(item.scope, item.attributes) or NO_APP
-    return [_received(part, own, received_at_us) for part in mapped]
+    return [
+        received_part(part, own, received_at_us, is_checked=_is_made_here(part.facts))
+        for part in mapped
+    ]
 
 
-def _received(part: Part, app: str, received_at_us: int) -> ReceivedPart:
+def received_part(
+    part: Part, app: str, received_at_us: int, *, is_checked: bool = False
+) -> ReceivedPart:
+    """Give a part as the store takes it.
+
+    Args:
+        part: As mapped.
+        app: Where it belongs.
+        received_at_us: When it was received, in microseconds since 1970.
+        is_checked: Whether its event is known to be one.
+
+    Raises:
+        Unreadable: Its event breaks a rule of events.
+    """
     event = part.event
-    if event is not None and not _is_made_here(part.facts):
+    if event is not None and not is_checked:
         problem = find_problem({**event, "app": app, "session_id": "-"})
         if problem is not None:
             raise Unreadable("bad-event", f"{problem.at}: {problem.message}")

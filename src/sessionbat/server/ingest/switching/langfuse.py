@@ -7,7 +7,7 @@ an SDK asks to see whether the server is there. See ``Protocol``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -30,21 +30,39 @@ _PLACE: Final = re.compile(r"\w+\[(\d+)\]")
 _MEDIA_TYPE: Final = "application/json"
 
 
-class LegacyIngestion:
-    """``/ingestion``: batches of events, each answered for itself; see ``Protocol``."""
+class _Batches:
+    """Bodies whose ids are noted while they are read, for the answer; see ``Protocol``.
 
-    path: Final = f"{BASE}/ingestion"
+    Args:
+        settings: The limits of a body.
+        decode: Reads a body, and adds the ids to ``ids``.
+    """
+
     methods: Final[Sequence[str]] = ("POST",)
     headers: Final[Mapping[str, str]] = {"Accept-Encoding": "zstd, gzip"}
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, decode: Callable[..., Decoded]) -> None:
         self._settings = settings
+        self._decode = decode
 
     def decode(self, request: Request) -> Decode:
-        """Give what reads a batch."""
+        """Give what reads a body."""
         ids: list[str] = []
         request.scope[_IDS] = ids
-        return partial(_decode_events, settings=self._settings, ids=ids)
+        return partial(self._decode, settings=self._settings, ids=ids)
+
+    def refuse(self, request: Request, refused: Refused) -> Response:
+        """Answer with the error object."""
+        return refusal_response(refused)
+
+
+class LegacyIngestion(_Batches):
+    """``/ingestion``: batches of events, each answered for itself."""
+
+    path: Final = f"{BASE}/ingestion"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, _decode_events)
 
     def answer(self, request: Request, stored: Stored) -> Response:
         """Answer 207 with the outcome of each event."""
@@ -61,26 +79,14 @@ class LegacyIngestion:
         }
         return Response(orjson.dumps(content), 207, media_type=_MEDIA_TYPE)
 
-    def refuse(self, request: Request, refused: Refused) -> Response:
-        """Answer with the error object."""
-        return refusal_response(refused)
 
-
-class Scores:
-    """``/scores``: one score or a list; see ``Protocol``."""
+class Scores(_Batches):
+    """``/scores``: one score or a list."""
 
     path: Final = f"{BASE}/scores"
-    methods: Final[Sequence[str]] = ("POST",)
-    headers: Final[Mapping[str, str]] = {"Accept-Encoding": "zstd, gzip"}
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def decode(self, request: Request) -> Decode:
-        """Give what reads scores."""
-        ids: list[str] = []
-        request.scope[_IDS] = ids
-        return partial(_decode_scores, settings=self._settings, ids=ids)
+        super().__init__(settings, _decode_scores)
 
     def answer(self, request: Request, stored: Stored) -> Response:
         """Answer 200; with what was rejected, 207."""
@@ -93,10 +99,6 @@ class Scores:
         ]
         counts = {"accepted": stored.accepted, "rejected": len(errors), "errors": errors}
         return Response(orjson.dumps(counts), 207, media_type=_MEDIA_TYPE)
-
-    def refuse(self, request: Request, refused: Refused) -> Response:
-        """Answer with the error object."""
-        return refusal_response(refused)
 
 
 async def health(_: Request) -> Response:

@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 from sessionbat._otel.langsmith_feedback import langsmith_feedback
 from sessionbat._otel.langsmith_ids import is_uuid
 from sessionbat._otel.langsmith_runs import run_parts
-from sessionbat.server.ingest.body import Body, Decoded, check_values, inflate
+from sessionbat.server.ingest.body import Body, Decoded, check_values
 from sessionbat.server.ingest.switching.multipart import FormPart, form_parts
-from sessionbat.server.ingest.switching.received import Taking, json_of
+from sessionbat.server.ingest.switching.received import Taking, begin, check_count, json_of
 from sessionbat.server.ingest.switching.recent_apps import RecentApps
 from sessionbat.server.ingest.value_limits import MAX_VALUES, count_roughly
 from sessionbat.server.settings import Settings
@@ -38,21 +38,21 @@ class LangSmithDecoding:
 
     def batch(self, body: Body, *, received_at_us: int) -> Decoded:
         """Decode ``{"post": [...], "patch": [...]}``."""
-        text, taking = self._begin(body, received_at_us)
+        text, taking = begin(body, self._settings, received_at_us)
         given = json_of(text)
         runs = [
             (f"{kind}[{place}]", run)
             for kind in _RUNS
             for place, run in enumerate(_listed(given, kind))
         ]
-        self._check_count(len(runs))
+        check_count(len(runs), self._settings, "runs")
         for at, run in runs:
             self._take_run(taking, at, run)
         return taking.decoded
 
     def single(self, body: Body, *, received_at_us: int, run_id: str | None = None) -> Decoded:
         """Decode one run; its id may be in the address."""
-        text, taking = self._begin(body, received_at_us, is_single=True)
+        text, taking = begin(body, self._settings, received_at_us, is_single=True)
         run = json_of(text)
         if run_id is not None and isinstance(run, dict):
             run = {**run, "id": run_id}
@@ -61,19 +61,19 @@ class LangSmithDecoding:
 
     def feedback(self, body: Body, *, received_at_us: int) -> Decoded:
         """Decode one piece of feedback."""
-        text, taking = self._begin(body, received_at_us, is_single=True)
+        text, taking = begin(body, self._settings, received_at_us, is_single=True)
         self._take_feedback(taking, "feedback", json_of(text))
         return taking.decoded
 
     def multipart(self, body: Body, *, received_at_us: int, boundary: bytes) -> Decoded:
         """Decode runs whose fields are parts of a form."""
-        text, taking = self._begin(body, received_at_us)
+        text, taking = begin(body, self._settings, received_at_us)
         most = PARTS_OF_A_RUN * self._settings.max_body_events
         runs: dict[tuple[str, str], Run] = {}
         for part, name in self._named(taking, form_parts(text, boundary, most)):
             run = runs.setdefault((name.kind, name.id), {})
             taking.take_text(part.name[:80], part.content, partial(_put, run, name.field))
-        self._check_count(len(runs))
+        check_count(len(runs), self._settings, "runs")
         for (kind, id_), run in runs.items():
             if not run:
                 continue  # rejected already
@@ -98,17 +98,6 @@ class LangSmithDecoding:
         if sum(map(count_roughly, contents)) > MAX_VALUES:
             check_values(contents)
         return [(part, name) for part, name in chosen if name.field in _READ]
-
-    def _begin(
-        self, body: Body, received_at_us: int, *, is_single: bool = False
-    ) -> tuple[bytes, Taking]:
-        text = inflate(body.data, body.encoding, self._settings.max_body_bytes)
-        return text, Taking(text, body.app, received_at_us, is_single=is_single)
-
-    def _check_count(self, count: int) -> None:
-        most = self._settings.max_body_events
-        if count > most:
-            raise Refused(413, "too-many-events", f"more than {most} runs in a body; send less")
 
     def _take_run(self, taking: Taking, at: str, run: Any) -> None:
         parts = run_parts(run) if isinstance(run, dict) else ()

@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 
 from sessionbat._otel.parts import Part
-from sessionbat.event import find_problem
-from sessionbat.server.ingest.body import Decoded, Rejected
-from sessionbat.server.ingest.otlp.parts import NO_APP, RULES
+from sessionbat.server.ingest.body import Body, Decoded, Rejected, inflate
+from sessionbat.server.ingest.otlp.limits import Unreadable
+from sessionbat.server.ingest.otlp.parts import NO_APP, received_part
 from sessionbat.server.ingest.value_limits import MAX_VALUES, count_roughly, holds_more_than
 from sessionbat.server.reading.json_values import MAX_EVENT_VALUES
-from sessionbat.server.store.parts import ReceivedPart, SpanKey
+from sessionbat.server.settings import Settings
 from sessionbat.server.web.refusal import Refused
 
 
@@ -40,17 +40,15 @@ class Taking:
         if parts is None:
             self.reject(at, "bad-event", "it has no id, or is of no known type; see the docs")
             return
-        received = []
-        for part in parts:
-            own = self._app or app or _app_of(part) or NO_APP
-            event = part.event
-            if event is not None:
-                problem = find_problem({**event, "app": own, "session_id": "-"})
-                if problem is not None:
-                    self.reject(at, "bad-event", f"{problem.at}: {problem.message}")
-                    return
-            key = SpanKey(*part.key)
-            received.append(ReceivedPart(own, key, part.facts, event, self._received_at_us, RULES))
+        at_us = self._received_at_us
+        try:
+            received = [
+                received_part(part, self._app or app or _app_of(part) or NO_APP, at_us)
+                for part in parts
+            ]
+        except Unreadable as exc:
+            self.reject(at, exc.slug, exc.message)
+            return
         self.decoded.events.extend(received)
 
     def reject(self, at: str, slug: str, message: str) -> None:
@@ -63,6 +61,29 @@ class Taking:
             read(json_of(text, MAX_EVENT_VALUES))
         except Refused as refused:
             self.reject(at, refused.slug, refused.message)
+
+
+def begin(
+    body: Body, settings: Settings, received_at_us: int, *, is_single: bool = False
+) -> tuple[bytes, Taking]:
+    """Decompress a body; give it with what collects its parts.
+
+    Raises:
+        Refused: It cannot be decompressed (400), or is too large (413).
+    """
+    text = inflate(body.data, body.encoding, settings.max_body_bytes)
+    return text, Taking(text, body.app, received_at_us, is_single=is_single)
+
+
+def check_count(count: int, settings: Settings, what: str) -> None:
+    """Refuse a body of more runs, events or scores than one may hold.
+
+    Raises:
+        Refused: There are more (413).
+    """
+    most = settings.max_body_events
+    if count > most:
+        raise Refused(413, "too-many-events", f"more than {most} {what} in a body; send less")
 
 
 def json_of(text: bytes, most: int = MAX_VALUES) -> Any:
