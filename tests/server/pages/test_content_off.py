@@ -69,3 +69,25 @@ def test_a_scope_that_is_no_text_or_markup_harms_nothing(server: Wire, read: Rea
     metadata = {"content": "off", "instrumentation": {"a": 1}}
     server.send([event("e2", observation__metadata=metadata)])
     assert read("/session", **SESSION)
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"observation__metadata": off("agent_framework")}, "Content is off: call enable_"),
+        ({"observation__metadata": off("nobody.knows")}, "Content is off: its sender keeps it"),
+        ({}, "No answer."),
+        (
+            {"observation__metadata": off("agent_framework"), "observation__error": "refused"},
+            "No answer: the last step failed.",
+        ),
+    ],
+)
+def test_where_the_answer_belongs_a_turn_says_why_there_is_none(
+    server: Wire, read: Read, changes: dict[str, Any], answer: str
+) -> None:
+    silent = {"observation__input": None, "observation__output": None}
+    server.send([event("e1", **silent, **changes)])
+    turn = read("/session", **SESSION).one("section", "turn")
+    (line,) = [each.text for each in turn.all("div", "assistant")]
+    assert line.removeprefix("Assistant").strip().startswith(answer)

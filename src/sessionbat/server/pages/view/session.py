@@ -99,6 +99,12 @@ class Turn:
         """The user's words, in one line."""
         return gist(self.asked.text, 70) if self.asked else ""
 
+    @property
+    def content_off(self) -> str:
+        """How to switch content on, if the sender of a step keeps it to itself; else empty."""
+        switches = (each.observation.content_off for each in self.steps)
+        return next(filter(None, switches), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
