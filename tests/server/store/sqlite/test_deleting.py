@@ -243,6 +243,22 @@ def conversation(count: int, app: str = "bot", session: str = "s1", user: str = 
     ]
 
 
+@pytest.mark.parametrize("most", [2, 3, 1000])
+def test_a_session_that_is_named_twice_is_deleted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(deletion, "STEP_EVENTS", most)
+    kept = conversation(3, session="s2")
+    with opened(tmp_path / "store.db") as store, opened(tmp_path / "fresh.db") as fresh:
+        store.append([*conversation(2), *kept])
+        follow(store)
+        removed = store.delete_sessions([("bot", "s1"), ("bot", "s1")])
+        assert (removed.sessions, removed.events) == (1, 2)
+        fresh.append(kept)
+        follow(fresh)
+        assert answers(store) == answers(fresh)
+
+
 class Cut(Exception):
     pass
 

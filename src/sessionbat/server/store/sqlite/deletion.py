@@ -82,6 +82,7 @@ class Deletion:
         on_progress: Callable[[int], None],
     ) -> Removed:
         """Delete sessions; see ``Upkeep.delete_sessions``."""
+        sessions = [*dict.fromkeys(sessions)]  # one given twice would be subtracted twice
         removed, at, has_begun = Removed(), 0, False
         with self._compaction.sparing_room():
             while at < len(sessions):
@@ -157,7 +158,7 @@ class Step(NamedTuple):
 
 
 class _Order(NamedTuple):
-    """The sessions that a step may delete, and its limit."""
+    """The sessions that a step may delete, each once, and its limit."""
 
     sessions: Sequence[tuple[str, str]]
     idle_since_us: int | None
